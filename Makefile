@@ -1,0 +1,55 @@
+# What people and CI run. Every target works from a fresh clone: it makes the virtual environment where there is none.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
+TEST_DEPS := curl openssl openssh-client chromium
+
+.PHONY: help demo test test-deps check lint format types coverage bench clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tlsproxy needs Python 3.11 or later; name one: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## a sample device behind the proxy on https://localhost:8443
+	@$(BIN)/tlsproxy demo
+
+test: $(STAMP)  ## every test that this machine can run
+	$(BIN)/python -m pytest
+
+test-deps:  ## install the Debian packages that the tests use (as root)
+	apt-get update --quiet=2
+	apt-get install --quiet=2 --yes --no-install-recommends $(TEST_DEPS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test  ## all that CI runs
+
+coverage: $(STAMP)  ## the tests again, with the lines that they reach
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+bench: $(STAMP)  ## measure: time from a file in place to live
+	$(BIN)/python benchmarks/time_to_live.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

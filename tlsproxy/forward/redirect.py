@@ -1,0 +1,92 @@
+"""Port 80, and plain HTTP spoken on the TLS port: every request is told to come again by https.
+
+Promises: h11 reads the request, so the answer goes to what was really asked; a request that it can't read gets 400 and
+an end; a request's body is read past, never used; a client that idles is closed by the sweeper.
+"""
+
+from __future__ import annotations
+
+import h11
+import trio
+
+from tlsproxy import policy
+from tlsproxy.http.replies import redirect_to_https, reply
+from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.sweeper import Sweeper
+
+
+class RedirectingClient:
+    """One client that speaks plain HTTP; owned by the task that calls `serve`."""
+
+    def __init__(self, stream: SocketStream, https_port: int, sweeper: Sweeper) -> None:
+        self._stream, self._https_port, self._sweeper = stream, https_port, sweeper
+        self.deadline = trio.current_time() + policy.HEADER_S
+        self.watch_fd = -1
+
+    def expire(self) -> None:
+        """End an idle client: its waiter sees ClosedResourceError (called by the sweeper)."""
+        trio.lowlevel.notify_closing(self._stream.sock)
+
+    hung_up = expire
+
+    async def serve(self, first: bytes = b"", *, once: bool = False) -> None:
+        """Answer until the client goes or, with `once`, after one answer; `first` was read already."""
+        self._sweeper.add(self)
+        try:
+            await self._serve(first, once=once)
+        except (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
+            pass  # overdue or gone: there is nobody to tell
+        finally:
+            self._sweeper.discard(self)
+
+    async def _serve(self, first: bytes, *, once: bool) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=policy.MAX_HEAD_BYTES)
+        if first:
+            http.receive_data(first)
+        while True:
+            request = await self._next_request(http)
+            if request is None:
+                return
+            keep = not once and not _closes(request)
+            await self._stream.send_all(self._answer(request, keep=keep))
+            if not keep:
+                return
+            http.send(h11.Response(status_code=308, headers=[("content-length", "0")]))
+            http.send(h11.EndOfMessage())
+            if http.our_state is not h11.DONE:
+                return
+            http.start_next_cycle()
+
+    def _answer(self, request: h11.Request, *, keep: bool) -> bytes:
+        return redirect_to_https(
+            method=request.method,
+            target=request.target,
+            host=next((value for name, value in request.headers if name == b"host"), b""),
+            port=self._https_port,
+            keep_alive=keep,
+        )
+
+    async def _next_request(self, http: h11.Connection) -> h11.Request | None:
+        """Read one request whole; None where the client left or spoke something else."""
+        request: h11.Request | None = None
+        self.deadline = trio.current_time() + policy.HEADER_S  # for head and body together: no slow-loris
+        while True:
+            try:
+                event = http.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._stream.send_all(reply(error.error_status_hint, b"", close=True))
+                return None
+            if event is h11.NEED_DATA:
+                http.receive_data(await self._stream.receive_some())
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.EndOfMessage):
+                return request
+            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+                return None
+
+
+def _closes(request: h11.Request) -> bool:
+    return request.http_version == b"1.0" or any(
+        name == b"connection" and b"close" in value.lower() for name, value in request.headers
+    )

@@ -1,0 +1,84 @@
+"""Listening sockets: from an address as a person writes it to sockets that are bound and listening.
+
+Promises: `[::]:443` and `*:443` listen on both families; a name such as `localhost` listens on every address that it
+has, on one port. All of a listener's sockets are opened, or none. Refuses to know what is spoken on them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from tlsproxy import policy
+from tlsproxy.errors import ListenError
+
+_ANY = ("", "*", "::")
+
+
+def open_listeners(host: str, port: int) -> list[socket.socket]:
+    """Bind and listen on every address of `host`; port 0 takes a free one, the same for each of them.
+
+    The sockets are non-blocking and belong to the caller, who closes them.
+
+    Raises:
+        ListenError: an address can't be resolved, is taken, isn't ours, or needs a privilege that we lack.
+
+    """
+    opened: list[socket.socket] = []
+    try:
+        for family, address in _resolve(host, port):
+            wanted = (address[0], opened[0].getsockname()[1] if opened and not port else port, *address[2:])
+            opened.append(_open(family, wanted, dual_stack=host in _ANY))
+    except OSError as error:
+        for sock in opened:
+            sock.close()
+        raise ListenError(_shown(host, port), _why(error)) from error
+    return opened
+
+
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple]]:  # type: ignore[type-arg]  # as socket has it
+    if host in _ANY:
+        if _has_ipv6():
+            return [(socket.AF_INET6, ("::", port, 0, 0))]
+        return [(socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104  # what `*` asks for
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    families = [(family, address) for family, _, _, _, address in found]
+    usable = [(f, a) for f, a in dict.fromkeys(families) if f != socket.AF_INET6 or _has_ipv6()]
+    return usable or families
+
+
+def _open(family: socket.AddressFamily, address: tuple, *, dual_stack: bool) -> socket.socket:  # type: ignore[type-arg]
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # Without it a restart fails for a minute while old connections linger in TIME-WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        sock.bind(address)
+        sock.listen(policy.LISTEN_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return os.path.exists("/proc/net/if_inet6") or not os.path.exists("/proc/net")  # noqa: PTH110  # one question each
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
+
+
+def _why(error: OSError) -> str:
+    words = {
+        errno.EADDRINUSE: "another program listens there",
+        errno.EACCES: "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+    }
+    return words.get(error.errno or 0, error.strerror or str(error))
