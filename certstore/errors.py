@@ -1,0 +1,169 @@
+"""What can go wrong with a store or a candidate, and whose word it is.
+
+`StoreError` is ours: the disk, the lock, the rights. It says what an administrator can do. `Refusal` is the
+candidate's: somebody handed in something that must not be served. Neither knows how it will be shown; both
+keep their facts in fields and make their words last.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import ClassVar
+
+from certstore.findings import Finding, Severity
+
+__all__ = [
+    "NotFound",
+    "Refusal",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreInsecure",
+    "StoreLocked",
+    "StoreNewer",
+    "StoreNotWritable",
+]
+
+
+class StoreError(Exception):
+    """The store itself can't do what was asked; nothing that is served has changed.
+
+    `code` is stable (snake_case); `hint` says what to do; `str()` is one lower-case line.
+    """
+
+    code: ClassVar[str] = "store_failed"
+
+    @property
+    def hint(self) -> str:
+        """What an administrator can do about it."""
+        return "look at the store's file system and its log"
+
+
+class StoreInsecure(StoreError):
+    """Others than its owner can reach into the store, so its keys may be known to them."""
+
+    code = "store_insecure"
+
+    def __init__(self, path: PurePath, mode: int, owner: int | None = None) -> None:
+        """Take the folder, its permission bits, and its owner's uid where that is what is wrong."""
+        super().__init__(path, mode, owner)
+        self.path, self.mode, self.owner = path, mode, owner
+
+    def __str__(self) -> str:
+        if self.owner is not None:
+            return f"the store {self.path} belongs to the user with id {self.owner}, not to us"
+        return f"the store {self.path} is open to others (mode {self.mode & 0o7777:04o})"
+
+    @property
+    def hint(self) -> str:
+        """The command that mends it."""
+        if self.owner is not None:
+            return f"run as the store's owner, or: chown -R $(id -u) {self.path}"
+        return f"chmod 700 {self.path}; if a stranger could have read the keys in it, replace them"
+
+
+class StoreLocked(StoreError):
+    """Another process (or another `Store` of this one) holds the store."""
+
+    code = "store_locked"
+
+    def __init__(self, path: PurePath, holder: str) -> None:
+        """Take the folder and what the holder wrote into the lock file."""
+        super().__init__(path, holder)
+        self.path, self.holder = path, holder
+
+    def __str__(self) -> str:
+        return f"the store {self.path} is in use by {self.holder}"
+
+    @property
+    def hint(self) -> str:
+        """Who to ask instead."""
+        return "let the running process do it, or stop that one first"
+
+
+class StoreNotWritable(StoreError):
+    """A write failed before anything could change; what was served is served on."""
+
+    code = "store_not_writable"
+
+    def __init__(self, path: PurePath, why: str) -> None:
+        """Take the file or folder that could not be written, and the system's reason."""
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"can't write {self.path}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """What usually stands behind it."""
+        return "check free space, that the file system isn't mounted read-only, and who owns the folder"
+
+
+class StoreCorrupt(StoreError):
+    """A file of the store can't be what we once wrote."""
+
+    code = "store_corrupt"
+
+    def __init__(self, path: PurePath, why: str) -> None:
+        """Take the file and what is wrong with it."""
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """How to get a whole one."""
+        return "restore it from a backup, or import the certificate again"
+
+
+class StoreNewer(StoreError):
+    """A newer version of this software wrote the store (the firmware went back): it is served, never changed."""
+
+    code = "store_newer"
+
+    def __init__(self, path: PurePath, found: int, known: int) -> None:
+        """Take the folder, the format found in it, and the newest format that we know."""
+        super().__init__(path, found, known)
+        self.path, self.found, self.known = path, found, known
+
+    def __str__(self) -> str:
+        return f"the store {self.path} has format {self.found}; this version writes only format {self.known}"
+
+    @property
+    def hint(self) -> str:
+        """The only safe way on."""
+        return "update this software; until then the store is served as it is, and can't be changed"
+
+
+class NotFound(StoreError):
+    """There is no such bundle, receipt or generation."""
+
+    code = "not_found"
+
+    def __init__(self, what: str, id: str) -> None:  # noqa: A002  the field's name in the interface
+        """Take the kind of thing that was asked for, and its id."""
+        super().__init__(what, id)
+        self.what, self.id = what, id
+
+    def __str__(self) -> str:
+        return f"there is no {self.what} {self.id}"
+
+    @property
+    def hint(self) -> str:
+        """Where it may have gone."""
+        return "it may have been pruned; list what there is"
+
+
+class Refusal(Exception):  # noqa: N818  not an error of ours: the answer to a candidate
+    """A candidate must not be served; `findings` say why, and hold at least one error."""
+
+    def __init__(self, *findings: Finding) -> None:
+        """Take the findings in the order in which they should be told."""
+        super().__init__(*findings)
+        assert any(f.severity is Severity.ERROR for f in findings), "a refusal without an error"
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "; ".join(f.words for f in self.findings if f.severity is Severity.ERROR)

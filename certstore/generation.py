@@ -1,0 +1,186 @@
+"""Generations: the immutable, numbered tables that say which bundle is served for which name.
+
+`compute` is the one place that decides precedence and expiry. It is pure: slots, facts about their bundles
+and the time go in, rows come out. It knows no disk, no clock and no TLS.
+
+Theory. Three promises pull at each other here:
+
+- *The highest source wins.* Every known name goes to the highest source one of whose bundles covers it; a
+  customer's wildcard beats our own exact certificate. Within a source the exact name beats the wildcard, then
+  the newer slot beats the older.
+- *Expiry is no reason to look like a stranger.* An expired certificate that clients may have pinned, or that a
+  person at least recognises, is better than a self-signed one that nobody has ever seen. So expiry moves a row
+  only to a bundle that is valid now, is not self-signed and is not our own; if there is none, the expired one
+  stays. A clock that can't be right moves nothing at all.
+- *Never dark.* While any slot has a bundle that could be loaded there is a default row. A slot whose bundle
+  could not be loaded counts with its last confirmed one, or not at all; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from certstore import records
+from certstore.bundle import Bundle
+from certstore.names import covers
+from certstore.slots import Slot, Source
+
+__all__ = ["BundleFacts", "Cause", "Generation", "Row", "compute"]
+
+
+class Cause(StrEnum):
+    """Why a generation was computed."""
+
+    PROPOSAL = "proposal"
+    EXPIRY = "expiry"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One name pattern (a host, `*.x` or an address, normalised) and the id of the bundle served for it."""
+
+    pattern: str
+    bundle: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """What `compute` must know of a bundle: normalised names, validity (aware), and who signed it."""
+
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    self_signed: bool
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> BundleFacts:
+        """Take the facts from a bundle."""
+        return cls(bundle.names, bundle.not_before, bundle.not_after, bundle.self_signed)
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether `now` lies between the two dates, both included (RFC 5280 4.1.2.5)."""
+        return self.not_before <= now <= self.not_after
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What is served: rows sorted by pattern, the default's bundle id, and the slots as they were.
+
+    The slots are kept so that the store can put back, after a crash, what an unfinished change had written.
+    `default` is None only when no slot had a bundle that could be loaded.
+    """
+
+    number: int
+    rows: tuple[Row, ...]
+    default: str | None
+    slots: tuple[Slot, ...]
+    cause: str
+    receipt: str | None
+    made_at: datetime
+
+    def bundles(self) -> frozenset[str]:
+        """Give the ids of all bundles that are served in this generation."""
+        served = {row.bundle for row in self.rows}
+        return frozenset(served | {self.default} if self.default is not None else served)
+
+    def to_json(self) -> dict[str, object]:
+        """Turn this into what `from_json` reads."""
+        return {
+            "number": self.number,
+            "rows": [
+                {"pattern": r.pattern, "bundle": r.bundle, "source": str(r.source)} for r in self.rows
+            ],
+            "default": self.default,
+            "slots": [slot.to_json() for slot in self.slots],
+            "cause": self.cause,
+            "receipt": self.receipt,
+            "made_at": records.moment_text(self.made_at),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Generation:
+        """Read what `to_json` made; ValueError for anything else."""
+        return cls(
+            number=records.number(data, "number"),
+            rows=tuple(
+                Row(
+                    pattern=records.text(row, "pattern"),
+                    bundle=records.bundle_id(row, "bundle"),
+                    source=Source(records.text(row, "source")),
+                )
+                for row in records.items(data, "rows")
+            ),
+            default=records.optional(records.bundle_id, data, "default"),
+            slots=tuple(Slot.from_json(slot) for slot in records.items(data, "slots")),
+            cause=records.text(data, "cause"),
+            receipt=records.optional(records.text, data, "receipt"),
+            made_at=records.moment(data, "made_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    """A slot with the bundle that really stands for it."""
+
+    slot: Slot
+    bundle: str
+    facts: BundleFacts
+    names: frozenset[str]
+
+    def fit(self, pattern: str) -> int:
+        """Tell how well this covers `pattern`: 2 exactly, 1 by a wildcard, 0 not at all."""
+        if pattern in self.names:
+            return 2
+        wildcard = "*." + pattern.partition(".")[2]
+        return int(wildcard in self.names and covers(wildcard, pattern))
+
+    def is_rescuer(self, now: datetime) -> bool:
+        """Whether this may take the row of an expired bundle: valid, of a real source, not self-signed."""
+        real = self.slot.source is not Source.GENERATED and not self.facts.self_signed
+        return real and self.facts.is_valid(now)
+
+
+def compute(
+    slots: Iterable[Slot], facts: Mapping[str, BundleFacts], now: datetime, clock_plausible: bool
+) -> tuple[tuple[Row, ...], str | None]:
+    """Decide which bundle is served for each known name, and which for everybody else.
+
+    `facts` holds every bundle that could be loaded; one that isn't there can't be served. Gives the rows,
+    sorted by pattern, and the default's bundle id (None only when no slot has a loadable bundle).
+    """
+    # best first: the highest source, then the newest; the id makes the order total, so equal input gives
+    # equal output whatever order the slots come in
+    contenders = sorted(
+        (c for slot in slots if (c := _contender(slot, facts)) is not None),
+        key=lambda c: (*c.slot.newness, c.slot.id),
+        reverse=True,
+    )
+    contenders.sort(key=lambda c: c.slot.source.rank)  # stable
+    judge_at = now if clock_plausible else None
+    rows = []
+    for pattern in sorted({name for c in contenders for name in c.names}):
+        covering = [c for c in contenders if c.fit(pattern)]
+        covering.sort(key=lambda c: (c.slot.source.rank, -c.fit(pattern)))  # stable: the newest stays first
+        chosen = _choose(covering, judge_at)
+        rows.append(Row(pattern, chosen.bundle, chosen.slot.source))
+    return tuple(rows), _choose(contenders, judge_at).bundle if contenders else None
+
+
+def _contender(slot: Slot, facts: Mapping[str, BundleFacts]) -> _Contender | None:
+    for bundle in (slot.bundle, slot.last_confirmed):
+        if bundle is not None and bundle in facts:
+            return _Contender(slot, bundle, facts[bundle], frozenset(facts[bundle].names))
+    return None
+
+
+def _choose(ranked: Sequence[_Contender], now: datetime | None) -> _Contender:
+    """Take the first, or where it has expired the first that may rescue its row; `now` None: no expiry."""
+    best = ranked[0]
+    if now is None or now <= best.facts.not_after:
+        return best
+    return next((c for c in ranked if c.is_rescuer(now)), best)

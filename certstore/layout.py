@@ -1,0 +1,109 @@
+"""Where things lie in a store: names to relative paths, and back.
+
+    FORMAT  lock  active                           active holds a number, and is renamed over
+    bundles/<id>/{key.pem,chain.pem,meta.json}     with generations/ all that a worker may read
+    generations/<n>.json
+    slots/<source>/<id>.json
+    receipts/<id>.json
+    handled/<hash of path and digest>.json
+
+Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
+that a stranger chose can lead out of the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import PurePosixPath
+
+from certstore.records import is_bundle_id
+from certstore.slots import Source
+
+__all__ = [
+    "ACTIVE",
+    "ASIDE",
+    "BUNDLES",
+    "CHAIN",
+    "FORMAT",
+    "GENERATIONS",
+    "HANDLED",
+    "KEY",
+    "KNOWN_FORMAT",
+    "LOCK",
+    "META",
+    "RECEIPTS",
+    "SLOTS",
+    "aside",
+    "bundle_folder",
+    "folders",
+    "generation_file",
+    "generation_number",
+    "handled_file",
+    "receipt_file",
+    "slot_file",
+]
+
+KNOWN_FORMAT = 1
+
+FORMAT = PurePosixPath("FORMAT")
+LOCK = PurePosixPath("lock")
+ACTIVE = PurePosixPath("active")
+BUNDLES = PurePosixPath("bundles")
+GENERATIONS = PurePosixPath("generations")
+SLOTS = PurePosixPath("slots")
+RECEIPTS = PurePosixPath("receipts")
+HANDLED = PurePosixPath("handled")
+
+KEY = "key.pem"
+CHAIN = "chain.pem"
+META = "meta.json"
+
+# whatever begins with this is half done, and is removed at the next start
+ASIDE = ".new-"
+
+_GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
+
+
+def folders() -> tuple[PurePosixPath, ...]:
+    """Give every folder of a store, parents first."""
+    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED)
+
+
+def aside(name: str) -> str:
+    """Give the name under which `name` is written before it is renamed."""
+    return ASIDE + name
+
+
+def bundle_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the bundle's id
+    """Give the folder of a bundle; ValueError for what is no id."""
+    if not is_bundle_id(id):
+        raise ValueError("no bundle id")
+    return BUNDLES / id
+
+
+def generation_file(number: int) -> PurePosixPath:
+    """Give the file of a generation."""
+    return GENERATIONS / f"{number}.json"
+
+
+def generation_number(name: str) -> int | None:
+    """Read the number from the name of a generation's file; None when it is none."""
+    match = _GENERATION.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def slot_file(source: Source, id: str) -> PurePosixPath:  # noqa: A002  it is the slot's id
+    """Give the file of a slot; `id` is what `slot_id` gave."""
+    return SLOTS / source / f"{id}.json"
+
+
+def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's id
+    """Give the file of a receipt; `id` is what `receipt_id` gave."""
+    return RECEIPTS / f"{id}.json"
+
+
+def handled_file(path: str, digest: str) -> PurePosixPath:
+    """Give the file that remembers this content at this path. Both may hold anything: they are hashed."""
+    seen = hashlib.sha256(f"{path}\0{digest}".encode("utf-8", "surrogateescape")).hexdigest()
+    return HANDLED / f"{seen[:32]}.json"

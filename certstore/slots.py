@@ -1,0 +1,96 @@
+"""Slots and sources: which bundle each source has for which names.
+
+A slot belongs to one source for ever: no source can touch another's, so an automatic renewal never overwrites
+what a customer uploaded. Precedence is decided between slots (in `generation`), never by overwriting.
+This room holds values only; `store` writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from certstore import records
+
+__all__ = ["Slot", "Source", "slot_id"]
+
+
+class Source(StrEnum):
+    """Who a bundle came from. The order of definition is the precedence, the highest first."""
+
+    CUSTOMER = "customer"
+    ACME = "acme"
+    FACTORY = "factory"
+    GENERATED = "generated"
+
+    @property
+    def rank(self) -> int:
+        """The place in the precedence; 0 is the highest."""
+        return tuple(Source).index(self)
+
+
+def slot_id(names: Iterable[str]) -> str:
+    """Name the slot for this set of names: 32 hex digits, the same for any order and for repeated names."""
+    listing = "\n".join(sorted(set(names)))
+    return hashlib.sha256(listing.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What one source has for one set of names.
+
+    `bundle` is what the source wants served, `last_confirmed` the way back from it. `since` is the number of
+    the generation that brought `bundle`: it says which of two slots is newer, because a clock may be set back.
+    """
+
+    source: Source
+    names: tuple[str, ...]
+    bundle: str
+    last_confirmed: str | None
+    via: str
+    sealed: bool
+    receipt: str
+    stored_at: datetime
+    since: int = 0
+
+    @property
+    def id(self) -> str:
+        """The name of this slot among those of its source."""
+        return slot_id(self.names)
+
+    @property
+    def newness(self) -> tuple[int, datetime]:
+        """A key that sorts newer slots behind older ones."""
+        return (self.since, self.stored_at)
+
+    def to_json(self) -> dict[str, object]:
+        """Turn this into what `from_json` reads."""
+        return {
+            "source": str(self.source),
+            "names": list(self.names),
+            "bundle": self.bundle,
+            "last_confirmed": self.last_confirmed,
+            "via": self.via,
+            "sealed": self.sealed,
+            "receipt": self.receipt,
+            "stored_at": records.moment_text(self.stored_at),
+            "since": self.since,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Slot:
+        """Read what `to_json` made; ValueError for anything else."""
+        return cls(
+            source=Source(records.text(data, "source")),
+            names=records.texts(data, "names"),
+            bundle=records.bundle_id(data, "bundle"),
+            last_confirmed=records.optional(records.bundle_id, data, "last_confirmed"),
+            via=records.text(data, "via"),
+            sealed=records.flag(data, "sealed"),
+            receipt=records.text(data, "receipt"),
+            stored_at=records.moment(data, "stored_at"),
+            since=records.number(data, "since"),
+        )
