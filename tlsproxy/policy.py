@@ -1,8 +1,9 @@
 """Every limit, timeout, version, cipher and default, each with its reason: the one place.
 
-A number that can be argued about stands here, with its precedent or measurement beside it; a number of a protocol stands
-beside its RFC, where it is used. What a user may change is a key of the configuration, whose default is taken from here.
-Values only: nothing here imports anything of ours, opens anything or reads a clock. Sizes are bytes, durations float seconds.
+A number that can be argued about stands here, with its precedent or measurement beside it; a number of a
+protocol stands beside its RFC, where it is used. What a user may change is a key of the configuration,
+whose default is taken from here. Values only: nothing here imports anything of ours, opens anything or
+reads a clock. Sizes are bytes, durations float seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-# --- TLS ------------------------------------------------------------------------------------------------------------
+# --- TLS ----------------------------------------------------------------------------------------------------
 
 
 class Profile(StrEnum):
@@ -22,7 +23,7 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TLSPolicy:
-    """How TLS is spoken: part of what a context belongs to, so it must stay a value that can be compared and hashed.
+    """How TLS is spoken: part of what a context belongs to, so a value that can be compared and hashed.
 
     alpn: the protocols offered, the preferred one first, as they stand on the wire (RFC 7301).
     """
@@ -31,8 +32,8 @@ class TLSPolicy:
     alpn: tuple[bytes, ...] = (b"http/1.1",)
 
 
-# AES-128-GCM first: it takes SHA-256 all through the key schedule (SHA-384 with AES-256 costs a new connection about a
-# twentieth more, measured), and 128 bits are enough (Mozilla, BSI TR-02102-2). All are ECDHE with AEAD: no CBC, no static RSA.
+# AES-128-GCM first: it takes SHA-256 instead of SHA-384 all through the key schedule, and 128 bits are
+# enough (Mozilla, BSI TR-02102-2). All are ECDHE with AEAD: no CBC, no static RSA.
 TLS12_CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -43,41 +44,107 @@ TLS12_CIPHERS = (
 )
 TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
-# Mozilla's list, the hybrid against recorded traffic first: Chromium and Firefox negotiate it (tried). No X448, no P-521:
-# few clients want them, and they cost a server several times what X25519 costs.
+# Mozilla's list, the hybrid against recorded traffic first: Chromium and Firefox negotiate it (tried). No
+# X448, no P-521: few clients want them, and they cost a server several times what X25519 costs.
 GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
 
-# One TLS 1.3 session ticket: browsers resume from one, and a second costs every new connection bytes and time.
+# One TLS 1.3 session ticket: browsers resume from one, and a second costs every new connection bytes and
+# time.
 TICKETS = 1
 
-# A ClientHello with hybrid key shares is about 1,800 bytes, with Encrypted Client Hello under 4 KiB. 64 KiB is what Go's and
-# rustls' message limit allows; more is nobody's.
+# A ClientHello with hybrid key shares is about 1,800 bytes, with Encrypted Client Hello under 4 KiB. 64 KiB
+# is what Go's and rustls' message limit allows; more is nobody's.
 MAX_HELLO_BYTES = 65_536
-# Clients that split a hello on purpose (Chromium's and OpenSSL's fragmentation) make a handful of records. The limit keeps
-# a hello of one-byte records from costing a walk over thousands of them for each segment.
+# Clients that split a hello on purpose (Chromium's and OpenSSL's fragmentation) make a handful of records.
+# The limit keeps a hello of one-byte records from costing a walk over thousands of them for each segment.
 MAX_HELLO_RECORDS = 64
 
-# From accept to the end of the handshake. nginx allows 60 s, Go's examples 10 s; three round trips over a satellite link with
-# a lost segment or two need less than five.
+# From accept to the end of the handshake. nginx allows 60 s (client_header_timeout); three round trips over
+# a satellite link with a lost segment or two need less than five.
 HANDSHAKE_S = 10.0
 
-# One write into the engine: eight full records. Large enough that the cost of a call doesn't show, small enough that a
-# 50 MB body never stands in memory twice.
+# One write into the engine: eight full records. Large enough that the cost of a call doesn't show, small
+# enough that a 50 MB body never stands in memory twice.
 TLS_WRITE_BYTES = 131_072
-# One read from a client's socket: four full records, and what a Linux socket usually holds after one wake-up.
+# One read from a client's socket: four full records, and what a Linux socket usually holds after one
+# wake-up.
 TLS_READ_BYTES = 65_536
-# What our engine may owe a client that doesn't read (answers to its key updates), beyond data: more is an attack.
+# What our engine may owe a client that doesn't read (answers to its key updates), beyond data: more is an
+# attack.
 MAX_OWED_BYTES = 65_536
 
-# --- CLIENT LIMITS --------------------------------------------------------------------------------------------------
+# --- CLIENT LIMITS ------------------------------------------------------------------------------------------
 
-# A stream that never has to wait still lets the others run once per so many bytes: about 1.5 ms of TLS work.
+# A stream that never has to wait still lets the others run once per so many bytes: one or two ms of TLS
+# work.
 YIELD_BYTES = 1_048_576
 
-# --- HTTP -----------------------------------------------------------------------------------------------------------
+# What a call on a stream costs besides its bytes, in the same coin: a call is about 15 us, as 8 KiB of TLS.
+YIELD_CALL_BYTES = 8_192
+# The sweeper's turn: a deadline is kept within one, a hang-up is noticed within one. Deadlines are seconds to
+# minutes, and a turn over 10,000 connections costs 2 ms.
+SWEEP_S = 1.0
+# From the first byte of a head to its end (408 after that). Apache's RequestReadTimeout starts with 20 s,
+# nginx allows 60 s between two reads; a head of 64 KiB over a bad mobile link takes three.
+HEADER_S = 15.0
+# A keep-alive connection without a request. Browsers keep theirs for 60 s (Chromium: unused) to 300 s
+# (used), and nginx closes after 75 s; an idle one costs 17 KB here.
+IDLE_S = 75.0
+# A client sends its body: each read must bring something within this (nginx client_body_timeout: 60 s).
+BODY_S = 60.0
+# A client takes what we send: it must acknowledge something within this (nginx send_timeout: 60 s). A slow
+# reader may take for ever, as long as it reads.
+SEND_S = 60.0
+# After an error reply to a client that may still be sending: so long, and so many bytes, are read and
+# thrown away, so that no reset overtakes the reply (RFC 9112 section 9.6; nginx lingering_timeout: 5 s).
+LINGER_S = 2.0
+LINGER_BYTES = 1_048_576
+# Probes on connections without a deadline (tunnels): a peer that vanished is noticed after 60 + 4 * 15 s,
+# and NATs, which forget an idle TCP connection after some minutes, see traffic.
+KEEPALIVE_IDLE_S = 60
+KEEPALIVE_PROBE_S = 15
+KEEPALIVE_PROBES = 4
 
-# --- UPSTREAM -------------------------------------------------------------------------------------------------------
+# --- HTTP ---------------------------------------------------------------------------------------------------
 
-# --- WATCHING -------------------------------------------------------------------------------------------------------
+# One read each way of a body; at most one of each is in memory per connection. 256 KiB down: from 64 to 256
+# KiB bulk gets a fifth cheaper, beyond nothing is won. 64 KiB up: what one TLS read brings.
+DOWN_READ_BYTES = 262_144
+UP_READ_BYTES = 65_536
+# The first read of a response: most answers of an API fit whole.
+RESPONSE_READ_BYTES = 65_536
+# A body of known length up to this is read before the upstream is asked: the request is then one send, may be
+# repeated on a stale connection, and a slow sender doesn't hold an upstream connection.
+BUFFERED_BODY_BYTES = 65_536
+# Interim responses (1xx) before a final one; Go's client stops at 5, curl has no limit.
+MAX_INTERIM = 16
+# A request body, unless configured: firmware images are uploaded to devices, and nginx's 1 MB is its users'
+# most frequent surprise. It is streamed, so it costs no memory.
+MAX_BODY_BYTES = 4_294_967_296
 
-# --- IDENTITY -------------------------------------------------------------------------------------------------------
+# --- UPSTREAM -----------------------------------------------------------------------------------------------
+
+# To a service on the same device or network; HAProxy's and nginx's documents suggest 5 s and 60 s.
+UPSTREAM_CONNECT_S = 5.0
+# From the end of a request to the head of its response (504 after that). nginx: 60 s. Long polls wait up to
+# 60 s by custom (RFC 6202 section 5.5: 30 s is safe, 120 s is seen), so twice that.
+RESPONSE_S = 120.0
+# An upstream takes what we send: something within this.
+UPSTREAM_SEND_S = 60.0
+# How long an idle connection is kept. Node.js, uvicorn and Hypercorn close theirs after 5 s; whoever closes
+# first must be us, or a request meets a connection that is just ending.
+POOL_IDLE_S = 4.0
+# A request that can't be sent twice takes only a connection whose last use is not older than this.
+POOL_UNREPEATABLE_S = 1.0
+# Idle connections for each upstream: more than the parallel requests that a device's UI makes.
+POOL_MAX_IDLE = 64
+# How long a host name's addresses are kept; names of a local network move rarely, and a failure asks again
+# at once.
+RESOLVE_KEEP_S = 30.0
+# A UNIX socket with a full backlog is asked again after this, twice as long each time.
+BACKLOG_PAUSE_S = 0.005
+BACKLOG_PAUSE_MAX_S = 0.25
+
+# --- WATCHING -----------------------------------------------------------------------------------------------
+
+# --- IDENTITY -----------------------------------------------------------------------------------------------

@@ -1,0 +1,116 @@
+"""Dialling: an address becomes a connected, non-blocking socket, or one error that says why not.
+
+Promises: every address that a name has is tried, in the resolver's order, within one deadline; TCP sockets
+have TCP_NODELAY (a request is one send, and must not wait for an acknowledgement). Refuses to know pools,
+HTTP, and what to do when it fails.
+
+Theory, three traps of connecting on Linux. (1) A connect over loopback is done before the call returns, but
+still says EINPROGRESS: asking a second time saves a turn of the loop. (2) A UNIX socket whose backlog is
+full says EAGAIN, and no poll tells when there is room: it has to be asked again. (3) A TCP connect to a
+free port in the ephemeral range of our own host may meet *itself* (simultaneous open); a dead upstream
+would then echo requests.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from typing import Protocol
+
+import trio
+from trio.lowlevel import wait_writable
+
+from tlsproxy import policy
+
+Place = tuple[socket.AddressFamily, object]
+"""Where to connect: a family, and what `socket.connect` takes for it."""
+
+
+class Address(Protocol):
+    """An upstream's address as configured: scheme "http" with host and port, or "unix" with path."""
+
+    @property
+    def scheme(self) -> str:
+        """Say "http" or "unix"."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The name or IP address, without brackets; unused for "unix"."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The TCP port; unused for "unix"."""
+        ...
+
+    @property
+    def path(self) -> object:
+        """The socket's path (str or Path), used for "unix" only."""
+        ...
+
+
+async def resolve(address: Address) -> tuple[Place, ...]:
+    """Return every place of `address`, at least one; no resolver is asked for an IP literal or a path.
+
+    Raises OSError (socket.gaierror) where a name has no address. Cancellable; the resolver's thread may go
+    on.
+    """
+    if address.scheme == "unix":
+        return ((socket.AF_UNIX, str(address.path)),)
+    try:
+        literal = ipaddress.ip_address(address.host)
+    except ValueError:
+        found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return tuple((socket.AddressFamily(family), where) for family, _, _, _, where in found)
+    family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
+    return ((family, (address.host, address.port)),)
+
+
+async def dial(places: tuple[Place, ...]) -> socket.socket:
+    """Connect to the first of `places` that accepts; the caller closes the socket and sets the deadline.
+
+    Raises the last OSError where none does. Cancelled cleanly: nothing is left open.
+    """
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address to connect to")
+    for family, where in places:
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as error:  # a family that this kernel lacks, or no descriptor left
+            failure = error
+            continue
+        try:
+            await _connect(sock, where)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _refuse_self(sock)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+async def _connect(sock: socket.socket, where: object) -> None:
+    pause = policy.BACKLOG_PAUSE_S
+    while (code := sock.connect_ex(where)) == errno.EAGAIN:  # type: ignore[arg-type]  # typeshed: any address is Any
+        await trio.sleep(pause)
+        pause = min(2 * pause, policy.BACKLOG_PAUSE_MAX_S)
+    if code == errno.EINPROGRESS:
+        code = sock.connect_ex(where)  # type: ignore[arg-type]  # as above
+    if code == errno.EALREADY:
+        await wait_writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code and code != errno.EISCONN:
+        raise OSError(code, os.strerror(code))
+
+
+def _refuse_self(sock: socket.socket) -> None:
+    if sock.getsockname() == sock.getpeername():
+        raise OSError(errno.ECONNREFUSED, "connected to itself: nothing listens there")
