@@ -1,0 +1,300 @@
+"""Findings: what a check has to say about a candidate, in words that a customer understands.
+
+Promises: each finding has a stable code (snake_case, one severity for ever), one line of words, and a hint that says
+what to do. All of them stand in one table, `CATALOGUE`; docs/findings.md shows it to people, and a test holds the
+two together. Facts that come from strangers (a file name, a subject) are made printable and cut before they enter.
+Refuses to know: who found it, and how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+__all__ = ["CATALOGUE", "Entry", "Finding", "Severity", "found"]
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error refuses, a warning is shown and kept, a note only explains."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of a check. `words` is one lower-case line; `hint` says what to do."""
+
+    code: str
+    severity: Severity
+    words: str
+    hint: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this alone refuses a candidate."""
+        return self.severity is Severity.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the catalogue; `words` and `hint` are templates for `str.format` with the finding's facts."""
+
+    severity: Severity
+    words: str
+    hint: str
+
+
+# The longest fact that is quoted: a whole host name (253) fits; a subject with a poem in it doesn't.
+LONGEST_FACT: Final = 260
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+_TABLE: Final[dict[str, Entry]] = {
+    # --- files: what stands in the way of reading them ---
+    "file_empty": Entry(_E, "{file} is empty", "copy the file again; the copy may have been broken off"),
+    "file_truncated": Entry(
+        _E, "{file} ends in the middle of a certificate or key", "copy the whole file again"
+    ),
+    "file_too_large": Entry(
+        _E,
+        "{file} is larger than {limit} bytes",
+        "a certificate with its chain has a few kilobytes: this may be another file",
+    ),
+    "file_unreadable": Entry(
+        _E,
+        "{file} can't be read: {why}",
+        "let tlsproxy's user read it, or let a deploy hook call: tlsproxy certs import",
+    ),
+    "is_directory": Entry(
+        _E, "{file} is a directory", "put the certificate and key files themselves here, not a directory"
+    ),
+    "not_a_file": Entry(_E, "{file} is a pipe, socket or device", "put regular files here"),
+    "symlink_loop": Entry(_E, "{file} is a symbolic link that leads back to itself", "mend the link"),
+    "symlink_dangling": Entry(_E, "{file} is a symbolic link to nothing", "mend the link"),
+    # --- decode: what is in the files ---
+    "candidate_empty": Entry(_E, "there is no file to read", "give a certificate and its private key"),
+    "unparsable": Entry(
+        _E,
+        "{file} holds neither a certificate nor a private key in a form that we know",
+        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines) or DER",
+    ),
+    "certificate_unparsable": Entry(
+        _E, "a certificate in {file} is damaged: {why}", "export or copy the certificate again"
+    ),
+    "key_unparsable": Entry(_E, "a private key in {file} is damaged: {why}", "export or copy the key again"),
+    "key_encrypted": Entry(
+        _E,
+        "the private key in {file} is protected by a pass phrase",
+        "take the pass phrase off: openssl pkey -in KEY -out PLAIN-KEY",
+    ),
+    "container_unsupported": Entry(
+        _E,
+        "{file} is a {kind} container, which can't be read yet",
+        "convert it to PEM: {command}",
+    ),
+    "trusted_certificate": Entry(
+        _E,
+        "{file} holds OpenSSL's own TRUSTED CERTIFICATE form",
+        "convert it: openssl x509 -in FILE -out CERT.pem",
+    ),
+    "too_many_certificates": Entry(
+        _E,
+        "there are more than {limit} certificates in these files",
+        "give only the device's certificate and its intermediates, not a list of trusted roots",
+    ),
+    "request_ignored": Entry(
+        _N,
+        "{file} holds a certificate request (CSR), which is not a certificate",
+        "give the certificate that the authority made from the request",
+    ),
+    # --- assemble: what belongs together ---
+    "key_without_certificate": Entry(
+        _E, "there is a private key but no certificate", "add the certificate that was issued for this key"
+    ),
+    "certificate_without_key": Entry(
+        _E,
+        "there is a certificate for {subject} but not its private key",
+        "add the private key that the certificate was requested with",
+    ),
+    "chain_only": Entry(
+        _E,
+        "there are only certificates of authorities, none of a device",
+        "add the device's own certificate (often named cert.pem or fullchain.pem)",
+    ),
+    "key_mismatch": Entry(
+        _E,
+        "the private key is not the one of this certificate: the certificate for {subject} belongs to a key {wanted},"
+        " the key given is {given}",
+        "find the key that the certificate was requested with, or request a new certificate with this key",
+    ),
+    "several_leaves": Entry(
+        _E,
+        "there are several device certificates that match: {subjects}",
+        "give one certificate with its key at a time",
+    ),
+    "key_unused": Entry(
+        _N, "{count} more private keys were there and not used", "remove keys that are no longer needed"
+    ),
+    "leaf_unused": Entry(
+        _N,
+        "the certificate for {subject} was there and not used: its key is not",
+        "remove certificates that are no longer needed",
+    ),
+    "stranger_dropped": Entry(
+        _N, "the certificate {subject} is not part of the chain and was left out", "nothing to do"
+    ),
+    # --- checks: what would keep clients away ---
+    "expired": Entry(
+        _E,
+        "the certificate expired on {not_after}; this device's clock says {now}",
+        "renew it, or mend this device's clock",
+    ),
+    "expired_doubtful": Entry(
+        _W,
+        "the certificate expired on {not_after} if this device's clock were right, but it says {now}",
+        "mend this device's clock; the dates are checked again then",
+    ),
+    "not_yet_valid": Entry(
+        _E,
+        "the certificate is valid only from {not_before}; this device's clock says {now}",
+        "check this device's clock, or import the certificate when its time has come",
+    ),
+    "not_yet_valid_doubtful": Entry(
+        _W,
+        "the certificate is valid from {not_before}, which this device's clock, plainly wrong at {now}, has not reached",
+        "mend this device's clock; the dates are checked again then",
+    ),
+    "dates_reversed": Entry(
+        _E, "the certificate ends ({not_after}) before it starts ({not_before})", "have it issued again"
+    ),
+    "certificate_malformed": Entry(
+        _E, "the certificate's {part} can't be read, and clients refuse it: {why}", "have it issued again"
+    ),
+    "ca_as_leaf": Entry(
+        _E,
+        "this is the certificate of an authority (CA:TRUE), not of a device",
+        "give the certificate that was issued for the device; make self-signed ones with CA:FALSE",
+    ),
+    "not_for_servers": Entry(
+        _E,
+        "the certificate is not made for TLS servers (its extended key usage is {usages})",
+        "have it issued with the extended key usage serverAuth",
+    ),
+    "no_digital_signature": Entry(
+        _W,
+        "the certificate's key usage leaves out digitalSignature, which every modern handshake needs",
+        "have it issued with the key usage digitalSignature; strict clients refuse this one",
+    ),
+    "key_too_small": Entry(
+        _E,
+        "the key ({key}) is too weak: it can be broken, or clients refuse it",
+        "use a P-256 key, or RSA with 2048 bits or more",
+    ),
+    "key_too_large": Entry(
+        _W,
+        "the key ({key}) makes every handshake slow",
+        "use a P-256 key, or RSA with 2048 to 4096 bits",
+    ),
+    "key_type_unsupported": Entry(
+        _E,
+        "a key of this kind ({key}) can't be used for TLS",
+        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
+    ),
+    "key_refused_by_browsers": Entry(
+        _E,
+        "browsers refuse a certificate with this kind of key ({key})",
+        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
+    ),
+    "key_refused_by_chromium": Entry(
+        _W,
+        "Chrome and Edge refuse a certificate with this kind of key ({key})",
+        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
+    ),
+    "no_alternative_names": Entry(
+        _W,
+        "the certificate names no host in its subject alternative names; browsers refuse it",
+        "have it issued with the device's names and addresses as subject alternative names",
+    ),
+    "name_ignored": Entry(
+        _W,
+        "the certificate names {name!r}, which no client can ask for",
+        "have it issued with correct host names or addresses",
+    ),
+    "weak_signature": Entry(
+        _W,
+        "{certificate} is signed with {algorithm}, which clients no longer trust",
+        "have it issued with SHA-256 or better",
+    ),
+    "lifetime_too_long": Entry(
+        _W,
+        "the certificate is valid for {days} days; Apple devices refuse more than 825",
+        "have it issued for at most 825 days",
+    ),
+    "incomplete_chain": Entry(
+        _W,
+        "the certificate of the issuer ({issuer}) is missing, unless that is a root that clients know",
+        "add the authority's intermediate certificates (often named chain.pem or fullchain.pem)",
+    ),
+    "issuer_expired": Entry(
+        _W,
+        "the intermediate certificate {subject} expired on {not_after}",
+        "get the current chain from the authority",
+    ),
+    "self_signed": Entry(
+        _N,
+        "the certificate is self-signed: clients warn until they are told to trust it",
+        "compare the fingerprint on first contact, or use a certificate of an authority that clients trust",
+    ),
+    "must_staple": Entry(
+        _W,
+        "the certificate demands a stapled OCSP answer, which is not sent: some clients refuse it",
+        "have it issued without the must-staple (TLS feature) extension",
+    ),
+    # --- gate, store and life cycle ---
+    "gate_failed": Entry(
+        _E,
+        "a trial handshake with this certificate failed: {why}",
+        "have the certificate issued again; what was served before is still served",
+    ),
+    "gate_skipped": Entry(
+        _N, "no trial handshake was made", "nothing to do: this store is used without a proxy"
+    ),
+    "prepare_failed": Entry(
+        _E,
+        "the proxy could not load this certificate: {why}",
+        "what was served before is still served; see the log for details",
+    ),
+    "interrupted": Entry(
+        _E,
+        "the device stopped before this certificate took effect",
+        "import it again; what was served before is still served",
+    ),
+    "already_live": Entry(_N, "this certificate is already in use", "nothing to do"),
+    "slot_sealed": Entry(
+        _E,
+        "certificates from {source} are sealed and can't be changed",
+        "unseal them first, if that is meant",
+    ),
+}
+
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)
+
+
+def found(code: str, **facts: object) -> Finding:
+    """Make the finding with this code; KeyError when the code or one of its facts is unknown (our mistake)."""
+    entry = CATALOGUE[code]
+    plain = {name: _plain(fact) for name, fact in facts.items()}
+    return Finding(code, entry.severity, entry.words.format(**plain), entry.hint.format(**plain))
+
+
+def _plain(fact: object) -> str:
+    """Make a stranger's text fit for one line of a terminal or a log: no control characters, no length of its own."""
+    text = str(fact)
+    if len(text) > LONGEST_FACT:
+        text = text[: LONGEST_FACT - 3] + "..."
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
