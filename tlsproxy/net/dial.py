@@ -23,6 +23,7 @@ import trio
 from trio.lowlevel import wait_writable
 
 from tlsproxy import policy
+from tlsproxy.net.stream import SocketStream
 
 Place = tuple[socket.AddressFamily, object]
 """Where to connect: a family, and what `socket.connect` takes for it."""
@@ -50,6 +51,39 @@ class Address(Protocol):
     def path(self) -> object:
         """The socket's path (str or Path), used for "unix" only."""
         ...
+
+
+class Dialler:
+    """Opens connections to one address; what its name resolved to is kept for a while."""
+
+    __slots__ = ("_address", "_known", "_known_until", "connect_s")
+
+    def __init__(self, address: Address, *, connect_s: float = policy.UPSTREAM_CONNECT_S) -> None:
+        self._address = address
+        self._known: tuple[Place, ...] = ()
+        self._known_until = 0.0
+        self.connect_s = connect_s
+
+    async def __call__(self) -> SocketStream:
+        """Open one, within `connect_s` in all; the caller closes it.
+
+        Raises TimeoutError where that was too short, else the last OSError.
+        """
+        try:
+            with trio.fail_after(self.connect_s):
+                return SocketStream(await dial(await self._places()))
+        except trio.TooSlowError as error:
+            raise TimeoutError(errno.ETIMEDOUT, f"no connection within {self.connect_s:g} s") from error
+        except OSError:
+            self._known = ()  # the name may have moved: ask again next time
+            raise
+
+    async def _places(self) -> tuple[Place, ...]:
+        now = trio.current_time()
+        if not self._known or now >= self._known_until:
+            self._known = await resolve(self._address)
+            self._known_until = now + policy.RESOLVE_KEEP_S
+        return self._known
 
 
 async def resolve(address: Address) -> tuple[Place, ...]:

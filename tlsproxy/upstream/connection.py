@@ -1,112 +1,105 @@
 """One upstream service: connections are opened to it, lent to exchanges, and kept warm between them.
 
 Promises: a lent connection belongs to its borrower, who gives it back (`give_back`) or closes it; nothing
-that has unasked bytes or an end of file waiting is ever lent. Refuses to know HTTP, routes and clients.
+that has unasked bytes or an end of file waiting is ever lent.
+Refuses to know HTTP, routes, clients and sockets: how a stream is opened is handed in.
 
 Theory. Between two exchanges an upstream may close an idle connection, or (broken, or attacked) send a
-response that nobody asked for. Either makes the socket readable, so a readable idle connection is never
-used: the first would cost a failed request, the second would be taken for the answer to the *next* client's
-request. One poll(2) of 0.5 us before each use finds both. What remains is the moment between that look and
-the upstream's reading of the request; a request that must not be sent twice therefore takes only a
-connection used a moment ago (`policy.POOL_UNREPEATABLE_S`), else a new one.
+response that nobody asked for. Either makes the connection readable, so a readable idle one is never used: the
+first would cost a failed request, the second would be taken for the answer to the *next* client's request. One
+poll(2) of 0.5 us before each use finds both. What remains is the moment between that look and the upstream's
+reading of the request; a request that must not be sent twice therefore takes only a connection used a moment
+ago (`policy.POOL_UNREPEATABLE_S`), else a new one.
 """
 
 from __future__ import annotations
 
-import select
-import socket
-
-import trio
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
 
 from tlsproxy import policy
 from tlsproxy.errors import UpstreamError
-from tlsproxy.net.dial import Address, Place, dial, resolve
-from tlsproxy.net.stream import SocketStream
-from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.upstream.pool import Pool
 
 
-class UpstreamConnection:
-    """A connection to an upstream, with whether an exchange has used it before (`reused`)."""
-
-    __slots__ = ("_poll", "reused", "stream")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.stream = SocketStream(sock)
-        self.reused = False
-        self._poll: select.poll | None = None
+class Lendable(Protocol):
+    """What an upstream must know of a stream to lend it."""
 
     def is_quiet(self) -> bool:
-        """Say whether nothing at all waits to be read: no byte, no end, no error."""
-        if self._poll is None:  # made at the first reuse: most connections of a burst never see one
-            self._poll = select.poll()
-            self._poll.register(self.stream.sock, select.POLLIN | select.POLLRDHUP)
-        return not self._poll.poll(0)
+        """Say whether nothing waits to be read: no byte, no end, no error."""
+        ...
 
     def close(self) -> None:
-        """Close it, waking whoever waits on it."""
-        self.stream.close()
+        """Let go of it."""
+        ...
 
 
-class Upstream:
-    """A service at one address. Register it with the sweeper (it is `Overdue`); `close` ends what is idle."""
+class Clock(Protocol):
+    """Who tells the time, in float seconds: net.sweeper.Sweeper, whose time costs nothing to read."""
 
-    __slots__ = ("_places", "_places_until", "_sweeper", "address", "connect_s", "name", "pool")
+    @property
+    def now(self) -> float:
+        """A time that is never more than about a second old."""
+        ...
 
-    def __init__(
-        self, name: str, address: Address, sweeper: Sweeper, *, connect_s: float = policy.UPSTREAM_CONNECT_S
-    ) -> None:
+
+S = TypeVar("S", bound=Lendable)
+
+
+class UpstreamConnection(Generic[S]):
+    """A stream to an upstream, and whether an exchange has used it before (`reused`)."""
+
+    __slots__ = ("reused", "stream")
+
+    def __init__(self, stream: S) -> None:
+        self.stream = stream
+        self.reused = False
+
+
+class Upstream(Generic[S]):
+    """A service at one address. Whoever makes it registers it with the sweeper (it is `Overdue`) and closes it."""
+
+    __slots__ = ("_clock", "_dial", "name", "pool")
+
+    def __init__(self, name: str, dial: Callable[[], Awaitable[S]], clock: Clock) -> None:
         self.name = name
-        self.address = address
-        self.connect_s = connect_s
-        self.pool: Pool[UpstreamConnection] = Pool(policy.POOL_MAX_IDLE, policy.POOL_IDLE_S)
-        self._sweeper = sweeper
-        self._places: tuple[Place, ...] = ()
-        self._places_until = 0.0
-        sweeper.add(self)
+        self.pool: Pool[UpstreamConnection[S]] = Pool(policy.POOL_MAX_IDLE, policy.POOL_IDLE_S)
+        self._dial = dial
+        self._clock = clock
 
-    def take_idle(self, *, repeatable: bool) -> UpstreamConnection | None:
+    def take_idle(self, *, repeatable: bool) -> UpstreamConnection[S] | None:
         """Lend a warm connection that is quiet, or None; stale ones met on the way are closed."""
         age = None if repeatable else policy.POOL_UNREPEATABLE_S
-        while (connection := self.pool.take(self._sweeper.now, age)) is not None:
-            if connection.is_quiet():
+        while (connection := self.pool.take(self._clock.now, age)) is not None:
+            if connection.stream.is_quiet():
                 connection.reused = True
                 return connection
-            connection.close()
+            connection.stream.close()
         return None
 
-    async def open(self) -> UpstreamConnection:
-        """Open a new connection within `connect_s`.
+    async def open(self) -> UpstreamConnection[S]:
+        """Open a new connection.
 
         Raises UpstreamError: 502 where it is refused or the name has no address, 504 where it took too long.
         """
         try:
-            with trio.fail_after(self.connect_s):
-                return UpstreamConnection(await dial(await self._resolve()))
-        except trio.TooSlowError as error:
+            return UpstreamConnection(await self._dial())
+        except TimeoutError as error:
             raise UpstreamError(self.name, "connect", status=504) from error
         except OSError as error:
-            self._places = ()  # the name may have moved: ask again next time
             raise UpstreamError(self.name, "connect", status=502) from error
 
-    def give_back(self, connection: UpstreamConnection) -> None:
+    def give_back(self, connection: UpstreamConnection[S]) -> None:
         """Keep a connection whose exchange is wholly over, for the next one."""
-        surplus = self.pool.give_back(connection, self._sweeper.now)
+        surplus = self.pool.give_back(connection, self._clock.now)
         if surplus is not None:
-            surplus.close()
+            surplus.stream.close()
 
     def close(self) -> None:
         """Close what is idle; what is lent is closed as soon as it is given back."""
-        self._sweeper.discard(self)
         self.pool.max_idle = 0
         for connection in self.pool.empty():
-            connection.close()
-
-    async def _resolve(self) -> tuple[Place, ...]:
-        if not self._places or self._sweeper.now >= self._places_until:
-            self._places = await resolve(self.address)
-            self._places_until = self._sweeper.now + policy.RESOLVE_KEEP_S
-        return self._places
+            connection.stream.close()
 
     # --- Overdue: the sweeper ends what has been idle for too long
 
@@ -122,8 +115,8 @@ class Upstream:
 
     def expire(self) -> None:
         """Close what has been idle for too long."""
-        for connection in self.pool.expire(self._sweeper.now):
-            connection.close()
+        for connection in self.pool.expire(self._clock.now):
+            connection.stream.close()
 
     def hung_up(self) -> None:
         """Do nothing: no descriptor is watched."""

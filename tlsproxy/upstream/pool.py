@@ -45,9 +45,10 @@ class Pool(Generic[T]):
         return self._idle[0][0] + self.idle_s if self._idle else float("inf")
 
     def take(self, now: float, younger_than: float | None = None) -> T | None:
-        """Lend the item given back last; None where there is none, or it idles since `idle_s` or `younger_than`.
+        """Lend the item given back last; None where there is none, or it is too old.
 
-        An item that is too old stays for `expire`: all below it are older still.
+        Too old: idle for `idle_s`, or for `younger_than` where given. Such an item stays for `expire`, and all
+        below it are older still.
         """
         limit = self.idle_s if younger_than is None else min(younger_than, self.idle_s)
         if self._idle and now - self._idle[-1][0] < limit:
