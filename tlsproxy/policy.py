@@ -105,6 +105,12 @@ KEEPALIVE_IDLE_S = 60
 KEEPALIVE_PROBE_S = 15
 KEEPALIVE_PROBES = 4
 
+# Open client connections, unless configured: 4,096 idle ones cost 70 MB at 17 KB each, which a small device still
+# has. A new one above the limit is closed at once, so that those inside it keep being served.
+CONNECTIONS = 4096
+# From SIGTERM until what is still open is cut. systemd kills after 90 s (DefaultTimeoutStopSec), Docker after 10 s.
+DRAIN_S = 8.0
+
 # --- HTTP ---------------------------------------------------------------------------------------------------
 
 # One read each way of a body; at most one of each is in memory per connection. 256 KiB down: from 64 to 256
@@ -121,6 +127,13 @@ MAX_INTERIM = 16
 # A request body, unless configured: firmware images are uploaded to devices, and nginx's 1 MB is its users'
 # most frequent surprise. It is streamed, so it costs no memory.
 MAX_BODY_BYTES = 4_294_967_296
+# A tunnel with one side ended must move something within this (HAProxy's documents: `timeout client-fin
+# 30s` to `timeout tunnel 1h`; long enough for a slow last answer).
+HALF_CLOSED_S = 600.0
+
+# A request head, unless configured: nginx takes 1 KB + 4 x 8 KB, Node.js 16 KB, Apache 8 KB a line. Cookies and
+# bearer tokens of single sign-on reach 16 KB.
+MAX_HEAD_BYTES = 32_768
 
 # --- UPSTREAM -----------------------------------------------------------------------------------------------
 

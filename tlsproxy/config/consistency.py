@@ -1,0 +1,162 @@
+"""What no single key shows: listeners that collide, routes that repeat, paths that can't work together.
+
+Pure: a draft goes in, complaints come out, each with the path of the key that it is about. The draft may
+come from a file or from a command line.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path as FilePath
+
+from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
+from tlsproxy.config.lines import Path
+from tlsproxy.config.values import (
+    Config,
+    ForwardedConfig,
+    IdentityConfig,
+    LimitsConfig,
+    ListenerConfig,
+    RouteConfig,
+    TLSConfig,
+    WatchConfig,
+)
+
+Complaint = tuple[Path, str, str]
+
+
+@dataclass(slots=True)
+class Draft:
+    """A configuration in the making; each list entry is kept under the key path where it stands."""
+
+    store: FilePath
+    runtime: FilePath
+    listeners: dict[Path, ListenerConfig] = field(default_factory=dict)
+    routes: dict[Path, RouteConfig] = field(default_factory=dict)
+    watches: dict[Path, WatchConfig] = field(default_factory=dict)
+    inbox: FilePath | None = None
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    tls: TLSConfig = field(default_factory=TLSConfig)
+
+    def finished(self) -> Config:
+        """Give the configuration; only for a draft without contradictions."""
+        return Config(
+            store=self.store,
+            runtime=self.runtime,
+            listeners=tuple(self.listeners.values()),
+            routes=tuple(self.routes.values()),
+            inbox=self.inbox or self.store / "inbox",
+            watches=tuple(self.watches.values()),
+            identity=self.identity,
+            forwarded=self.forwarded,
+            limits=self.limits,
+            tls=self.tls,
+        )
+
+
+def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Iterator[Complaint]:
+    """Find everything that can't work together.
+
+    `is_wrong` says whether something at or below a key was complained about before: what is wrong already
+    is not called missing as well.
+    """
+    if not is_wrong(("listener",)):
+        yield from _missing_listener(draft.listeners)
+    if not draft.routes and not is_wrong(("route",)):
+        yield (
+            ("route",),
+            "is missing: nothing would be served",
+            'add [[route]] with upstream = "http://127.0.0.1:3000"',
+        )
+    yield from _collisions(draft.listeners)
+    yield from _repeated_routes(draft.routes)
+    yield from _loops(draft)
+    yield from _paths(draft)
+
+
+def advise(draft: Draft) -> Iterator[Complaint]:
+    """Find what works, but deserves a second look."""
+    for path, route in draft.routes.items():
+        if not route.upstream.is_local:
+            why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
+            yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
+    if draft.identity.localhost:
+        why = "the device's own certificate will be good for localhost"
+        yield ("identity", "localhost"), why, "whoever trusts it lets the device speak for their own machine"
+    for network in draft.forwarded.trust:
+        if network.prefixlen == 0:
+            yield (
+                ("forwarded", "trust"),
+                f"{network} believes every client",
+                "name only the proxies before this one",
+            )
+
+
+def _missing_listener(listeners: Mapping[Path, ListenerConfig]) -> Iterator[Complaint]:
+    if not listeners:
+        yield ("listener",), "is missing: nobody could connect", 'add [[listener]] with address = "[::]:443"'
+    elif all(listener.kind != "tls" for listener in listeners.values()):
+        yield ("listener",), 'has no listener of kind = "tls"', "one of kind http only redirects to it"
+
+
+def _collisions(listeners: Mapping[Path, ListenerConfig]) -> Iterator[Complaint]:
+    for (_, first), (path, second) in combinations(listeners.items(), 2):
+        if overlap((first.host, first.port), (second.host, second.port)):
+            same = (first.host, first.port) == (second.host, second.port)
+            why = f"{second.address} is {'the same as' if same else 'already included in'} {first.address}"
+            hint = (
+                "[::] and * listen on IPv4 and IPv6; keep one of the two"
+                if not same
+                else "keep one of the two"
+            )
+            yield (*path, "address"), why, hint
+
+
+def _repeated_routes(routes: Mapping[Path, RouteConfig]) -> Iterator[Complaint]:
+    seen: dict[str, RouteConfig] = {}
+    for path, route in routes.items():
+        if first := seen.get(route.path):
+            why = f"{route.path} already goes to {first.upstream}"
+            yield (*path, "path"), why, "each path belongs to one upstream"
+        seen.setdefault(route.path, route)
+
+
+def _loops(draft: Draft) -> Iterator[Complaint]:
+    for path, route in draft.routes.items():
+        for listener in draft.listeners.values():
+            if route.upstream.scheme == "http" and listener.port == route.upstream.port:
+                everywhere = listener.host in {"::", "0.0.0.0"} and is_loopback(route.upstream.host)  # noqa: S104  compared
+                if everywhere or listener.host == route.upstream.host:
+                    why = f"{route.upstream} is this proxy's own listener {listener.address}"
+                    yield (*path, "upstream"), why, "name the address of the service behind it"
+
+
+def _paths(draft: Draft) -> Iterator[Complaint]:
+    socket = os.fsencode(draft.runtime / "control.sock")
+    if len(socket) > MAX_SOCKET_PATH_BYTES:
+        most = f"the system takes {MAX_SOCKET_PATH_BYTES}"
+        why = f"the path of the control socket in it would have {len(socket)} bytes; {most}"
+        yield ("runtime",), why, 'name a shorter folder for it: runtime = "/run/tlsproxy"'
+    inbox = draft.inbox or draft.store / "inbox"
+    if inbox == draft.store:
+        yield (
+            ("inbox", "path"),
+            "the inbox can't be the store itself",
+            'leave it out: it is then "inbox" in the store',
+        )
+    taken = {inbox: "the inbox"}
+    for path, watch in draft.watches.items():
+        if what := taken.get(watch.path):
+            yield (*path, "path"), f"{watch.path} is already {what}", "watch each folder once"
+        elif watch.path == draft.store or draft.store in watch.path.parents:
+            yield (
+                (*path, "path"),
+                f"{watch.path} lies in the store",
+                "put certificates into the inbox instead",
+            )
+        taken.setdefault(watch.path, "watched")

@@ -1,0 +1,242 @@
+"""A configuration file, read whole: values if all is well, else every mistake with its key and line.
+
+Promises: never stops at the first mistake (but for TOML that can't be parsed: a syntax error stands alone),
+and opens nothing but the file itself. Paths in a file are relative to the folder of the file, so that it
+means the same wherever the command is started.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, TypeVar, get_type_hints
+
+from certstore.names import normalise
+from certstore.slots import Source
+from tlsproxy.config.addresses import parse_listen, parse_upstream
+from tlsproxy.config.consistency import Draft, advise, find_contradictions
+from tlsproxy.config.lines import find_lines
+from tlsproxy.config.tables import Notes, Table
+from tlsproxy.config.values import (
+    Config,
+    Engine,
+    ForwardedConfig,
+    IdentityConfig,
+    LimitsConfig,
+    ListenerConfig,
+    Network,
+    RouteConfig,
+    TLSConfig,
+    WatchConfig,
+)
+from tlsproxy.errors import ConfigError, Mistake
+
+T = TypeVar("T")
+
+# A configuration is a few hundred lines; whoever names a log file or a device by mistake shall not wait.
+MAX_FILE_BYTES = 1_048_576
+
+_SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of a file: `config` is None if and only if there are `mistakes`; `advice` refuses nothing."""
+
+    config: Config | None
+    mistakes: tuple[Mistake, ...] = ()
+    advice: tuple[Mistake, ...] = ()
+
+
+def load(path: Path) -> Config:
+    """Read the configuration at `path`.
+
+    Raises:
+        ConfigError: it can't be read, or something in it is wrong; carries all mistakes.
+
+    """
+    reading = read_file(path)
+    if reading.config is None:
+        raise ConfigError(reading.mistakes, origin=str(path))
+    return reading.config
+
+
+def read_file(path: Path) -> Reading:
+    """Read the file at `path` and say all that is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Reading(
+            None, (Mistake("", None, f"can't be read: {why}", "name an existing file: --config FILE"),)
+        )
+    if len(content) > MAX_FILE_BYTES:
+        return Reading(None, (Mistake("", None, f"is larger than {MAX_FILE_BYTES} bytes"),))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Reading(None, (Mistake("", line, "is not UTF-8", "save the file in UTF-8, as TOML wants it"),))
+    return read(text, path.absolute().parent)
+
+
+def read(text: str, folder: Path) -> Reading:
+    """Read a TOML text whose paths are relative to `folder`, which is absolute."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Reading(None, (_syntax_mistake(str(error), text),))
+    except RecursionError:
+        return Reading(None, (Mistake("", None, "is nested too deeply"),))
+    notes = Notes(find_lines(text.replace("\r\n", "\n")))
+    draft = _document(Table(raw, (), notes), folder)
+    for path, why, hint in find_contradictions(draft, notes.concerns):
+        notes.note(path, why, hint)
+    if notes.mistakes:
+        ordered = sorted(notes.mistakes, key=lambda mistake: mistake.line or 0)
+        return Reading(None, tuple(ordered))
+    advice = Notes(notes.lines)
+    for path, why, hint in advise(draft):
+        advice.note(path, why, hint)
+    return Reading(draft.finished(), (), tuple(advice.mistakes))
+
+
+def _document(top: Table, folder: Path) -> Draft:
+    def path_of(text: str) -> Path:
+        if not text or "\0" in text:
+            raise ValueError(f"{text!r} is no path")
+        return folder / text
+
+    top.require("store")
+    store = top.parsed("store", path_of, folder)
+    draft = Draft(store=store, runtime=top.parsed("runtime", path_of, store / "run"))
+    for table in top.tables("listener"):
+        if (listener := _listener(table)) is not None:
+            draft.listeners[table.path] = listener
+    for table in top.tables("route"):
+        if (route := _route(table)) is not None:
+            draft.routes[table.path] = route
+    for table in top.tables("watch"):
+        if (watch := _watch(table, path_of)) is not None:
+            draft.watches[table.path] = watch
+    inbox = top.table("inbox")
+    draft.inbox = inbox.parsed("path", path_of, store / "inbox")
+    inbox.finish()
+    draft.identity = _identity(top.table("identity"))
+    draft.forwarded = _forwarded(top.table("forwarded"))
+    draft.limits = _limits(top.table("limits"))
+    tls = top.table("tls")
+    draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
+    tls.finish()
+    top.finish()
+    return draft
+
+
+def _listener(table: Table) -> ListenerConfig | None:
+    table.require("address")
+    text = table.leaf("address", str, "")
+    place = table.parsed("address", parse_listen, None)
+    kind: Literal["tls", "http"] = table.leaf("kind", Literal["tls", "http"], "tls")
+    table.finish()
+    return None if place is None else ListenerConfig(text, *place, kind)
+
+
+def _route(table: Table) -> RouteConfig | None:
+    table.require("upstream")
+    path = table.parsed("path", parse_route_path, "/")
+    upstream = table.parsed("upstream", parse_upstream, None)
+    table.finish()
+    return None if upstream is None else RouteConfig(path, upstream)
+
+
+def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:
+    table.require("path")
+    path = table.parsed("path", path_of, None)
+    slot: str = table.leaf("slot", Literal["customer", "acme"], "customer")
+    table.finish()
+    return None if path is None else WatchConfig(path, Source(slot))
+
+
+def _identity(table: Table) -> IdentityConfig:
+    given = table.leaf("addresses", bool | list[str], True)
+    identity = IdentityConfig(
+        names=table.parsed_list("names", _name),
+        addresses=given if isinstance(given, bool) else table.parsed_list("addresses", _address),
+        serial=table.parsed("serial", _serial, ""),
+        localhost=table.leaf("localhost", bool, False),
+    )
+    table.finish()
+    return identity
+
+
+def _forwarded(table: Table) -> ForwardedConfig:
+    forwarded = ForwardedConfig(
+        trust=table.parsed_list("trust", _network), tell_bundle=table.leaf("tell_bundle", bool, False)
+    )
+    table.finish()
+    return forwarded
+
+
+def _limits(table: Table) -> LimitsConfig:
+    kinds = get_type_hints(LimitsConfig, include_extras=True)
+    found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in fields(LimitsConfig)}
+    table.finish()
+    return LimitsConfig(**found)
+
+
+def parse_route_path(text: str) -> str:
+    """Read a route's path: "/" or segments without a slash at the end, which would mean the same."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} must start with a slash")
+    if not text.isascii() or not text.isprintable() or any(c in text for c in ' ?#%\\"<>'):
+        raise ValueError(f"{text!r}: a route's path is plain text, without spaces, queries and escapes")
+    segments = text.rstrip("/").split("/")[1:]
+    if any(segment in {"", ".", ".."} for segment in segments):
+        raise ValueError(f"{text!r} has empty or dot segments, which no admitted request has")
+    return "/" + "/".join(segments)
+
+
+def _name(text: str) -> str:
+    try:
+        return normalise(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no host name or address: {error}") from None
+
+
+def _serial(text: str) -> str:
+    if len(text) > 64 or not text.isprintable():  # RFC 5280 appendix A, ub-serial-number
+        raise ValueError(f"{text[:80]!r}: a serial number has at most 64 printable characters")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address") from None
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no network, as in 10.0.0.0/8 or fd00::/8") from None
+    raise ValueError(f"{text!r} has bits set beyond its length: write {meant}")
+
+
+def _syntax_mistake(message: str, text: str) -> Mistake:
+    place = _SYNTAX_PLACE.search(message)
+    line = int(place["line"]) if place and place["line"] else text.rstrip("\n").count("\n") + 1
+    words = _SYNTAX_PLACE.sub("", message)
+    column = f" (column {place['column']})" if place and place["column"] else ""
+    hint = 'text values stand in quotes: key = "value"' if "Invalid value" in message else ""
+    return Mistake("", line, f"is no TOML: {words[:1].lower()}{words[1:]}{column}", hint)

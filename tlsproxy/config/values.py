@@ -1,0 +1,114 @@
+"""What was asked for, as values: the configuration after all checks.
+
+Promises: everything here is frozen, complete and checked; paths are absolute; defaults come from policy.py.
+Refuses to know: files, TOML and command lines (`reading`, `arguments`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from certstore.slots import Source
+from tlsproxy import policy
+from tlsproxy.config.addresses import UpstreamAddress
+
+# A duration: a day is far beyond anything useful, and keeps `inf` out.
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Network = IPv4Network | IPv6Network
+Engine = Literal["auto", "system", "bundled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConfig:
+    """Where clients connect. `address` is the text as given; `host` "::" means all addresses, IPv4 too."""
+
+    address: str
+    host: str
+    port: int
+    kind: Literal["tls", "http"] = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes."""
+
+    path: str
+    upstream: UpstreamAddress
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """Somebody else's directory, read but never changed; what is found in it is written as `slot`."""
+
+    path: Path
+    slot: Source = Source.CUSTOMER
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityConfig:
+    """What the device's own certificate says. Empty: found out from the system.
+
+    `addresses`: True takes the stable addresses that the device has, False none, a tuple exactly these.
+    """
+
+    names: tuple[str, ...] = ()
+    addresses: bool | tuple[str, ...] = True
+    serial: str = ""
+    localhost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedConfig:
+    """Whose X-Forwarded-* and Forwarded are believed, and whether the upstream is told about the bundle."""
+
+    trust: tuple[Network, ...] = ()
+    tell_bundle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What one client, or all of them, may take. Sizes in bytes, durations in seconds."""
+
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = policy.CONNECTIONS
+    max_header_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = policy.MAX_HEAD_BYTES
+    max_body_bytes: Annotated[int, Meta(ge=0, le=2**62)] = policy.MAX_BODY_BYTES
+    handshake_s: Seconds = policy.HANDSHAKE_S
+    header_s: Seconds = policy.HEADER_S
+    idle_s: Seconds = policy.IDLE_S
+    body_s: Seconds = policy.BODY_S
+    connect_s: Seconds = policy.UPSTREAM_CONNECT_S
+    response_s: Seconds = policy.RESPONSE_S
+    drain_s: Seconds = policy.DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class TLSConfig:
+    """How TLS is made: by which engine."""
+
+    engine: Engine = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that was asked for, complete and checked."""
+
+    store: Path
+    runtime: Path
+    listeners: tuple[ListenerConfig, ...]
+    routes: tuple[RouteConfig, ...]
+    inbox: Path
+    watches: tuple[WatchConfig, ...] = ()
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    tls: TLSConfig = field(default_factory=TLSConfig)
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the control API listens while the proxy runs."""
+        return self.runtime / "control.sock"
