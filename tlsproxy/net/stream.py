@@ -115,7 +115,7 @@ class SocketStream:
         await checkpoint()
 
     def is_quiet(self) -> bool:
-        """Say whether nothing at all waits to be read: no byte, no end, no error. Costs 0.5 us; never waits."""
+        """Say whether nothing waits to be read: no byte, no end, no error. Costs 0.5 us; never waits."""
         if self._poll is None:  # made at the first look: most connections never need one
             self._poll = select.poll()
             self._poll.register(self.sock, select.POLLIN | select.POLLRDHUP)

@@ -5,11 +5,11 @@ that has unasked bytes or an end of file waiting is ever lent.
 Refuses to know HTTP, routes, clients and sockets: how a stream is opened is handed in.
 
 Theory. Between two exchanges an upstream may close an idle connection, or (broken, or attacked) send a
-response that nobody asked for. Either makes the connection readable, so a readable idle one is never used: the
-first would cost a failed request, the second would be taken for the answer to the *next* client's request. One
-poll(2) of 0.5 us before each use finds both. What remains is the moment between that look and the upstream's
-reading of the request; a request that must not be sent twice therefore takes only a connection used a moment
-ago (`policy.POOL_UNREPEATABLE_S`), else a new one.
+response that nobody asked for. Either makes the connection readable, so a readable idle one is never used:
+the first would cost a failed request, the second would be taken for the answer to the *next* client's
+request. One poll(2) of 0.5 us before each use finds both. What remains is the moment between that look and
+the upstream's reading of the request; a request that must not be sent twice therefore takes only a
+connection used a moment ago (`policy.POOL_UNREPEATABLE_S`), else a new one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class UpstreamConnection(Generic[S]):
 
 
 class Upstream(Generic[S]):
-    """A service at one address. Whoever makes it registers it with the sweeper (it is `Overdue`) and closes it."""
+    """A service at one address. Its maker registers it with the sweeper (it is `Overdue`) and closes it."""
 
     __slots__ = ("_clock", "_dial", "name", "pool")
 

@@ -47,8 +47,8 @@ class Pool(Generic[T]):
     def take(self, now: float, younger_than: float | None = None) -> T | None:
         """Lend the item given back last; None where there is none, or it is too old.
 
-        Too old: idle for `idle_s`, or for `younger_than` where given. Such an item stays for `expire`, and all
-        below it are older still.
+        Too old: idle for `idle_s`, or for `younger_than` where given. Such an item stays for `expire`, and
+        all below it are older still.
         """
         limit = self.idle_s if younger_than is None else min(younger_than, self.idle_s)
         if self._idle and now - self._idle[-1][0] < limit:
