@@ -1,0 +1,55 @@
+"""The engines' door: contexts from bundles, by either TLS library; the only makers of contexts.
+
+Refuses to know names, sockets and generations. Each library is imported at its first use, so that a process
+that needs one doesn't carry the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from tlsproxy.policy import TLSPolicy
+from tlsproxy.tls.engines.port import Context, ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of
+
+if TYPE_CHECKING:
+    from certstore import Bundle
+
+__all__ = [
+    "Context",
+    "ContextError",
+    "Data",
+    "Engine",
+    "EngineName",
+    "TLSBroken",
+    "TLSFacts",
+    "make_context",
+    "reason_of",
+    "resolve",
+]
+
+EngineName = Literal["auto", "system", "bundled"]
+
+
+def resolve(engine: EngineName) -> Literal["system", "bundled"]:
+    """Say which engine is meant here: "auto" is `system` where it has ML-KEM (OpenSSL 3.5)."""
+    if engine != "auto":
+        return engine
+    import ssl
+
+    has_mlkem = ssl.OPENSSL_VERSION.startswith("OpenSSL ") and ssl.OPENSSL_VERSION_INFO >= (3, 5)
+    return "system" if has_mlkem else "bundled"
+
+
+def make_context(bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto") -> Context:
+    """Make a context that serves `bundle`; ContextError where the library refuses it.
+
+    Takes a millisecond or two and no event loop: call it in a worker thread. Each call gives a fresh context
+    with ticket keys of its own, so that nothing of another context is ever resumed (RFC 8446 section 4.6.1).
+    """
+    if resolve(engine) == "system":
+        from tlsproxy.tls.engines.system import SystemContext
+
+        return SystemContext(bundle, policy)
+    from tlsproxy.tls.engines.bundled import BundledContext
+
+    return BundledContext(bundle, policy)

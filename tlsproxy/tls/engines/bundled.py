@@ -1,0 +1,183 @@
+"""The `bundled` engine: pyOpenSSL, with the OpenSSL that comes inside cryptography's wheels.
+
+Brings a current OpenSSL to every system: X25519MLKEM768, chosen groups and suites, keys from memory. It
+costs more per byte than `system` (each call goes through cffi and copies once more). Two things can't be
+had: one session ticket instead of two (no SSL_CTX_set_num_tickets), and OpenSSL providers.
+
+Theory. pyOpenSSL turns an exception in any callback into the end of a handshake, and refuses changes of a
+context in use: so the only callback is a membership test, and a context is finished before anybody sees it.
+Three functions are taken from its private `_lib`, each only if it is there: the list of groups, without
+which the library's own stands, and the fill of a memory BIO, without which the question costs an exception.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+
+from tlsproxy import policy as limits
+from tlsproxy.errors import HandshakeError
+from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
+from tlsproxy.tls.engines.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from certstore import Bundle
+
+_TAKE = 65_536
+# ssl.h; pyOpenSSL has no names for them
+_PRIORITIZE_CHACHA = 0x200000
+_MODE_ENABLE_PARTIAL_WRITE, _MODE_NO_AUTO_CHAIN, _MODE_RELEASE_BUFFERS = 0x1, 0x8, 0x10
+
+_private: Any = SSL  # see the theory above
+_lib = _private._lib  # noqa: SLF001
+_fill = getattr(_lib, "BIO_get_mem_data", None)
+_NULL = _private._ffi.NULL  # noqa: SLF001
+
+
+class BundledEngine(Reading):
+    """One connection; see the port."""
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__()
+        self._tls = SSL.Connection(context, None)
+        self._tls.set_accept_state()
+
+    def feed(self, data: Data) -> None:
+        """Hand in ciphertext."""
+        if data:
+            self._tls.bio_write(data)
+
+    def take(self) -> bytes:
+        """Return the ciphertext to send."""
+        if _fill is not None:
+            waiting = _fill(self._tls._from_ssl, _NULL)  # noqa: SLF001  saves an exception a call
+            return self._tls.bio_read(waiting) if waiting else b""
+        parts = []
+        while True:
+            try:
+                parts.append(self._tls.bio_read(_TAKE))
+            except SSL.WantReadError:
+                return b"".join(parts)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake."""
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as error:
+            raise HandshakeError(_reason(error)) from error
+        return True
+
+    def write(self, data: Data) -> None:
+        """Encrypt all of `data`."""
+        try:
+            sent = self._tls.send(data) if data else 0
+            while sent < len(data):
+                sent += self._tls.send(memoryview(data)[sent:])
+        except SSL.Error as error:
+            raise TLSBroken(_reason(error)) from error
+
+    def shut(self) -> None:
+        """Queue close_notify; pyOpenSSL calls SSL_shutdown once, which doesn't read."""
+        try:
+            self._tls.shutdown()
+        except SSL.Error:
+            return  # before the handshake or after a fatal alert there is nothing to close
+
+    def facts(self) -> TLSFacts:
+        """Say what was negotiated."""
+        tls = self._tls
+        return TLSFacts(
+            version=tls.get_protocol_version_name(),
+            cipher=tls.get_cipher_name() or "",
+            group=tls.get_group_name(),
+            alpn=tls.get_alpn_proto_negotiated().decode("ascii") or None,
+            resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
+        )
+
+    def _is_drained(self) -> bool:
+        return _fill is not None and not _fill(self._tls._into_ssl, _NULL) and not self._tls.pending()  # noqa: SLF001  as in `take`
+
+    def _decrypt(self, size: int) -> bytes | None:
+        try:
+            return self._tls.recv(size)
+        except SSL.WantReadError:
+            return None
+        except SSL.ZeroReturnError:
+            return b""
+        except SSL.Error as error:
+            raise TLSBroken(_reason(error)) from error
+
+
+class BundledContext:
+    """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
+
+    __slots__ = ("_context", "bundle_id")
+    engine_name = "bundled"
+
+    def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
+        self.bundle_id = bundle.id
+        self._context = _context(policy)
+        try:
+            _load(self._context, bundle)
+        except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
+            raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
+
+    def accept(self) -> BundledEngine:
+        """Begin a connection."""
+        return BundledEngine(self._context)
+
+
+def _context(policy: TLSPolicy) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(
+        SSL.TLS1_3_VERSION if policy.profile is Profile.MODERN else SSL.TLS1_2_VERSION
+    )
+    context.set_options(
+        SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
+    )
+    # pyOpenSSL asks for partial writes, one record a call; whole ones save the calls.
+    context.clear_mode(_MODE_ENABLE_PARTIAL_WRITE)
+    context.set_mode(_MODE_NO_AUTO_CHAIN | _MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets resume without it
+    context.set_cipher_list(":".join(limits.TLS12_CIPHERS).encode())
+    context.set_tls13_ciphersuites(":".join(limits.TLS13_SUITES).encode())
+    if hasattr(_lib, "SSL_CTX_set1_curves_list"):
+        set_groups(context, limits.GROUPS)
+    offered = policy.alpn
+
+    def choose(_connection: SSL.Connection, asked: Sequence[bytes]) -> Any:
+        return next((name for name in offered if name in asked), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+    context.set_alpn_select_callback(choose)
+    return context
+
+
+def set_groups(context: SSL.Context, groups: Sequence[str]) -> None:
+    """Limit the groups of `context`; pyOpenSSL has no method for it. An unknown name is an error."""
+    done = _lib.SSL_CTX_set1_curves_list(context._context, ":".join(groups).encode())  # noqa: SLF001
+    if done != 1:
+        _private._raise_current_error()  # noqa: SLF001  empties OpenSSL's error queue
+
+
+def _load(context: SSL.Context, bundle: Bundle) -> None:
+    context.use_certificate(bundle.leaf)
+    for issuer in bundle.chain:
+        context.add_extra_chain_cert(issuer)
+    context.use_privatekey(bundle.key)
+    context.check_privatekey()
+
+
+def _reason(error: Exception) -> str:
+    """Take the first of OpenSSL's queue of (library, function, reason): the cause of those after it."""
+    queue = error.args[0] if error.args else None
+    if isinstance(queue, list) and queue:
+        return reason_of(queue[0][2])
+    return reason_of(type(error).__name__ if queue is None else str(queue))

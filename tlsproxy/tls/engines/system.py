@@ -1,0 +1,171 @@
+"""The `system` engine: Python's own `ssl` over memory BIOs, with the OpenSSL that Python is linked to.
+
+Cheaper per byte and per idle connection than `bundled` (DESIGN section 7), and able to use keys of OpenSSL
+providers. What `ssl` can't do before Python 3.15 is confessed here: neither groups nor TLS 1.3 suites can be
+chosen for a context (`openssl_conf` gives the way round, for a fresh process), the session cache of TLS 1.2
+can't be switched off (only clients without ticket support use it; at most 20,480 sessions a context), nor
+SSL_MODE_NO_AUTO_CHAIN be set.
+
+Theory. `SSLObject.unwrap` calls SSL_shutdown, and after our close_notify went out calls it again, which
+reads: where application data of the client waits, that raises APPLICATION_DATA_AFTER_CLOSE_NOTIFY and the
+data are lost. With an empty incoming BIO the second call finds nothing to read, and later reads work. So
+`shut` first reads all that was fed and holds it for `read`. What was fed is bounded by the caller's one read
+from its socket.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+from tlsproxy import policy as limits
+from tlsproxy.errors import HandshakeError
+from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
+from tlsproxy.tls.engines.reading import Reading
+
+if TYPE_CHECKING:
+    from certstore import Bundle
+
+# SSL_OP_PRIORITIZE_CHACHA (ssl.h; no name in Python): a client that puts ChaCha20 first has no AES in
+# hardware.
+PRIORITIZE_CHACHA = 0x200000
+
+
+class SystemEngine(Reading):
+    """One connection; see the port."""
+
+    __slots__ = ("_in", "_out", "_shut", "_tls")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self._shut = False
+
+    def feed(self, data: Data) -> None:
+        """Hand in ciphertext."""
+        self._in.write(data)
+
+    def take(self) -> bytes:
+        """Return the ciphertext to send."""
+        return self._out.read()
+
+    def handshake(self) -> bool:
+        """Go on with the handshake."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            raise HandshakeError(reason_of(error.reason)) from error
+        return True
+
+    def write(self, data: Data) -> None:
+        """Encrypt all of `data`."""
+        try:
+            sent = self._tls.write(data) if data else 0
+            while sent < len(data):
+                sent += self._tls.write(memoryview(data)[sent:])
+        except ssl.SSLError as error:
+            raise TLSBroken(reason_of(error.reason)) from error
+
+    def shut(self) -> None:
+        """Queue close_notify, after rescuing what the client sent (see the module's theory)."""
+        if self._shut:
+            return
+        self._shut = True
+        self.hold_rest()
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            return  # WANT_READ: it is queued, the client's own is yet to come; else there is nothing to close
+
+    def facts(self) -> TLSFacts:
+        """Say what was negotiated."""
+        tls = self._tls
+        cipher = tls.cipher()
+        return TLSFacts(
+            version=tls.version() or "",
+            cipher=cipher[0] if cipher else "",
+            group=tls.group() if hasattr(tls, "group") else None,  # Python 3.15
+            alpn=tls.selected_alpn_protocol(),
+            resumed=bool(tls.session_reused),
+        )
+
+    def _is_drained(self) -> bool:
+        return not self._in.pending and not self._tls.pending()
+
+    def _decrypt(self, size: int) -> bytes | None:
+        try:
+            return self._tls.read(size)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise TLSBroken(reason_of(error.reason)) from error
+
+
+class SystemContext:
+    """One bundle in an `ssl.SSLContext`. Keys go there through a memfd: they never touch a disk."""
+
+    __slots__ = ("_context", "bundle_id")
+    engine_name = "system"
+
+    def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
+        self.bundle_id = bundle.id
+        self._context = _context(policy)
+        try:
+            _load(self._context, bundle.key_pem(), bundle.chain_pem())
+        except ssl.SSLError as error:
+            raise ContextError(bundle.id, self.engine_name, reason_of(error.reason)) from error
+
+    def accept(self) -> SystemEngine:
+        """Begin a connection."""
+        return SystemEngine(self._context)
+
+
+def _context(policy: TLSPolicy) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    modern = policy.profile is Profile.MODERN
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if modern else ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | PRIORITIZE_CHACHA
+    context.set_ciphers(":".join(limits.TLS12_CIPHERS))
+    # Our preference counts only where the order of the TLS 1.3 suites is ours too (`openssl_conf`).
+    # OpenSSL's own puts AES-256 first; the client's, for every browser, AES-128.
+    if context.get_ciphers()[0]["name"] != limits.TLS13_SUITES[0]:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = limits.TICKETS
+    context.set_alpn_protocols([name.decode("ascii") for name in policy.alpn])
+    return context
+
+
+def _load(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
+    """Load a key and its chain; `ssl` takes only paths, so they stand in a file without a disk."""
+    with os.fdopen(os.memfd_create("bundle", os.MFD_CLOEXEC), "wb") as file:
+        file.write(key_pem + chain_pem)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+
+
+def openssl_conf() -> str:
+    """Give an OPENSSL_CONF file that holds our groups and TLS 1.3 suites, for a process yet to start.
+
+    OpenSSL reads it once, before the first context; it applies to every context of that process
+    (config(5ssl)).
+    """
+    known = [name for name in limits.GROUPS if "MLKEM" not in name or ssl.OPENSSL_VERSION_INFO >= (3, 5)]
+    lines = (
+        "openssl_conf = tlsproxy",
+        "[tlsproxy]",
+        "ssl_conf = modules",
+        "[modules]",
+        "system_default = tls",
+        "[tls]",
+        f"Groups = {':'.join(known)}",
+        f"Ciphersuites = {':'.join(limits.TLS13_SUITES)}",
+    )
+    return "\n".join(lines) + "\n"

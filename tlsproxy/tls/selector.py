@@ -1,0 +1,83 @@
+"""The selector: which of a generation's entries serves a client, in at most two dict lookups.
+
+Promises: a `Table` never changes after it is built, so that whoever holds one sees one generation whole; its
+answer agrees with `certstore.names.covers` (held by a law). Generic in what an entry is: a context, or a
+word in a test. Refuses to know precedence between sources: `certstore.generation.compute` has decided it,
+row by row.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from certstore import Generation
+
+T = TypeVar("T")
+
+
+class Table(Generic[T]):
+    """One generation, ready for choosing. Made by `build_table`; read from any thread."""
+
+    __slots__ = ("_addresses", "_default", "_exact", "_wildcards", "number")
+
+    def __init__(
+        self, number: int, hosts: Mapping[str, T], addresses: Mapping[str, T], default: T | None
+    ) -> None:
+        self.number = number
+        self._default = default
+        self._addresses = dict(addresses)
+        self._exact = {name: entry for name, entry in hosts.items() if not name.startswith("*.")}
+        # by what stands behind the first dot
+        self._wildcards = {name[2:]: entry for name, entry in hosts.items() if name.startswith("*.")}
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether a client without a server name may be told apart by the address that it reached."""
+        return bool(self._addresses)
+
+    def choose(self, server_name: str | None, local_address: str | None) -> T | None:
+        """Return the entry for a hello; None only where the generation has no default.
+
+        server_name: as `ClientHello.server_name`. local_address: in canonical text, what the client
+        connected to; looked at only where there is no server name. Exact name, then wildcard (one label, RFC
+        9525 section 6.3), then address, then the default row.
+        """
+        if server_name is not None:
+            chosen = self._exact.get(server_name)
+            if chosen is None:
+                chosen = self._wildcards.get(server_name.partition(".")[2])
+        elif local_address is not None:
+            chosen = self._addresses.get(local_address)
+        else:
+            chosen = None
+        return self._default if chosen is None else chosen
+
+    def entries(self) -> tuple[T, ...]:
+        """Return each different entry once, the default first."""
+        every = [self._exact, self._wildcards, self._addresses]
+        found = {id(entry): entry for table in every for entry in table.values()}
+        if self._default is not None:
+            found = {id(self._default): self._default} | found
+        return tuple(found.values())
+
+
+def build_table(generation: Generation, entry_of: Callable[[str], T]) -> Table[T]:
+    """Build a generation's table; `entry_of` turns a bundle's id into an entry, and may raise at will."""
+    default = None if generation.default is None else entry_of(generation.default)
+    hosts: dict[str, T] = {}
+    addresses: dict[str, T] = {}
+    for row in generation.rows:
+        rows = addresses if _is_address(row.pattern) else hosts
+        rows[row.pattern] = entry_of(row.bundle)
+    return Table(generation.number, hosts, addresses, default)
+
+
+def _is_address(pattern: str) -> bool:
+    try:
+        ipaddress.ip_address(pattern)
+    except ValueError:
+        return False
+    return True
