@@ -70,12 +70,40 @@ _TABLE: Final[dict[str, Entry]] = {
         "{file} can't be read: {why}",
         "let tlsproxy's user read it, or let a deploy hook call: tlsproxy certs import",
     ),
+    "file_missing": Entry(_E, "{file} doesn't exist", "check the name of the file"),
     "is_directory": Entry(
         _E, "{file} is a directory", "put the certificate and key files themselves here, not a directory"
     ),
     "not_a_file": Entry(_E, "{file} is a pipe, socket or device", "put regular files here"),
     "symlink_loop": Entry(_E, "{file} is a symbolic link that leads back to itself", "mend the link"),
     "symlink_dangling": Entry(_E, "{file} is a symbolic link to nothing", "mend the link"),
+    # --- directories: what stands in the way of watching them ---
+    "path_missing": Entry(
+        _W,
+        "the watched directory {path} doesn't exist",
+        "it is watched for; check the path if it should be there",
+    ),
+    "not_a_directory": Entry(_W, "{path} is not a directory", "give the directory that the files lie in"),
+    "directory_unreadable": Entry(
+        _W,
+        "the directory {path} can't be read: {why}",
+        "let tlsproxy's user read it, or let a deploy hook call: tlsproxy certs import",
+    ),
+    "directory_too_full": Entry(
+        _W,
+        "only the first {limit} entries of {path} are looked at",
+        "give certificates a directory of their own",
+    ),
+    "watch_limited": Entry(
+        _W,
+        "the system can't watch files ({why}); they are looked at every two seconds instead",
+        "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches",
+    ),
+    "quarantine_failed": Entry(
+        _W,
+        "refused files stay in {path}: {why}",
+        "remove them by hand, and let tlsproxy's user write to that directory",
+    ),
     # --- decode: what is in the files ---
     "candidate_empty": Entry(_E, "there is no file to read", "give a certificate and its private key"),
     "unparsable": Entry(

@@ -1,8 +1,9 @@
 """Every error that the proxy raises on purpose: facts in fields, whose fault in the type, words made last.
 
-Promises: each error has a stable `code`, says whose fault it is, and its `str()` is one lower-case line; `hint`
-says what to do; `exit_code` is what a command ends with. certstore's errors are its own (`certstore.errors`).
-Refuses to know: how an error is shown (cli/), which page a client gets (http/replies.py), how it is logged.
+Promises: each error has a stable `code`, says whose fault it is, and its `str()` is one lower-case line;
+`hint` says what to do; `exit_code` is what a command ends with. certstore's errors are its own
+(`certstore.errors`). Refuses to know: how an error is shown (cli/), which page a client gets
+(http/replies.py), how it is logged.
 """
 
 from __future__ import annotations
@@ -204,8 +205,9 @@ class UpstreamProtocolError(ProxyError):
 class UpstreamError(ProxyError):
     """An upstream can't be reached, went away or took too long.
 
-    `phase` says when: "connect", "send", "head" or "body"; `reused` whether the connection came from the pool (it
-    may only have been stale); `status` is what a client sees if no byte of a response was sent yet: 502, 503, 504.
+    `phase` says when: "connect", "send", "head" or "body"; `reused` whether the connection came from the
+    pool (it may only have been stale); `status` is what a client sees if no byte of a response was sent
+    yet: 502, 503, 504.
     """
 
     code = "upstream_failed"
