@@ -308,6 +308,41 @@ _TABLE: Final[dict[str, Entry]] = {
         "certificates from {source} are sealed and can't be changed",
         "unseal them first, if that is meant",
     ),
+    # --- the store's disk, and what a start had to put right ---
+    "disk_failed": Entry(
+        _E,
+        "the certificate could not be stored: {why}",
+        "what was served before is still served; mend the disk, then import the certificate again",
+    ),
+    "not_recorded": Entry(
+        _W,
+        "the certificate is in use, but that could not be written down: {why}",
+        "check the device's disk; the next start puts the record right",
+    ),
+    "store_read_only": Entry(
+        _W,
+        "the certificate store takes no changes: {why}",
+        "what is stored is served; check the device's disk, or update this software if the store is newer",
+    ),
+    "active_damaged": Entry(
+        _W,
+        "the record of what was served can't be read: {why}",
+        "the newest stored certificates are served; check the device's disk",
+    ),
+    "slot_damaged": Entry(
+        _W, "the record of a certificate can't be read: {why}", "import that certificate again"
+    ),
+    "slot_put_back": Entry(
+        _N,
+        "an unfinished change of the certificate for {names} (from {source}) was taken back",
+        "import the new certificate again",
+    ),
+    "slot_fallen": Entry(
+        _W,
+        "the stored certificate for {names} (from {source}) can't be read; another one is served",
+        "import that certificate again, and check the device's disk",
+    ),
+    "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
 }
 
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)
