@@ -1,0 +1,288 @@
+"""The state of everything as one frozen value: what is served, since when, for how long, and on which rung.
+
+Promises: made of values only, so a running proxy and a command that reads a store at rest say the same
+things; `to_json` and `from_json` are inverse. Holds nothing secret: fingerprints, never keys. Refuses to
+know: where the facts come from (control/, cli/), and colours (cli/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from certstore import Bundle, Generation, Receipt, Slot, Source
+from tlsproxy import __version__
+
+_DAY_S = 86_400
+
+
+class Rung(StrEnum):
+    """Where on the ladder of "never dark" the proxy stands, the best first."""
+
+    WANTED = "wanted"
+    FALLBACK = "fallback"
+    GENERATED = "generated"
+    EXPIRED = "expired"
+    MEMORY = "memory"
+    NOTHING = "nothing"
+
+    @property
+    def words(self) -> str:
+        """Say it to a person."""
+        return _RUNG_WORDS[self]
+
+
+_RUNG_WORDS: Mapping[Rung, str] = {
+    Rung.WANTED: "the certificate that was wanted is served",
+    Rung.FALLBACK: "another source's certificate stands in for the one that was wanted",
+    Rung.GENERATED: "the device's own self-signed certificate is served: no other was given yet",
+    Rung.EXPIRED: "AN EXPIRED CERTIFICATE is served: there is nothing valid to replace it",
+    Rung.MEMORY: "a certificate kept only in memory is served: the store can't be used",
+    Rung.NOTHING: "the store has no certificate yet: the first start makes one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The running proxy: its process id, version, and since when it serves."""
+
+    pid: int
+    since: datetime
+    version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStatus:
+    """An address as configured, what is spoken there ("tls" or "http"), and the port really bound."""
+
+    address: str
+    kind: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStatus:
+    """A bundle that is served. `days_left` is rounded down, and negative after the end."""
+
+    id: str
+    fingerprint: str
+    spki: str
+    names: tuple[str, ...]
+    source: str
+    key_type: str
+    not_before: datetime
+    not_after: datetime
+    days_left: int
+    self_signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowStatus:
+    """Which bundle a name pattern gets, and whose it is."""
+
+    pattern: str
+    bundle: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where things lie, for people who look for them."""
+
+    store: str
+    inbox: str
+    control: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that `tlsproxy status` tells. `process` is None while no proxy runs; receipts are newest first."""
+
+    process: Process | None
+    place: Place
+    rung: Rung
+    clock_plausible: bool
+    at: datetime
+    generation: int | None
+    generation_at: datetime | None
+    cause: str
+    default: str | None
+    rows: tuple[RowStatus, ...]
+    bundles: tuple[BundleStatus, ...]
+    slots: tuple[dict[str, object], ...]
+    listeners: tuple[ListenerStatus, ...]
+    receipts: tuple[dict[str, object], ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Give what JSON can hold: times in RFC 3339, the rung with its words."""
+        document: dict[str, object] = msgspec.to_builtins(self)
+        return {**document, "rung_words": self.rung.words}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Status:
+        """Read what `to_json` gave; further keys of a newer version are left out.
+
+        Raises:
+            ValueError: it is no status document.
+
+        """
+        return msgspec.convert(document, cls)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a store says at one moment; `bundle` gives a bundle by its id, or raises where it can't."""
+
+    generation: Generation | None
+    slots: Sequence[Slot]
+    receipts: Sequence[Receipt]
+    bundle: Callable[[str], Bundle]
+    clock_plausible: bool
+
+
+def describe(
+    facts: StoreFacts,
+    *,
+    place: Place,
+    now: datetime,
+    process: Process | None = None,
+    listeners: Sequence[ListenerStatus] = (),
+) -> Status:
+    """Put the facts together into a status. A bundle that can't be loaded is left out of `bundles`."""
+    generation = facts.generation
+    bundles = _bundles(facts, now)
+    return Status(
+        process=process,
+        place=place,
+        rung=_rung(facts, {b.id: b for b in bundles}, now),
+        clock_plausible=facts.clock_plausible,
+        at=now,
+        generation=generation.number if generation else None,
+        generation_at=generation.made_at if generation else None,
+        cause=generation.cause if generation else "",
+        default=generation.default if generation else None,
+        rows=tuple(RowStatus(r.pattern, r.bundle, str(r.source)) for r in generation.rows)
+        if generation
+        else (),
+        bundles=bundles,
+        slots=tuple(slot.to_json() for slot in facts.slots),
+        listeners=tuple(listeners),
+        receipts=tuple(receipt.to_json() for receipt in facts.receipts),
+    )
+
+
+def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
+    if facts.generation is None:
+        return ()
+    found = []
+    for id_ in sorted(facts.generation.bundles()):
+        try:
+            bundle = facts.bundle(id_)
+        except Exception:  # noqa: BLE001, S112  a status must come even where the store is damaged; the rung tells
+            continue
+        found.append(
+            BundleStatus(
+                id=id_,
+                fingerprint=bundle.fingerprint,
+                spki=bundle.spki,
+                names=bundle.names,
+                source=str(source) if (source := _source_of(facts.generation, id_)) else "",
+                key_type=bundle.key_type,
+                not_before=bundle.not_before,
+                not_after=bundle.not_after,
+                days_left=int((bundle.not_after - now).total_seconds() // _DAY_S),
+                self_signed=bundle.self_signed,
+            )
+        )
+    return tuple(found)
+
+
+def _source_of(generation: Generation, bundle: str) -> Source | None:
+    """Say whose a served bundle is: by its slot, or by a row where it is a slot's way back."""
+    holders = [slot.source for slot in generation.slots if bundle in {slot.bundle, slot.last_confirmed}]
+    holders += [row.source for row in generation.rows if row.bundle == bundle]
+    return min(holders, key=lambda source: source.rank, default=None)
+
+
+def _rung(facts: StoreFacts, bundles: Mapping[str, BundleStatus], now: datetime) -> Rung:
+    generation = facts.generation
+    if generation is None or (generation.default is None and not generation.rows):
+        return Rung.NOTHING if generation is None else Rung.MEMORY
+    served = bundles.get(generation.default or "")
+    if served is None:
+        return Rung.MEMORY
+    if facts.clock_plausible and served.not_after < now:
+        return Rung.EXPIRED
+    wanted = min((slot.source for slot in generation.slots), key=lambda source: source.rank, default=None)
+    if wanted is Source.GENERATED:
+        return Rung.GENERATED
+    current = {slot.bundle for slot in generation.slots if slot.source is wanted}
+    return Rung.WANTED if served.id in current else Rung.FALLBACK
+
+
+# --- as text ---
+
+
+def shown_fingerprint(fingerprint: str) -> str:
+    """Write a fingerprint as browsers show it: upper-case pairs with colons."""
+    return ":".join(fingerprint[i : i + 2] for i in range(0, len(fingerprint), 2)).upper()
+
+
+def remaining(days: int) -> str:
+    """Say how long a certificate still holds."""
+    if days < 0:
+        return "expired"
+    return "ends today" if days == 0 else f"{days} day{'' if days == 1 else 's'} left"
+
+
+def render(status: Status) -> str:
+    """Write a status as plain text, for a pipe or a log."""
+    lines = list(_head(status))
+    for bundle in status.bundles:
+        patterns = [row.pattern for row in status.rows if row.bundle == bundle.id]
+        if bundle.id == status.default:
+            patterns.append("everything else")
+        owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
+        lines += [
+            "",
+            f"certificate  {shown_fingerprint(bundle.fingerprint)}",
+            f"  served to  {', '.join(patterns)}",
+            f"  source     {owner}; {bundle.key_type} key",
+            f"  valid      until {bundle.not_after:%Y-%m-%d %H:%M} UTC, {remaining(bundle.days_left)}",
+        ]
+    if status.receipts:
+        lines += ["", "latest receipts"]
+        lines += [f"  {line}" for line in map(receipt_line, status.receipts[:5])]
+    return "\n".join(lines) + "\n"
+
+
+def _head(status: Status) -> Sequence[str]:
+    running = status.process
+    lines = [
+        f"tlsproxy {running.version}, process {running.pid}, since {running.since:%Y-%m-%d %H:%M:%S} UTC"
+        if running
+        else "tlsproxy is not running; this is what its store says",
+        f"state        {status.rung.words}",
+    ]
+    if not status.clock_plausible:
+        lines.append("clock        NOT PLAUSIBLE: expiry is not judged until it is set")
+    lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
+    if status.generation is not None:
+        lines.append(
+            f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
+        )
+    return [*lines, f"inbox        {status.place.inbox}", f"store        {status.place.store}"]
+
+
+def receipt_line(receipt: Mapping[str, object]) -> str:
+    """Write a receipt (as JSON holds it) in one line."""
+    times, findings = receipt.get("times"), receipt.get("findings")
+    at = str(min(times.values(), default="") if isinstance(times, Mapping) else "")[:19].replace("T", " ")
+    listed = findings if isinstance(findings, (list, tuple)) else ()
+    codes = ", ".join(str(one["code"]) for one in listed if one["severity"] == "error")
+    told = f"{receipt['id']}  {at}  {receipt['state']}  {receipt['source']} via {receipt['via']}"
+    return f"{told}  ({codes})" if codes else told
