@@ -114,7 +114,7 @@ def _message(data: bytes | bytearray) -> bytes | None:
         if data[at] != _HANDSHAKE or not 0 < size <= _MAX_RECORD:
             raise BadHello("record")
         if seen < at + 5 + size:
-            _announced(joined or data[at + 5 :])
+            _announced(joined or data[at + 5 : at + 9])
             return None
         # nearly always the first record holds it all, so that this join copies once
         joined += data[at + 5 : at + 5 + size]

@@ -119,11 +119,12 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "bundle_id")
+    __slots__ = ("_context", "bundle_id", "policy")
     engine_name = "bundled"
 
     def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
         self.bundle_id = bundle.id
+        self.policy = policy
         self._context = _context(policy)
         try:
             _load(self._context, bundle)

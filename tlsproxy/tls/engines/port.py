@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tlsproxy.errors import Fault, ProxyError
+from tlsproxy.policy import TLSPolicy
 
 __all__ = ["Context", "ContextError", "Data", "Engine", "TLSBroken", "TLSFacts", "reason_of"]
 
@@ -107,6 +108,11 @@ class Context(Protocol):
     @property
     def bundle_id(self) -> str:
         """The bundle that is served."""
+        ...
+
+    @property
+    def policy(self) -> TLSPolicy:
+        """How it is served."""
         ...
 
     @property

@@ -112,11 +112,12 @@ class SystemEngine(Reading):
 class SystemContext:
     """One bundle in an `ssl.SSLContext`. Keys go there through a memfd: they never touch a disk."""
 
-    __slots__ = ("_context", "bundle_id")
+    __slots__ = ("_context", "bundle_id", "policy")
     engine_name = "system"
 
     def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
         self.bundle_id = bundle.id
+        self.policy = policy
         self._context = _context(policy)
         try:
             _load(self._context, bundle.key_pem(), bundle.chain_pem())

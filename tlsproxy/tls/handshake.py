@@ -1,0 +1,158 @@
+"""The handshake: the hello is read first, then the context is chosen, then TLS starts.
+
+Promises: a handshake is served by the table that is active at the moment when its hello is complete, and by
+no older one; a client that can't be served is told so by an alert. Plain HTTP is recognised, and left to the
+caller. Refuses to know deadlines: it asks for one, and is woken by `trio.lowlevel.notify_closing`.
+
+Theory. Between the hello's last byte and the choice no await may stand: a new generation would be committed
+in between, its receipt say live, and this handshake still be served by the old one. Bytes that came with the
+hello (early data of a resumption, or a second flight that a fast client sends) go into the engine as they
+are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import TypeAlias
+
+import trio
+from trio.lowlevel import notify_closing, wait_readable
+
+from tlsproxy import policy
+from tlsproxy.errors import Fault, HandshakeError, ProxyError
+from tlsproxy.tls.clienthello import BadHello, ClientHello, NotTLS, parse
+from tlsproxy.tls.engines.port import Context, Engine
+from tlsproxy.tls.selector import Table
+from tlsproxy.tls.stream import TLSStream
+
+__all__ = ["PlainHTTP", "Tables", "accept_tls"]
+
+Tables: TypeAlias = Callable[[], Table[Context]]
+"""Gives the table that is active now."""
+
+# Alert descriptions (RFC 8446 section 6.2)
+_DECODE_ERROR, _INTERNAL_ERROR, _NO_APPLICATION_PROTOCOL = 50, 80, 120
+
+
+class PlainHTTP(ProxyError):  # noqa: N818  no fault where a redirect can answer it
+    """The client speaks plain HTTP; `data` is what it has sent so far."""
+
+    code = "plain_http"
+    fault = Fault.CLIENT
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+    def __str__(self) -> str:
+        return "plain HTTP came to a TLS port"
+
+
+async def accept_tls(sock: socket.socket, tables: Tables, set_deadline: Callable[[float], None]) -> TLSStream:
+    """Read the hello, choose the context from the table that is active then, and make the handshake.
+
+    `sock` is connected and non-blocking; the stream that is returned owns it. `set_deadline` is called once,
+    with the seconds that all of this may take; whoever keeps deadlines wakes us by
+    `trio.lowlevel.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises HandshakeError after
+    the alert was sent and `sock` closed, and PlainHTTP, after which (as after a cancellation) `sock` is
+    still the caller's.
+    """
+    set_deadline(policy.HANDSHAKE_S)
+    try:
+        data, hello = await _read_hello(sock)
+        context = _choose(sock, hello, tables())
+        return await _shake_hands(sock, context, data)
+    except HandshakeError:
+        _close(sock)
+        raise
+    except trio.BrokenResourceError as error:
+        _close(sock)
+        raise HandshakeError("reset") from error
+
+
+async def _read_hello(sock: socket.socket) -> tuple[bytes, ClientHello]:
+    """Return all bytes that came up to the one that completed the hello, and what it says."""
+    data = b""
+    while True:
+        data += await _receive(sock)
+        try:
+            hello = parse(data)
+        except NotTLS as error:
+            if error.looks_like_http:
+                raise PlainHTTP(data) from None
+            raise HandshakeError("not_tls") from error
+        except BadHello as error:
+            _send_alert(sock, _DECODE_ERROR)
+            raise HandshakeError("bad_hello") from error
+        if hello is not None:
+            return data, hello
+
+
+async def _receive(sock: socket.socket) -> bytes:
+    while True:
+        try:
+            data = sock.recv(policy.TLS_READ_BYTES)
+        except BlockingIOError:
+            await wait_readable(sock)
+            continue
+        except OSError as error:
+            raise HandshakeError("reset") from error
+        if not data:
+            raise HandshakeError("closed")
+        return data
+
+
+def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> Context:
+    """Choose the context; where there is none to choose, or nothing to talk about, tell the client so."""
+    address = _local_address(sock) if hello.server_name is None and table.has_addresses else None
+    context = table.choose(hello.server_name, address)
+    if context is None:
+        _send_alert(sock, _INTERNAL_ERROR)
+        raise HandshakeError("no_bundle")
+    # RFC 7301 section 3.2. Neither engine does it: both would go on without a protocol.
+    if hello.alpn and not any(name in hello.alpn for name in context.policy.alpn):
+        _send_alert(sock, _NO_APPLICATION_PROTOCOL)
+        raise HandshakeError("no_application_protocol")
+    return context
+
+
+async def _shake_hands(sock: socket.socket, context: Context, data: bytes) -> TLSStream:
+    engine = context.accept()
+    stream = TLSStream(sock, engine, context.bundle_id)
+    engine.feed(data)
+    try:
+        await _exchange_flights(engine, stream)
+    except HandshakeError:
+        with contextlib.suppress(trio.BrokenResourceError):
+            stream.offer_owed()  # the alert
+        raise
+    return stream
+
+
+async def _exchange_flights(engine: Engine, stream: TLSStream) -> None:
+    while not engine.handshake():
+        await stream.answer_and_wait()
+        if stream.truncated:
+            raise HandshakeError("closed")
+
+
+def _local_address(sock: socket.socket) -> str | None:
+    """Return the address that the client reached, as certificates name it (mapped IPv4 as IPv4)."""
+    if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return None
+    text: str = sock.getsockname()[0].partition("%")[0]
+    return text.removeprefix("::ffff:") if "." in text else text
+
+
+def _send_alert(sock: socket.socket, description: int) -> None:
+    """Send a fatal alert in the clear, as it is before a ServerHello; once, without waiting."""
+    with contextlib.suppress(OSError):
+        sock.send(bytes((21, 3, 3, 0, 2, 2, description)))
+
+
+def _close(sock: socket.socket) -> None:
+    if sock.fileno() >= 0:
+        notify_closing(sock)
+        sock.close()
