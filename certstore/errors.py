@@ -5,6 +5,8 @@ candidate's: somebody handed in something that must not be served. Neither knows
 keep their facts in fields and make their words last.
 """
 
+# ruff: noqa: N818  the names say what is the matter (trio's and the interface's way); all end in a StoreError
+
 from __future__ import annotations
 
 from pathlib import PurePath
@@ -119,7 +121,7 @@ class StoreCorrupt(StoreError):
 
 
 class StoreNewer(StoreError):
-    """A newer version of this software wrote the store (the firmware went back): it is served, never changed."""
+    """A newer version of this software wrote the store (firmware went back): it is served, never changed."""
 
     code = "store_newer"
 
@@ -156,7 +158,7 @@ class NotFound(StoreError):
         return "it may have been pruned; list what there is"
 
 
-class Refusal(Exception):  # noqa: N818  not an error of ours: the answer to a candidate
+class Refusal(Exception):
     """A candidate must not be served; `findings` say why, and hold at least one error."""
 
     def __init__(self, *findings: Finding) -> None:

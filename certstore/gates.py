@@ -33,7 +33,8 @@ class Publisher(Protocol):
     def prepare(self, generation: Generation) -> None:
         """Make ready to serve this generation; nothing is served from it yet.
 
-        Whatever this raises refuses the candidate (`prepare_failed`); `commit` then never comes for this number.
+        Whatever this raises refuses the candidate (`prepare_failed`); `commit` then never comes for this
+        number.
         """
         ...
 

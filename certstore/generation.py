@@ -8,10 +8,10 @@ Theory. Three promises pull at each other here:
 - *The highest source wins.* Every known name goes to the highest source one of whose bundles covers it; a
   customer's wildcard beats our own exact certificate. Within a source the exact name beats the wildcard, then
   the newer slot beats the older.
-- *Expiry is no reason to look like a stranger.* An expired certificate that clients may have pinned, or that a
-  person at least recognises, is better than a self-signed one that nobody has ever seen. So expiry moves a row
-  only to a bundle that is valid now, is not self-signed and is not our own; if there is none, the expired one
-  stays. A clock that can't be right moves nothing at all.
+- *Expiry is no reason to look like a stranger.* An expired certificate that clients may have pinned, or
+  that a person at least recognises, is better than a self-signed one that nobody has ever seen. So expiry
+  moves a row only to a bundle that is valid now, is not self-signed and is not our own; if there is none,
+  the expired one stays. A clock that can't be right moves nothing at all.
 - *Never dark.* While any slot has a bundle that could be loaded there is a default row. A slot whose bundle
   could not be loaded counts with its last confirmed one, or not at all; the others go on.
 """
@@ -92,9 +92,7 @@ class Generation:
         """Turn this into what `from_json` reads."""
         return {
             "number": self.number,
-            "rows": [
-                {"pattern": r.pattern, "bundle": r.bundle, "source": str(r.source)} for r in self.rows
-            ],
+            "rows": [{"pattern": r.pattern, "bundle": r.bundle, "source": str(r.source)} for r in self.rows],
             "default": self.default,
             "slots": [slot.to_json() for slot in self.slots],
             "cause": self.cause,
@@ -146,7 +144,10 @@ class _Contender:
 
 
 def compute(
-    slots: Iterable[Slot], facts: Mapping[str, BundleFacts], now: datetime, clock_plausible: bool
+    slots: Iterable[Slot],
+    facts: Mapping[str, BundleFacts],
+    now: datetime,
+    clock_plausible: bool,  # noqa: FBT001  the interface's shape; callers name it
 ) -> tuple[tuple[Row, ...], str | None]:
     """Decide which bundle is served for each known name, and which for everybody else.
 

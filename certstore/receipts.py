@@ -49,8 +49,8 @@ _ID = re.compile(r"(\d{6,12})-[0-9a-f]{8}")
 def receipt_id(sequence: int, salt: str) -> str:
     """Name the receipt with this number in the order of arrival; `salt` is 8 random hex digits.
 
-    The number, not the clock, tells which of two receipts is newer. The salt keeps two receipts apart that got
-    the same number because the first was lost with its disk block.
+    The number, not the clock, tells which of two receipts is newer. The salt keeps two receipts apart that
+    got the same number because the first was lost with its disk block.
     """
     return f"{sequence:06d}-{salt}"
 

@@ -51,7 +51,7 @@ def _field(data: Mapping[str, object], key: str, kind: type[T]) -> T:
     value = data.get(key)
     # bool is an int to isinstance, and true is no number here
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{key} is missing or of the wrong kind")  # noqa: TRY004  see load
+        raise ValueError(f"{key} is missing or of the wrong kind")
     return value
 
 
@@ -99,7 +99,9 @@ def bundle_id(data: Mapping[str, object], key: str) -> str:
     return found
 
 
-def optional(read: Callable[[Mapping[str, object], str], T], data: Mapping[str, object], key: str) -> T | None:
+def optional(
+    read: Callable[[Mapping[str, object], str], T], data: Mapping[str, object], key: str
+) -> T | None:
     """Read a field that may be null, but must be there."""
     if key not in data:
         raise ValueError(f"{key} is missing")

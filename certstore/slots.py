@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from certstore import records
 
-__all__ = ["Slot", "Source", "slot_id"]
+__all__ = ["Key", "Slot", "Source", "bundles_named", "in_order", "slot_id"]
 
 
 class Source(StrEnum):
@@ -38,12 +38,16 @@ def slot_id(names: Iterable[str]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()[:32]
 
 
+Key = tuple[Source, str]  # a slot's source and id
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """What one source has for one set of names.
 
     `bundle` is what the source wants served, `last_confirmed` the way back from it. `since` is the number of
-    the generation that brought `bundle`: it says which of two slots is newer, because a clock may be set back.
+    the generation that brought `bundle`: it says which of two slots is newer, because a clock may be set
+    back.
     """
 
     source: Source
@@ -60,6 +64,11 @@ class Slot:
     def id(self) -> str:
         """The name of this slot among those of its source."""
         return slot_id(self.names)
+
+    @property
+    def key(self) -> Key:
+        """The name of this slot among all."""
+        return (self.source, self.id)
 
     @property
     def newness(self) -> tuple[int, datetime]:
@@ -94,3 +103,13 @@ class Slot:
             stored_at=records.moment(data, "stored_at"),
             since=records.number(data, "since"),
         )
+
+
+def in_order(slots: Iterable[Slot]) -> tuple[Slot, ...]:
+    """Give the slots in an order that depends on nothing but their names."""
+    return tuple(sorted(slots, key=lambda slot: (slot.source.rank, slot.id)))
+
+
+def bundles_named(slots: Iterable[Slot]) -> frozenset[str]:
+    """Give the ids of all bundles that these slots serve or could go back to."""
+    return frozenset(id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None)

@@ -1,0 +1,120 @@
+"""One change of what is served, from the first byte on disk to the point of no return.
+
+Theory. The order is: bundle, slot, generation, prepare, active. Each of them is whole on disk before the
+next one names it, so the active file never leads to anything that isn't there. Until the active file is
+renamed nothing is served from the new files, and everything can be put back; whatever goes wrong until then
+(the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation was active
+all the time. What can't be undone because the disk fails for good, or because we were killed, is undone by
+the next start: it finds the slot's file differing from what the active generation recorded. After the
+rename there is no way back, only forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from certstore import layout, records
+from certstore.atomic import Disk
+from certstore.bundle import Bundle
+from certstore.errors import Refusal, StoreError
+from certstore.findings import Finding, found
+from certstore.gates import Gate, Publisher
+from certstore.generation import Generation
+from certstore.shelf import Archive, Shelf
+from certstore.slots import Slot
+
+T = TypeVar("T")
+
+__all__ = ["Activation", "Change", "try_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A bundle that goes into a slot, and the slot as it was (None: there was none)."""
+
+    bundle: Bundle
+    slot: Slot
+    before: Slot | None
+
+
+class Activation:
+    """Carries out changes. Wants the store's lock."""
+
+    def __init__(self, root: Path, disk: Disk, shelf: Shelf, archive: Archive) -> None:
+        """Take the store's folder and its rooms."""
+        self._root = root
+        self._disk = disk
+        self._shelf = shelf
+        self._archive = archive
+
+    def run(self, generation: Generation, publisher: Publisher, change: Change | None = None) -> None:
+        """Make `generation` the active one, writing `change` first; the publisher is prepared, not committed.
+
+        Raises StoreError when the disk fails and Refusal (`prepare_failed`) when the publisher does; the old
+        generation is active then, and nothing of the new one is left but what a failing disk would not let
+        go.
+        """
+        undo = ExitStack()
+        try:
+            # each way back is known before its step: a step that fails may have taken effect
+            if change is not None:
+                self._write_change(change, undo)
+            undo.callback(_quietly, self._archive.remove, [generation.number])
+            self._archive.put(generation)
+            try:
+                publisher.prepare(generation)
+            except Exception as error:  # the border around one change: whatever a worker dislikes refuses it
+                raise Refusal(found("prepare_failed", why=_words(error))) from error
+            self._archive.point_at(generation.number)
+        except BaseException:
+            # an interrupt may come just behind the rename, and then there is no way back
+            if not self._archive.is_active(generation.number):
+                undo.close()
+            raise
+
+    def write_slot(self, slot: Slot) -> None:
+        """Write a slot's file."""
+        self._disk.write(self._slot_path(slot), records.dump(slot.to_json()))
+
+    def remove_slot(self, slot: Slot) -> None:
+        """Remove a slot's file."""
+        self._disk.remove([self._slot_path(slot)])
+
+    def _write_change(self, change: Change, undo: ExitStack) -> None:
+        bundle, slot, before = change.bundle, change.slot, change.before
+        if bundle.id not in self._shelf.ids():
+            undo.callback(_quietly, self._shelf.remove, [bundle.id])
+        self._shelf.put(bundle)
+        if before is None:
+            undo.callback(_quietly, self.remove_slot, slot)
+        else:
+            undo.callback(_quietly, self.write_slot, before)
+        self.write_slot(slot)
+
+    def _slot_path(self, slot: Slot) -> Path:
+        return self._root / layout.slot_file(slot.source, slot.id)
+
+
+def try_out(bundle: Bundle, gate: Gate) -> tuple[Finding, ...]:
+    """Give what the gate finds. Raises Refusal with all of it when one finding is an error."""
+    try:
+        findings = gate.try_out(bundle)
+    except Exception as error:  # the border around one candidate: a gate that breaks has not let it through
+        raise Refusal(found("gate_failed", why=_words(error))) from error
+    if any(finding.is_error for finding in findings):
+        raise Refusal(*findings)
+    return findings
+
+
+def _quietly(step: Callable[[T], None], what: T) -> None:
+    """Undo one step; where the disk won't, the next start will."""
+    with suppress(StoreError):
+        step(what)
+
+
+def _words(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

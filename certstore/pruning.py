@@ -1,0 +1,54 @@
+"""What may go: old generations, and the bundles that only they named.
+
+Generations go first, then the bundles: stopped in between, a start finds bundles that nothing names and
+removes them. Wants the store's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from certstore.errors import StoreError
+from certstore.generation import Generation
+from certstore.shelf import Archive, Shelf
+from certstore.slots import Slot, bundles_named
+
+__all__ = ["generations_kept", "prune"]
+
+
+def generations_kept(
+    numbers: Iterable[int], active: int, keep: int, in_use: Collection[int]
+) -> frozenset[int]:
+    """Decide which generations stay: the active one, those in use, and the `keep` newest before it."""
+    older = sorted(number for number in numbers if number < active and number not in in_use)
+    newest = older[-keep:] if keep > 0 else []
+    return frozenset({active, *newest, *in_use})
+
+
+def prune(
+    archive: Archive,
+    shelf: Shelf,
+    active: Generation | None,
+    slots: Iterable[Slot],
+    *,
+    keep: int,
+    in_use: Collection[int],
+) -> frozenset[str]:
+    """Remove generations and bundles beyond what is kept; gives the receipts that the kept ones name."""
+    numbers = archive.numbers()
+    kept = generations_kept(numbers, active.number if active is not None else 0, keep, in_use)
+    archive.remove(number for number in numbers if number not in kept)
+    slots = tuple(slots)
+    bundles = set(bundles_named(slots))
+    receipts = {slot.receipt for slot in slots}
+    for number in kept.intersection(numbers):
+        try:
+            generation = archive.generation(number)
+        except StoreError:
+            continue  # what can't be read names nothing
+        bundles |= generation.bundles() | bundles_named(generation.slots)
+        receipts |= {slot.receipt for slot in generation.slots}
+        if generation.receipt is not None:
+            receipts.add(generation.receipt)
+    shelf.remove(shelf.ids() - bundles)
+    return frozenset(receipts)

@@ -1,0 +1,216 @@
+"""What a start makes of the store that the last run left, however that ended.
+
+Promises: the active generation is served on, whole; what an unfinished change had written is taken back;
+every receipt that was open is settled; nothing half done stays. Never raises for want of a good certificate
+or of a disk that takes writes: it does in memory what it can't do on disk, and tells in `findings` all that
+was not as it should be.
+
+Theory. *The active file wins.* A change writes its slot before its generation becomes active, so after a
+crash a slot may be newer than what is active; the active generation recorded the slots as they were, and
+they are put back to that. Only when the active file or its generation can't be read are the slots the
+truth, and a generation is computed from them. Everything here may be interrupted by the next crash, and is
+simply done again: every step leads towards the same state, and the bundles, which alone can't be made
+again, go last, when nothing names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from certstore import layout
+from certstore.activation import Activation
+from certstore.atomic import Disk
+from certstore.errors import StoreCorrupt, StoreError
+from certstore.findings import Finding, found
+from certstore.generation import Cause, Generation, compute
+from certstore.ledger import Ledger
+from certstore.reading import read_generation, read_slots
+from certstore.receipts import Receipt, State
+from certstore.shelf import Archive, Shelf
+from certstore.slots import Key, Slot, bundles_named, in_order
+
+__all__ = ["Recovered", "Recovery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The state to go on with. `next_number` is beyond every generation that ever was here."""
+
+    active: Generation | None
+    slots: Mapping[Key, Slot]
+    next_number: int
+    findings: tuple[Finding, ...]
+
+
+class Recovery:
+    """Runs once, when a store is opened. Wants the store's lock."""
+
+    def __init__(self, root: Path, disk: Disk, shelf: Shelf, archive: Archive, ledger: Ledger) -> None:
+        """Take the store's folder and its rooms."""
+        self._root = root
+        self._disk = disk
+        self._shelf = shelf
+        self._archive = archive
+        self._ledger = ledger
+        self._activation = Activation(root, disk, shelf, archive)
+        self._findings: list[Finding] = []
+        self._writes = True
+
+    def run(self, now: datetime, clock_plausible: Callable[[], bool]) -> Recovered:
+        """Put everything right. `clock_plausible` is asked when the receipts are known."""
+        self._sweep()
+        self._shelf.index()
+        damaged = self._ledger.load()
+        self._findings += [found("receipt_damaged", why=error) for error in damaged]
+        self._attempt(partial(self._disk.remove, [Path(error.path) for error in damaged]))
+        active, lost = self._read_active()
+        slots = self._salvage_slots() if lost else self._restore_slots(active)
+        slots = self._confirm(slots)
+        self._settle(slots, active, now)
+        numbers = self._archive.numbers()
+        number = max([*numbers, *([active.number] if active else [])], default=0) + 1
+        if not lost:
+            self._drop_unborn(active, slots, numbers)
+        healed = self._heal(active, slots, number, now, plausible=clock_plausible())
+        if healed is not None:
+            number = max(number, healed.number + 1)
+        return Recovered(healed, slots, number, tuple(self._findings))
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """Do a step that writes. After the first that fails no other is tried: the disk takes no writes."""
+        if not self._writes:
+            return
+        try:
+            step()
+        except StoreError as error:
+            self._writes = False
+            self._findings.append(found("store_read_only", why=error))
+
+    def _tell(self, code: str, slot: Slot) -> None:
+        names = ", ".join(slot.names) or "no names"
+        self._findings.append(found(code, source=slot.source, names=names))
+
+    def _sweep(self) -> None:
+        for folder in (self._root, *(self._root / inner for inner in layout.folders())):
+            if folder.is_dir():
+                self._attempt(partial(self._disk.clear_aside, folder))
+
+    def _read_active(self) -> tuple[Generation | None, bool]:
+        """Read what was active; the flag says that something was, but can't be read any more."""
+        try:
+            active = read_generation(self._root)
+        except StoreCorrupt as error:
+            self._findings.append(found("active_damaged", why=error))
+            return None, True
+        # before its first activation a store has no active file; after it, it always has
+        lost = active is None and self._ledger.has_been_live()
+        if lost:
+            self._findings.append(found("active_damaged", why=f"{self._root / layout.ACTIVE} is missing"))
+        return active, lost
+
+    def _restore_slots(self, active: Generation | None) -> dict[Key, Slot]:
+        """Put the slots back to what the active generation recorded."""
+        on_disk, damaged = read_slots(self._root)
+        here = {slot.key: slot for slot in on_disk}
+        recorded = {slot.key: slot for slot in (active.slots if active else ())}
+        strays = {Path(error.path) for error in damaged}
+        for key, slot in recorded.items():
+            if key not in here or here[key].bundle != slot.bundle:
+                self._tell("slot_put_back", slot)
+                self._attempt(partial(self._activation.write_slot, slot))
+                here[key] = slot
+                strays.discard(self._root / layout.slot_file(*key))
+        for key in here.keys() - recorded.keys():
+            self._tell("slot_put_back", here[key])
+            self._attempt(partial(self._activation.remove_slot, here.pop(key)))
+        self._attempt(partial(self._disk.remove, sorted(strays)))
+        return here
+
+    def _salvage_slots(self) -> dict[Key, Slot]:
+        """Take the slots as they are, for want of a record; or those of the newest readable generation."""
+        on_disk, damaged = read_slots(self._root)
+        self._findings += [found("slot_damaged", why=error) for error in damaged]
+        if on_disk:
+            return {slot.key: slot for slot in on_disk}
+        for number in reversed(self._archive.numbers()):
+            try:
+                return {slot.key: slot for slot in self._archive.generation(number).slots}
+            except StoreError:
+                continue
+        return {}
+
+    def _confirm(self, slots: Mapping[Key, Slot]) -> dict[Key, Slot]:
+        """Confirm what is active and can be loaded: there is no probation yet."""
+        confirmed = dict(slots)
+        for key, slot in slots.items():
+            if slot.last_confirmed != slot.bundle and self._shelf.facts([slot.bundle]):
+                confirmed[key] = replace(slot, last_confirmed=slot.bundle)
+                self._attempt(partial(self._activation.write_slot, confirmed[key]))
+        return confirmed
+
+    def _settle(self, slots: Mapping[Key, Slot], active: Generation | None, now: datetime) -> None:
+        """Bring every open receipt to its end."""
+        serving = {slot.receipt: slot for slot in slots.values()}
+        for receipt in self._ledger.open_ones():
+            settled = _settled(receipt, serving.get(receipt.id), active, now)
+            if settled != receipt:
+                self._ledger.keep(settled)
+                self._attempt(partial(self._ledger.record, settled))
+
+    def _drop_unborn(self, active: Generation | None, slots: Mapping[Key, Slot], numbers: list[int]) -> None:
+        """Remove generations that never became active, then every bundle that nothing names."""
+        newest = active.number if active else 0
+        self._attempt(partial(self._archive.remove, [n for n in numbers if n > newest]))
+        named = set(bundles_named(slots.values()))
+        for number in numbers:
+            if number <= newest:
+                try:
+                    generation = self._archive.generation(number)
+                except StoreError:
+                    continue  # what can't be read can't be gone back to either
+                named |= generation.bundles() | bundles_named(generation.slots)
+        self._attempt(partial(self._shelf.remove, self._shelf.ids() - named))
+
+    def _heal(
+        self,
+        active: Generation | None,
+        slots: Mapping[Key, Slot],
+        number: int,
+        now: datetime,
+        *,
+        plausible: bool,
+    ) -> Generation | None:
+        """Compute anew where what is active can't be served, or wouldn't be computed so today."""
+        facts = self._shelf.facts(bundles_named(slots.values()))
+        fallen = [slot for slot in slots.values() if slot.bundle not in facts]
+        for slot in fallen:
+            self._tell("slot_fallen", slot)
+        # a clock that can't be right would undo at each start what the right one does an hour later
+        if active is not None and not (plausible or fallen):
+            return active
+        rows, default = compute(slots.values(), facts, now, plausible)
+        if active is None and default is None:
+            return None
+        if active is not None and (rows, default) == (active.rows, active.default):
+            return active
+        healed = Generation(number, rows, default, in_order(slots.values()), Cause.RECOVERY, None, now)
+        self._attempt(partial(self._archive.put, healed))
+        self._attempt(partial(self._archive.point_at, number))
+        return healed
+
+
+def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now: datetime) -> Receipt:
+    """Give an open receipt its end: `slot` is the one that its candidate stands in, if it does."""
+    if slot is None:
+        if receipt.state is State.LIVE:
+            return receipt.advance(State.SUPERSEDED, now)
+        return receipt.with_findings((found("interrupted"),)).advance(State.REFUSED, now)
+    if receipt.state is State.RECEIVED:
+        named = active is not None and active.receipt == receipt.id
+        number = active.number if active is not None and named else slot.since
+        receipt = replace(receipt, bundle=slot.bundle).advance(State.LIVE, now, number)
+    return receipt.advance(State.CONFIRMED, now) if slot.last_confirmed == slot.bundle else receipt

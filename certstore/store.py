@@ -1,0 +1,375 @@
+"""The store: what a device serves, and everything that ever changes it.
+
+Promises: `propose` is the only way in, and whatever is wrong with a candidate leaves what is served as it
+was, with a receipt that says so. Changes come one after another; each is whole on disk before it is served.
+Refuses to know TLS, sockets and the time: the gate, the publisher and the clock are handed in.
+
+Threads: reading (`active`, `bundle`, `slots`, receipts, `handled`) never waits, from any thread. Everything
+that changes something blocks on the disk and on the changes before it: call it in a worker thread, and
+never from within a publisher or a gate.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import NoReturn, Self
+
+from certstore import firstboot, layout, records
+from certstore.activation import Activation, Change, try_out
+from certstore.atomic import Disk
+from certstore.bundle import Bundle
+from certstore.checks import check
+from certstore.decode import Candidate, PrivateKey, assemble
+from certstore.errors import Refusal, StoreError, StoreNotWritable
+from certstore.findings import Finding, found
+from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+from certstore.generation import BundleFacts, Cause, Generation, compute
+from certstore.ledger import Handled, Ledger
+from certstore.lock import Lock
+from certstore.premises import enter, furnish
+from certstore.pruning import prune
+from certstore.reading import read_bundle, read_generation
+from certstore.receipts import Receipt, State
+from certstore.recovery import Recovery
+from certstore.shelf import Archive, Shelf
+from certstore.slots import Key, Slot, Source, bundles_named, in_order, slot_id
+
+__all__ = [
+    "Clock",
+    "Gate",
+    "NullGate",
+    "NullPublisher",
+    "Publisher",
+    "Store",
+    "read_bundle",
+    "read_generation",
+]
+
+Clock = Callable[[], datetime]  # aware; the wall clock, right or wrong
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What readers see: swapped whole, by one assignment."""
+
+    active: Generation | None
+    slots: Mapping[Key, Slot]
+
+
+class Store:
+    """A store that is held: locked for everybody else until `close`. Made by `open`."""
+
+    def __init__(self, root: Path, lock: Lock, disk: Disk, clock: Clock, publisher: Publisher) -> None:
+        """Use `open`."""
+        self._root = root
+        self._lock = lock
+        self._clock = clock
+        self._publisher = publisher
+        self._shelf = Shelf(root, disk)
+        self._archive = Archive(root, disk)
+        self._ledger = Ledger(root, disk)
+        self._handled = Handled(root, disk)
+        self._activation = Activation(root, disk, self._shelf, self._archive)
+        self._changing = threading.Lock()
+        self._barred: StoreError | None = None
+        recovered = Recovery(root, disk, self._shelf, self._archive, self._ledger).run(
+            clock(), self.clock_plausible
+        )
+        self._handled.load()
+        self._view = _View(recovered.active, MappingProxyType(dict(recovered.slots)))
+        self._next_number = recovered.next_number
+        self.recovered = recovered.findings
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        clock: Clock,
+        publisher: Publisher | None = None,
+        lock_wait_s: float = 0.0,
+        disk: Disk | None = None,
+    ) -> Store:
+        """Open the store in the folder `path`, made (0700) if absent, and put right what the last run left.
+
+        What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
+        Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
+        can be had; never for want of a good certificate, and not for a newer format or a disk that takes no
+        writes: such a store is served as it is, and `propose` raises.
+        """
+        root = Path(path).absolute()
+        disk = disk or Disk()
+        enter(root, disk)
+        note = f"process {os.getpid()}, since {records.moment_text(clock())}"
+        lock = Lock.acquire(root / layout.LOCK, note, lock_wait_s)
+        try:
+            barred = furnish(root, disk)
+            if barred is not None:
+                disk = Disk(before=_raiser(barred))
+            store = cls(root, lock, disk, clock, publisher or NullPublisher())
+            if barred is not None:
+                store._barred = barred
+                store.recovered += (found("store_read_only", why=barred),)
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go of the store when a change under way is done. Reading goes on; again does nothing."""
+        with self._changing:
+            self._barred = StoreNotWritable(self._root, "it is closed")
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        active = self._view.active
+        return f"<Store {self._root} generation={active.number if active else None}>"
+
+    # --- reading: never waits ---
+
+    @property
+    def path(self) -> Path:
+        """The store's folder, absolute."""
+        return self._root
+
+    @property
+    def active(self) -> Generation | None:
+        """The generation that is served; None until something was ever activated."""
+        return self._view.active
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Give all slots, the highest source first."""
+        return in_order(self._view.slots.values())
+
+    def bundle(self, id: str) -> Bundle:  # noqa: A002  it is the bundle's id
+        """Give a bundle. Raises NotFound, or StoreCorrupt when its files are damaged."""
+        return self._shelf.bundle(id)
+
+    def known_key(self, spki: str) -> PrivateKey | None:
+        """Give the private key with this SPKI hash, where a bundle here holds it."""
+        return self._shelf.key(spki)
+
+    def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
+        """Give a receipt. Raises NotFound."""
+        return self._ledger.receipt(id)
+
+    def receipts(self, limit: int = 50) -> tuple[Receipt, ...]:
+        """Give at most `limit` receipts, the newest first."""
+        return self._ledger.newest(limit)
+
+    def handled(self, path: Path | str, digest: str) -> str | None:
+        """Give the id of the receipt that this content at this path got before, if it did."""
+        return self._handled.receipt(str(path), digest)
+
+    def clock_plausible(self) -> bool:
+        """Whether the clock can be right: not before the build date, nor behind the last receipts."""
+        return firstboot.clock_plausible(self._clock(), firstboot.BUILD_DATE, self._ledger.newest_seen())
+
+    # --- changing: one after another ---
+
+    def propose(self, candidate: Candidate | Bundle, *, source: Source, via: str, gate: Gate) -> Receipt:
+        """Decode, check, try out, store and activate a candidate; gives its receipt, confirmed or refused.
+
+        Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
+        disk fails before the new generation is active: what was served is served on, and the candidate may
+        be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
+        """
+        with self._changing:
+            self._require_writable()
+            receipt = self._ledger.open(source, via, self._clock())
+            told: list[Finding] = []
+            try:
+                bundle = self._identify(candidate, told)
+                receipt = replace(receipt, bundle=bundle.id)
+                slot = self._view.slots.get((source, slot_id(bundle.names)))
+                if slot is not None and self._is_live(slot, bundle):
+                    return self._already_live(receipt, slot)
+                if slot is not None and slot.sealed:
+                    raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
+                self._examine(bundle, gate, told)
+                return self._activate(receipt.with_findings(tuple(told)), bundle, slot)
+            except Refusal as refusal:
+                refused = receipt.with_findings((*told, *refusal.findings))
+                return self._record(refused.advance(State.REFUSED, self._clock()))
+            except StoreError as error:
+                self._abandon(receipt, found("disk_failed", why=error))
+                raise
+            except BaseException:
+                self._abandon(receipt, found("interrupted"))
+                raise
+
+    def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
+        """Write down a refusal that was decided outside: of what never became a candidate."""
+        assert any(finding.is_error for finding in findings), "a refusal without an error"
+        with self._changing:
+            self._require_writable()
+            return self._ledger.open_refused(source, via, self._clock(), findings)
+
+    def refresh(self) -> Generation | None:
+        """Compute the rows anew, because time went by; gives the new generation if they changed.
+
+        Does nothing while the clock can't be right. Raises StoreError, or Refusal when the publisher can't
+        prepare it; what was served is served on then, and the next call tries again.
+        """
+        with self._changing:
+            active = self._view.active
+            if active is None or self._barred is not None or not self.clock_plausible():
+                return None
+            generation = self._compute(self._view.slots, Cause.EXPIRY)
+            if (generation.rows, generation.default) == (active.rows, active.default):
+                return None
+            self._put_into_effect(generation, self._view.slots)
+            return generation
+
+    def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
+        """Remember that this content at this path got this receipt, so that a rescan passes it by."""
+        with self._changing:
+            self._require_writable()
+            self._handled.remember(str(path), digest, receipt_id)
+
+    def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
+        """Remove what nobody needs: all but the active generation, those `in_use` (numbers) and `keep` more.
+
+        Bundles that no slot and no kept generation names go with their keys; old receipts and what was
+        handled long ago go beyond a bound. Writes nothing when there is nothing to remove.
+        """
+        with self._changing:
+            if self._barred is None:
+                slots = tuple(self._view.slots.values())
+                kept = prune(self._archive, self._shelf, self._view.active, slots, keep=keep, in_use=in_use)
+                self._ledger.prune(kept)
+                self._handled.prune()
+
+    # --- the steps of a proposal ---
+
+    def _require_writable(self) -> None:
+        if self._barred is not None:
+            raise self._barred
+
+    def _identify(self, candidate: Candidate | Bundle, told: list[Finding]) -> Bundle:
+        if isinstance(candidate, Bundle):
+            return candidate
+        bundle, findings = assemble(candidate, self.known_key)
+        told += findings
+        return bundle
+
+    def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
+        return slot.bundle == bundle.id and bool(self._shelf.facts([bundle.id]))
+
+    def _already_live(self, receipt: Receipt, slot: Slot) -> Receipt:
+        active = self._view.active
+        number = active.number if active is not None else slot.since
+        told = receipt.with_findings((found("already_live"),))
+        now = self._clock()
+        return self._record(told.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
+
+    def _examine(self, bundle: Bundle, gate: Gate, told: list[Finding]) -> None:
+        checked = check(bundle, self._clock(), self.clock_plausible())
+        if any(finding.is_error for finding in checked):
+            raise Refusal(*checked)
+        told += checked
+        told += try_out(bundle, gate)
+
+    def _activate(self, receipt: Receipt, bundle: Bundle, before: Slot | None) -> Receipt:
+        number = self._next_number
+        slot = Slot(
+            source=receipt.source,
+            names=bundle.names,
+            bundle=bundle.id,
+            last_confirmed=before.last_confirmed if before is not None else None,
+            via=receipt.via,
+            sealed=False,
+            receipt=receipt.id,
+            stored_at=self._clock(),
+            since=number,
+        )
+        slots = _without_former_selves({**self._view.slots, slot.key: slot}, slot)
+        generation = self._compute(slots, Cause.PROPOSAL, receipt, bundle)
+        former = [old for key, old in self._view.slots.items() if key not in slots]
+        self._put_into_effect(generation, slots, Change(bundle, slot, before))
+        return self._confirm(receipt.advance(State.LIVE, self._clock(), generation.number), slot, former)
+
+    def _compute(
+        self,
+        slots: Mapping[Key, Slot],
+        cause: Cause,
+        receipt: Receipt | None = None,
+        fresh: Bundle | None = None,
+    ) -> Generation:
+        """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
+        now = self._clock()
+        facts = self._shelf.facts(bundles_named(slots.values()))
+        if fresh is not None:
+            facts[fresh.id] = BundleFacts.of(fresh)
+        rows, default = compute(slots.values(), facts, now, self.clock_plausible())
+        named = receipt.id if receipt is not None else None
+        return Generation(self._next_number, rows, default, in_order(slots.values()), cause, named, now)
+
+    def _put_into_effect(
+        self, generation: Generation, slots: Mapping[Key, Slot], change: Change | None = None
+    ) -> None:
+        self._next_number += 1  # a number that a publisher has seen is never used for anything else
+        self._activation.run(generation, self._publisher, change)
+        self._view = _View(generation, MappingProxyType(dict(slots)))
+        self._publisher.commit(generation)
+
+    def _confirm(self, live: Receipt, slot: Slot, former: list[Slot]) -> Receipt:
+        """Write down that the change is live and confirmed; there is no probation yet."""
+        try:
+            confirmed = replace(slot, last_confirmed=slot.bundle)
+            self._activation.write_slot(confirmed)
+            slots = MappingProxyType({**self._view.slots, confirmed.key: confirmed})
+            self._view = _View(self._view.active, slots)
+            for old in former:
+                self._activation.remove_slot(old)
+            return self._record(live.advance(State.CONFIRMED, self._clock()))
+        except (
+            StoreError
+        ) as error:  # it is served and will be after a restart, which also settles the receipt
+            told = live.with_findings((found("not_recorded", why=error),))
+            self._ledger.keep(told)
+            return told
+
+    def _record(self, receipt: Receipt) -> Receipt:
+        self._ledger.record(receipt)
+        return receipt
+
+    def _abandon(self, receipt: Receipt, finding: Finding) -> None:
+        """Refuse what we failed to carry out, on disk too if that still takes writes."""
+        with suppress(StoreError):
+            self._record(receipt.with_findings((finding,)).advance(State.REFUSED, self._clock()))
+
+
+def _without_former_selves(slots: Mapping[Key, Slot], proposed: Slot) -> dict[Key, Slot]:
+    """Leave out what we once called ourselves: of our identities the proposed and the newest before it stay.
+
+    Every new address gives our own certificate another set of names, so another slot; without this a device
+    that moves between networks would collect them for ever.
+    """
+    if proposed.source is not Source.GENERATED:
+        return dict(slots)
+    own = [slot for slot in slots.values() if slot.source is Source.GENERATED and slot.key != proposed.key]
+    former = {slot.key for slot in sorted(own, key=lambda slot: slot.newness)[:-1]}
+    return {key: slot for key, slot in slots.items() if key not in former}
+
+
+def _raiser(error: StoreError) -> Callable[[str, Path], None]:
+    def refuse(step: str, path: Path) -> NoReturn:  # noqa: ARG001  the shape of Disk's seam
+        raise error
+
+    return refuse
