@@ -1,8 +1,9 @@
 """Findings: what a check has to say about a candidate, in words that a customer understands.
 
-Promises: each finding has a stable code (snake_case, one severity for ever), one line of words, and a hint that says
-what to do. All of them stand in one table, `CATALOGUE`; docs/findings.md shows it to people, and a test holds the
-two together. Facts that come from strangers (a file name, a subject) are made printable and cut before they enter.
+Promises: each finding has a stable code (snake_case, one severity for ever), one line of words, and a hint
+that says what to do. All of them stand in one table, `CATALOGUE`; docs/findings.md shows it to people, and
+a test holds the two together. Facts that come from strangers (a file name, a subject) are made printable
+and cut first.
 Refuses to know: who found it, and how it is shown.
 """
 
@@ -156,8 +157,8 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "key_mismatch": Entry(
         _E,
-        "the private key is not the one of this certificate: the certificate for {subject} belongs to a key {wanted},"
-        " the key given is {given}",
+        "the private key is not the one of this certificate: the certificate for {subject} belongs to a key"
+        " {wanted}, the key given is {given}",
         "find the key that the certificate was requested with, or request a new certificate with this key",
     ),
     "several_leaves": Entry(
@@ -184,7 +185,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "expired_doubtful": Entry(
         _W,
-        "the certificate expired on {not_after} if this device's clock were right, but it says {now}",
+        "the certificate expired on {not_after} by this device's clock, which is plainly wrong ({now})",
         "mend this device's clock; the dates are checked again then",
     ),
     "not_yet_valid": Entry(
@@ -194,7 +195,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "not_yet_valid_doubtful": Entry(
         _W,
-        "the certificate is valid from {not_before}, which this device's clock, plainly wrong at {now}, has not reached",
+        "the certificate is valid from {not_before}; this device's clock, plainly wrong, says {now}",
         "mend this device's clock; the dates are checked again then",
     ),
     "dates_reversed": Entry(
@@ -349,14 +350,14 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)
 
 
 def found(code: str, **facts: object) -> Finding:
-    """Make the finding with this code; KeyError when the code or one of its facts is unknown (our mistake)."""
+    """Make the finding with this code; KeyError when the code or one of its facts is unknown: our mistake."""
     entry = CATALOGUE[code]
     plain = {name: _plain(fact) for name, fact in facts.items()}
     return Finding(code, entry.severity, entry.words.format(**plain), entry.hint.format(**plain))
 
 
 def _plain(fact: object) -> str:
-    """Make a stranger's text fit for one line of a terminal or a log: no control characters, no length of its own."""
+    """Make a stranger's text fit for one line of a terminal or a log: printable, no longer than a name."""
     text = str(fact)
     if len(text) > LONGEST_FACT:
         text = text[: LONGEST_FACT - 3] + "..."

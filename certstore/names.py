@@ -1,7 +1,7 @@
 """Names: the hosts and addresses that certificates and clients speak of, in one form.
 
-Promises: two names that mean the same host come out as equal text, and `covers` says what a certificate's name
-stands for, as clients see it (RFC 6125 section 6.4.3, RFC 9525 section 6.3). `normalise` is idempotent.
+Promises: two names that mean the same host come out as equal text, and `covers` says what a certificate's
+name stands for, as clients see it (RFC 6125 section 6.4.3, RFC 9525 section 6.3). `normalise` is idempotent.
 Refuses to know: DNS (nothing is looked up), ports, URLs.
 """
 
@@ -14,8 +14,8 @@ import idna
 
 __all__ = ["covers", "is_address", "normalise"]
 
-# RFC 1035 section 2.3.4: 63 bytes a label, 253 a name in text. The underscore is against RFC 952, but devices are
-# named so, their certificates are issued so, and browsers go along.
+# RFC 1035 section 2.3.4: 63 bytes a label, 253 a name in text. The underscore is against RFC 952, but devices
+# are named so, their certificates are issued so, and browsers go along.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a name that ends so is an address to browsers (WHATWG URL, 3.5)
@@ -25,10 +25,10 @@ _LONGEST = 253
 def normalise(text: str) -> str:
     """Give a name its one form: lower case, A-labels (IDNA 2008 with UTS 46 mapping), no trailing dot.
 
-    An address comes out in its canonical text (RFC 5952); an IPv4-mapped IPv6 address as the IPv4 address it means,
-    as a dual-stack socket shows one. `*.x` is allowed. ValueError for all that no client could ask for: an
-    empty or overlong label, a zone, a port, a wildcard elsewhere, a number at the end of what isn't an address
-    (browsers read `10.0.1` as an address).
+    An address comes out in its canonical text (RFC 5952); an IPv4-mapped IPv6 address as the IPv4 address
+    that it means, as a dual-stack socket shows one. `*.x` is allowed. ValueError for all that no client
+    could ask for: an empty or overlong label, a zone, a port, a wildcard elsewhere, a number at the end of
+    what is no address (browsers read `10.0.1` as an address).
     """
     # bounded first: IDNA's rules cost more than linear time, and names come from strangers
     if not text or len(text) > _LONGEST + 1:
