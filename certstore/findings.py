@@ -290,6 +290,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "a trial handshake with this certificate failed: {why}",
         "have the certificate issued again; what was served before is still served",
     ),
+    "gate_browser_failed": Entry(
+        _W,
+        "programs can use this certificate, but a browser's trial handshake failed: {why}",
+        "have it issued for a P-256 or P-384 key, or RSA with 2048 bits or more",
+    ),
     "gate_skipped": Entry(
         _N, "no trial handshake was made", "nothing to do: this store is used without a proxy"
     ),

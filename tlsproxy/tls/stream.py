@@ -6,13 +6,14 @@ and HTTP.
 
 Theory. Engine and socket are joined by four rules, each of which prevents a hang or a torn stream:
 
-- *Read until the engine says None before touching the socket.* What came with the client's Finished, or behind
-  it in one segment, lies in the engine; the socket may stay silent for ever after.
-- *Send what is owed before waiting.* The server's flight, tickets and answers to key updates leave before we
-  wait for the client, who may be waiting for them. Until then they stay: tickets travel with the first response.
-- *Ciphertext leaves in the order in which it was made.* One task may send while another receives, and both make
-  ciphertext. What is taken from the engine joins `_owed`; while a sender waits, the receiver only appends, and
-  the sender sends that as well. What a client who doesn't read may be owed is bounded.
+- *Read until the engine says None before touching the socket.* What came with the client's Finished, or
+  behind it in one segment, lies in the engine; the socket may stay silent for ever after.
+- *Send what is owed before waiting.* The server's flight, tickets and answers to key updates leave before
+  we wait for the client, who may be waiting for them. Until then they stay: tickets travel with the first
+  response.
+- *Ciphertext leaves in the order in which it was made.* One task may send while another receives, and both
+  make ciphertext. What is taken from the engine joins `_owed`; while a sender waits, the receiver only
+  appends, and the sender sends that as well. What a client who doesn't read may be owed is bounded.
 - *A receiver never waits for the client to read.* It tries once; what the socket won't take stays owed.
 
 The end of a connection without close_notify is told as an end (HTTP frames its messages itself), but

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tlsproxy import policy as limits
@@ -39,14 +40,21 @@ _NULL = _private._ffi.NULL  # noqa: SLF001
 
 
 class BundledEngine(Reading):
-    """One connection; see the port."""
+    """One connection; see the port. It works for the client's side too, which is what probes are."""
 
     __slots__ = ("_tls",)
 
-    def __init__(self, context: SSL.Context) -> None:
+    def __init__(
+        self, context: SSL.Context, *, server_side: bool = True, server_name: str | None = None
+    ) -> None:
         super().__init__()
         self._tls = SSL.Connection(context, None)
-        self._tls.set_accept_state()
+        if server_side:
+            self._tls.set_accept_state()
+            return
+        self._tls.set_connect_state()
+        if server_name is not None:
+            self._tls.set_tlsext_host_name(server_name.encode("ascii"))
 
     def feed(self, data: Data) -> None:
         """Hand in ciphertext."""
@@ -101,6 +109,11 @@ class BundledEngine(Reading):
             alpn=tls.get_alpn_proto_negotiated().decode("ascii") or None,
             resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
         )
+
+    def peer_der(self) -> bytes | None:
+        """Return the certificate that the other side showed."""
+        shown = self._tls.get_peer_certificate(as_cryptography=True)
+        return None if shown is None else shown.public_bytes(Encoding.DER)
 
     def _is_drained(self) -> bool:
         return _fill is not None and not _fill(self._tls._into_ssl, _NULL) and not self._tls.pending()  # noqa: SLF001  as in `take`

@@ -34,15 +34,17 @@ PRIORITIZE_CHACHA = 0x200000
 
 
 class SystemEngine(Reading):
-    """One connection; see the port."""
+    """One connection; see the port. It works for the client's side too, which is what probes are."""
 
     __slots__ = ("_in", "_out", "_shut", "_tls")
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool = True, server_name: str | None = None
+    ) -> None:
         super().__init__()
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self._tls = context.wrap_bio(self._in, self._out, server_side, server_name)
         self._shut = False
 
     def feed(self, data: Data) -> None:
@@ -94,6 +96,10 @@ class SystemEngine(Reading):
             alpn=tls.selected_alpn_protocol(),
             resumed=bool(tls.session_reused),
         )
+
+    def peer_der(self) -> bytes | None:
+        """Return the certificate that the other side showed."""
+        return self._tls.getpeercert(binary_form=True)
 
     def _is_drained(self) -> bool:
         return not self._in.pending and not self._tls.pending()

@@ -1,0 +1,123 @@
+"""The gate: real handshakes in memory, before a bundle may be served.
+
+Promises: a bundle passes only if clients with TLS 1.2 and with 1.3 complete a handshake with a fresh context
+of the engine that will serve it, are shown its leaf, and exchange bytes; for each kind of name in it, with
+our own reading of the hello. Refuses to know dates, names' owners and issuers: certstore's checks judge
+those. No socket, no clock.
+
+Theory. A bundle that parses may still not serve: OpenSSL refuses keys that are too small at load, a curve
+that no client offers at the handshake, and a key that belongs to another certificate only when it signs.
+Everything a client would meet is therefore tried, and what programs can but browsers can't is a warning
+rather than a surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certstore.findings import Finding, found
+from tlsproxy.errors import HandshakeError
+from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.tls.clienthello import parse
+from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, TLSBroken, make_context
+from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, program_probe
+
+if TYPE_CHECKING:
+    from certstore import Bundle
+
+__all__ = ["HandshakeGate", "prove"]
+
+_MOST_FLIGHTS = 8  # a TLS 1.2 handshake takes four, a retried TLS 1.3 one five; the rest is slack
+_Maker = Callable[[Version, str | None, tuple[bytes, ...]], Probe]
+
+
+class _Failure(Exception):  # noqa: N818  internal: why one trial failed
+    """One trial failed; str() says why."""
+
+
+class HandshakeGate:
+    """certstore's Gate, for one TLS policy and engine."""
+
+    def __init__(self, policy: TLSPolicy, engine: EngineName = "auto") -> None:
+        self._policy = policy
+        self._engine: EngineName = engine
+
+    def try_out(self, bundle: Bundle) -> tuple[Finding, ...]:
+        """Try `bundle` with a fresh context; an error refuses it. Some ms of CPU: not for an event loop."""
+        try:
+            return prove(make_context(bundle, self._policy, self._engine), bundle)
+        except ContextError as error:
+            return (found("gate_failed", why=error.reason),)
+        except Exception as error:  # noqa: BLE001  the border: a stranger's certificate must not stop the proxy
+            return (found("gate_failed", why=f"{type(error).__name__}: {error}"),)
+
+
+def prove(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
+    """Shake hands with `context` as clients will; no findings where all is well."""
+    leaf = bundle.leaf.public_bytes(Encoding.DER)
+    versions = [Version.TLS13] if context.policy.profile is Profile.MODERN else list(Version)
+    names = tuple(_samples(bundle.names))
+    failed = _first_failure(context, leaf, program_probe, product(versions, names))
+    if failed is not None:
+        return (found("gate_failed", why=failed),)
+    failed = _first_failure(context, leaf, browser_probe, product(versions, names[:1]))
+    return () if failed is None else (found("gate_browser_failed", why=failed),)
+
+
+def _first_failure(
+    context: Context, leaf: bytes, maker: _Maker, trials: Iterator[tuple[Version, str | None]]
+) -> str | None:
+    for version, name in trials:
+        try:
+            _try(context, maker(version, name, context.policy.alpn), name, leaf)
+        except (_Failure, HandshakeError, TLSBroken) as error:
+            reason = getattr(error, "reason", str(error))
+            return f"{version}, {name or 'no server name'}: {reason}"
+    return None
+
+
+def _samples(names: tuple[str, ...]) -> Iterator[str | None]:
+    """Give what clients may ask for: an exact name, one that a wildcard covers, and none at all."""
+    hosts = [name for name in names if ":" not in name and not name.rpartition(".")[2].isdigit()]
+    exact = next((name for name in hosts if not name.startswith("*.")), None)
+    wildcard = next((name for name in hosts if name.startswith("*.")), None)
+    if exact is not None:
+        yield exact
+    if wildcard is not None:
+        yield "gate" + wildcard[1:]
+    yield None
+
+
+def _try(context: Context, client: Probe, name: str | None, leaf: bytes) -> None:
+    """Make one handshake and send a byte each way."""
+    server = context.accept()
+    client.handshake()
+    first = client.take()
+    hello = parse(first)
+    if hello is None or hello.server_name != name:
+        raise _Failure("no client can ask for this name")
+    server.feed(first)
+    _shake_hands(client, server)
+    if client.peer_der() != leaf:
+        raise _Failure("another certificate was shown")
+    for sender, receiver in ((client, server), (server, client)):
+        sender.write(b"?")
+        receiver.feed(sender.take())
+        if receiver.read(1) != b"?":
+            raise _Failure("no data came through")
+
+
+def _shake_hands(client: Engine, server: Engine) -> None:
+    """Carry flights to and fro until both are done, first from the server."""
+    for _ in range(_MOST_FLIGHTS):
+        served = server.handshake()
+        client.feed(server.take())
+        shaken = client.handshake()
+        if served and shaken:
+            return
+        server.feed(client.take())
+    raise _Failure("the handshake came to no end")
