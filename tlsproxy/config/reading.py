@@ -148,10 +148,10 @@ def _listener(table: Table) -> ListenerConfig | None:
 
 def _route(table: Table) -> RouteConfig | None:
     table.require("upstream")
-    path = table.parsed("path", parse_route_path, "/")
+    path = table.parsed("path", parse_route_path, None if "path" in table else "/")
     upstream = table.parsed("upstream", parse_upstream, None)
     table.finish()
-    return None if upstream is None else RouteConfig(path, upstream)
+    return None if path is None or upstream is None else RouteConfig(path, upstream)
 
 
 def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:

@@ -1,0 +1,53 @@
+"""The `tlsproxy` command: one file a group of commands; `main` is the entry point and ends them all alike.
+
+Promises: exit codes as in `errors.ExitCode`; whatever goes wrong is one error line and at most one hint
+line on stderr, never a traceback; Ctrl-C ends quietly. Commands import what they need when they run, so
+that `--help` and completion are quick.
+
+    run      the proxy itself                check    what is wrong with a configuration file
+    certs    hand in certificates            status   what is served, until when
+    demo     a sample device to look at      endings  how commands end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from tlsproxy import __version__
+from tlsproxy.cli.certs import certs
+from tlsproxy.cli.check import check
+from tlsproxy.cli.demo import demo
+from tlsproxy.cli.endings import ended
+from tlsproxy.cli.examples import examples
+from tlsproxy.cli.run import run
+from tlsproxy.cli.status import status
+
+__all__ = ["main", "tlsproxy"]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(
+    context_settings=_SETTINGS,
+    epilog=examples(
+        "tlsproxy demo",
+        "tlsproxy run --listen 127.0.0.1:8443 --upstream http://127.0.0.1:3000 --store ./store",
+        "tlsproxy check --config /etc/tlsproxy/tlsproxy.toml",
+        "tlsproxy certs import device.pem device.key",
+        "tlsproxy status",
+    ),
+)
+@click.version_option(__version__, prog_name="tlsproxy", message="%(prog)s %(version)s")
+def tlsproxy() -> None:
+    """The TLS front end of a device: terminates TLS before its services, owns its certificates."""
+
+
+for _command in (run, check, certs, status, demo):
+    tlsproxy.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (default: this process's own) and give the exit code."""
+    return ended(lambda: tlsproxy.main(arguments, prog_name="tlsproxy", standalone_mode=False))

@@ -1,0 +1,92 @@
+"""`tlsproxy certs`: hand in certificates. In this version: `import`.
+
+With a running proxy the files go to its control socket. Without one the store is opened here, under its
+lock, and the same checks and handshakes are made: what is accepted is served from the next start.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tlsproxy.cli.endings import complain
+from tlsproxy.cli.examples import examples
+from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.errors import ExitCode
+
+if TYPE_CHECKING:
+    from certstore import Finding
+    from tlsproxy.cli.handing_in import Outcome
+
+
+@click.group(short_help="Hand in certificates.")
+def certs() -> None:
+    """Hand in certificates."""
+
+
+@certs.command(
+    "import",
+    short_help="Put a certificate into effect.",
+    epilog=examples(
+        "tlsproxy certs import fullchain.pem privkey.pem",
+        "tlsproxy certs import --store ./store device.crt device.key ca.crt",
+        "cat device.pem | tlsproxy certs import - --json",
+        'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
+    ),
+)
+@click.argument("files", metavar="CERT [KEY] [CHAIN]...", nargs=-1, required=True)
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
+def import_(files: tuple[str, ...], store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
+    """Put a certificate into effect, and wait until it is: no connection is dropped.
+
+    CERT, KEY and CHAIN are PEM or DER files in any order; one file may hold everything, and - reads from
+    stdin. KEY may be left out where the device already has it. A certificate that isn't good changes
+    nothing.
+
+    Ends with 0 when the certificate is live, with 1 when it was refused.
+    """
+    place = find_place(store, config)
+    from tlsproxy.cli.handing_in import hand_in, read_files
+
+    candidate, unreadable = read_files(files)
+    outcome = hand_in(place, candidate, unreadable)
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), indent=2))
+    elif outcome.is_refused:
+        _tell_refusal(outcome)
+    else:
+        _tell_success(outcome)
+    return ExitCode.FAILED if outcome.is_refused else ExitCode.DONE
+
+
+def _tell_success(outcome: Outcome) -> None:
+    receipt = outcome.receipt
+    assert receipt is not None
+    number = f"generation {receipt.generation}, receipt {receipt.id}"
+    if outcome.is_running:
+        click.echo(f"live: {number}")
+        click.echo("probation: none; the certificate stays until another takes its place")
+    else:
+        click.echo(f"stored: {number}")
+        click.echo("no proxy runs on this store: it is served from the next start")
+    for finding in receipt.findings:
+        _tell(finding)
+
+
+def _tell_refusal(outcome: Outcome) -> None:
+    for finding in outcome.findings:
+        if finding.is_error:
+            complain(f"refused: {finding.words} [{finding.code}]", finding.hint)
+    for finding in outcome.findings:
+        if not finding.is_error:
+            _tell(finding, err=True)
+
+
+def _tell(finding: Finding, *, err: bool = False) -> None:
+    click.echo(f"{finding.severity}: {finding.words} [{finding.code}]", err=err)
+    if finding.hint:
+        click.echo(f"    hint: {finding.hint}", err=err)

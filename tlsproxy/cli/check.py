@@ -1,0 +1,80 @@
+"""`tlsproxy check`: all that is wrong with a configuration file, each with its key and line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tlsproxy.cli.examples import examples
+from tlsproxy.cli.places import USUAL_CONFIG
+from tlsproxy.errors import ExitCode, Mistake
+
+if TYPE_CHECKING:
+    from tlsproxy.config import Reading
+
+
+@click.command(
+    short_help="Say all that is wrong with a configuration file.",
+    epilog=examples(
+        "tlsproxy check --config ./tlsproxy.toml",
+        "tlsproxy check --config ./tlsproxy.toml --json",
+    ),
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="TLSPROXY_CONFIG",
+    default=USUAL_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def check(config: Path, as_json: bool) -> int:  # noqa: FBT001  click passes flags so
+    """Say all that is wrong with a configuration file, not only the first; changes nothing.
+
+    Ends with 0 where the file is good (advice doesn't count), with 2 where it isn't.
+    """
+    from tlsproxy.config import read_file
+
+    reading = read_file(config)
+    if as_json:
+        click.echo(json.dumps(_document(config, reading), indent=2))
+    else:
+        for mistake in reading.mistakes:
+            _say(config, "error", mistake)
+        for advice in reading.advice:
+            _say(config, "advice", advice)
+        if reading.config is not None:
+            click.echo(f"{config}: good: {_summary(reading)}")
+    return ExitCode.DONE if reading.config is not None else ExitCode.MISUSE
+
+
+def _say(config: Path, kind: str, mistake: Mistake) -> None:
+    """Write as compilers do, so that editors find the line."""
+    place = f"{config}:{mistake.line}" if mistake.line is not None else str(config)
+    key = f"{mistake.key}: " if mistake.key else ""
+    click.echo(f"{place}: {kind}: {key}{mistake.why}")
+    if mistake.hint:
+        click.echo(f"    hint: {mistake.hint}")
+
+
+def _summary(reading: Reading) -> str:
+    assert reading.config is not None
+    parts = {"listener": len(reading.config.listeners), "route": len(reading.config.routes)}
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in parts.items())
+
+
+def _document(config: Path, reading: Reading) -> dict[str, object]:
+    def listed(mistakes: tuple[Mistake, ...]) -> list[dict[str, object]]:
+        return [{"key": m.key, "line": m.line, "why": m.why, "hint": m.hint} for m in mistakes]
+
+    good = reading.config is not None
+    return {
+        "file": str(config),
+        "good": good,
+        "mistakes": listed(reading.mistakes),
+        "advice": listed(reading.advice),
+    }

@@ -1,0 +1,73 @@
+"""Where the store and the control socket are: by `--store`, by `--config`, by the environment, by custom.
+
+The options that `certs` and `status` share, and the one answer that they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from tlsproxy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tlsproxy.config.values import Engine
+
+F = TypeVar("F", bound=Callable[..., object])
+
+# Where the packages put it; used when nothing else is named and it is there.
+USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """A store, its inbox and control socket, and the TLS engine that its proxy is to use."""
+
+    store: Path
+    inbox: Path
+    control: Path
+    engine: Engine = "auto"
+
+
+def place_options(command: F) -> F:
+    """Give a command the options `--store` and `--config`, as parameters `store` and `config`."""
+    store = click.option(
+        "--store",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="TLSPROXY_STORE",
+        help="The store's folder, for a proxy that was started with --store.",
+    )
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="TLSPROXY_CONFIG",
+        help=f"The proxy's configuration file [default: {USUAL_CONFIG}, if there].",
+    )
+    return store(config(command))
+
+
+def find_place(store: Path | None, config: Path | None) -> Whereabouts:
+    """Tell where things are.
+
+    Raises:
+        UsageError: nothing is named and nothing is where custom has it, or both are named.
+        ConfigError: the configuration file is wrong.
+
+    """
+    if store is not None and config is not None:
+        raise UsageError("--store and --config exclude each other", "the configuration file names the store")
+    if store is not None:
+        folder = store.absolute()
+        return Whereabouts(folder, folder / "inbox", folder / "run" / "control.sock")
+    if config is None and not USUAL_CONFIG.exists():
+        raise UsageError(
+            "which proxy? name its store or its configuration", "add --store DIR or --config FILE"
+        )
+    from tlsproxy.config import load
+
+    found = load(config or USUAL_CONFIG)
+    return Whereabouts(found.store, found.inbox, found.control_socket, found.tls.engine)

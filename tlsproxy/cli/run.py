@@ -1,0 +1,96 @@
+"""`tlsproxy run`: the proxy itself, in the foreground, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tlsproxy.cli.examples import examples
+from tlsproxy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tlsproxy.config import Config
+    from tlsproxy.observe.log import Format
+
+
+@click.command(
+    short_help="Run the proxy.",
+    epilog=examples(
+        "tlsproxy run --config /etc/tlsproxy/tlsproxy.toml",
+        "tlsproxy run --listen 127.0.0.1:8443 --upstream http://127.0.0.1:3000 --store ./store",
+        "tlsproxy run --listen :443 --upstream http://127.0.0.1:3000 --upstream /api=unix:/run/api.sock ...",
+    ),
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="TLSPROXY_CONFIG",
+    help="The configuration file.",
+)
+@click.option(
+    "--listen", multiple=True, metavar="ADDR", help="Without a file: where clients connect. Repeatable."
+)
+@click.option(
+    "--upstream",
+    multiple=True,
+    metavar="[PATH=]URL",
+    help="Without a file: the service behind, http://host:port or unix:/path. Repeatable.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="TLSPROXY_STORE",
+    help="Without a file: the folder for keys and certificates.",
+)
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "console", "json"]),
+    default="auto",
+    show_default=True,
+    help="How events are written to stderr; auto is console on a terminal, JSON elsewhere.",
+)
+def run(
+    config: Path | None, listen: tuple[str, ...], upstream: tuple[str, ...], store: Path | None, log: Format
+) -> None:
+    """Run the proxy in the foreground, until SIGTERM or Ctrl-C.
+
+    The first start makes the device its own key and certificate; from then on, whatever is put into the
+    store's inbox takes effect by itself.
+    """
+    wanted = _wanted(config, listen, upstream, store)
+
+    import trio
+
+    from tlsproxy import app
+    from tlsproxy.observe.log import configure
+
+    configure(log)
+    trio.run(app.run, wanted)
+
+
+def _wanted(
+    config: Path | None, listen: tuple[str, ...], upstream: tuple[str, ...], store: Path | None
+) -> Config:
+    from tlsproxy.config import from_arguments, load
+
+    # What stands on the command line wins over what the environment names.
+    if listen or upstream:
+        if config is not None and _is_given("config"):
+            raise UsageError("--config excludes --listen and --upstream", "put them into the file")
+        if store is None:
+            raise UsageError("where shall keys and certificates be kept?", "add --store DIR")
+        return from_arguments(listen, upstream, store)
+    if store is not None and _is_given("store"):
+        if config is not None:
+            raise UsageError("--config excludes --store", 'the file names it: store = "DIR"')
+        return from_arguments(listen, upstream, store)
+    if config is None:
+        raise UsageError("nothing to run", "add --config FILE, or --listen, --upstream and --store")
+    return load(config)
+
+
+def _is_given(option: str) -> bool:
+    """Say whether an option stands on the command line, not only in the environment."""
+    return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE

@@ -1,0 +1,88 @@
+"""The status for a person at a terminal: rich's only host.
+
+The same facts and words as `observe.status.render`, with colour where something wants attention.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tlsproxy.observe.status import BundleStatus, Rung, Status, receipt_line, remaining, shown_fingerprint
+
+# Under a month somebody should look; under a week it is urgent (ACME clients renew 30 days before the end).
+_SOON_DAYS, _URGENT_DAYS = 30, 7
+
+_RUNG_STYLE = {
+    Rung.WANTED: "green",
+    Rung.FALLBACK: "yellow",
+    Rung.GENERATED: "cyan",
+    Rung.EXPIRED: "bold red",
+    Rung.MEMORY: "bold red",
+    Rung.NOTHING: "yellow",
+}
+
+
+def show_status(status: Status, out: TextIO) -> None:
+    """Write a status to a terminal."""
+    console = Console(file=out, highlight=False)
+    console.print(_facts(status))
+    if status.bundles:
+        console.print(_certificates(status))
+    if status.receipts:
+        console.print("[bold]latest receipts[/bold]")
+        for receipt in status.receipts[:5]:
+            style = "red" if receipt.get("state") == "refused" else "default"
+            console.print(f"  [{style}]{escape(receipt_line(receipt))}[/]")
+
+
+def _facts(status: Status) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    running = status.process
+    table.add_row(
+        "tlsproxy",
+        f"{running.version}, process {running.pid}, since {running.since:%Y-%m-%d %H:%M:%S} UTC"
+        if running
+        else "[yellow]not running[/yellow]; this is what its store says",
+    )
+    table.add_row("state", f"[{_RUNG_STYLE[status.rung]}]{status.rung.words}[/]")
+    if not status.clock_plausible:
+        table.add_row("clock", "[bold red]not plausible[/]: expiry is not judged until it is set")
+    for one in status.listeners:
+        table.add_row("listening", escape(f"{one.address} ({one.kind})"))
+    if status.generation is not None:
+        made = f"{status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
+        table.add_row("generation", escape(made))
+    table.add_row("inbox", escape(status.place.inbox))
+    table.add_row("store", escape(status.place.store))
+    return table
+
+
+def _certificates(status: Status) -> Table:
+    table = Table(title="certificates", title_justify="left", title_style="bold", show_lines=True)
+    table.add_column("served to", overflow="fold")
+    table.add_column("SHA-256 fingerprint", overflow="fold")
+    table.add_column("source")
+    table.add_column("valid until")
+    for bundle in status.bundles:
+        names = [row.pattern for row in status.rows if row.bundle == bundle.id]
+        if bundle.id == status.default:
+            names.append("everything else")
+        owner = f"{bundle.source}\n{bundle.key_type}{', self-signed' if bundle.self_signed else ''}"
+        # Sixteen pairs a line: two lines that a person can compare with the browser's.
+        fingerprint = shown_fingerprint(bundle.fingerprint)
+        table.add_row(
+            escape("\n".join(names)), f"{fingerprint[:47]}\n{fingerprint[48:]}", owner, _validity(bundle)
+        )
+    return table
+
+
+def _validity(bundle: BundleStatus) -> str:
+    days = bundle.days_left
+    style = "red" if days < _URGENT_DAYS else "yellow" if days < _SOON_DAYS else "default"
+    return f"{bundle.not_after:%Y-%m-%d %H:%M} UTC\n[{style}]{remaining(days)}[/]"
