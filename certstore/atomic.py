@@ -122,6 +122,16 @@ class Disk:
             self._sync_folder(path.parent)
             self._erase(gone)
 
+    def move(self, old: Path, new: Path) -> None:
+        """Give a file, link or folder another place on the same file system, and sync both folders.
+
+        Replaces a file that lies there. A symbolic link is moved, not what it leads to.
+        """
+        with _disk_errors(old):
+            self._rename(old, new)
+            self._sync_folder(new.parent)
+            self._sync_folder(old.parent)
+
     def clear_aside(self, folder: Path) -> None:
         """Remove what a crash left half done in this folder. Only under the store's lock."""
         with _disk_errors(folder):

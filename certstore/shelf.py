@@ -11,8 +11,7 @@ from pathlib import Path
 
 from certstore import layout, records
 from certstore.atomic import Disk
-from certstore.bundle import Bundle
-from certstore.decode import PrivateKey
+from certstore.bundle import Bundle, PrivateKey
 from certstore.errors import StoreError
 from certstore.generation import BundleFacts, Generation
 from certstore.reading import read_active, read_bundle, read_generation_numbered

@@ -24,9 +24,9 @@ from typing import NoReturn, Self
 from certstore import firstboot, layout, records
 from certstore.activation import Activation, Change, try_out
 from certstore.atomic import Disk
-from certstore.bundle import Bundle
+from certstore.bundle import Bundle, PrivateKey
 from certstore.checks import check
-from certstore.decode import Candidate, PrivateKey, assemble
+from certstore.decode import Candidate, assemble
 from certstore.errors import Refusal, StoreError, StoreNotWritable
 from certstore.findings import Finding, found
 from certstore.gates import Gate, NullGate, NullPublisher, Publisher
@@ -116,7 +116,8 @@ class Store:
             store = cls(root, lock, disk, clock, publisher or NullPublisher())
             if barred is not None:
                 store._barred = barred
-                store.recovered += (found("store_read_only", why=barred),)
+                told = found("store_read_only", why=barred)
+                store.recovered = tuple(dict.fromkeys((*store.recovered, told)))
         except BaseException:
             lock.release()
             raise
