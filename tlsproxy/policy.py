@@ -69,9 +69,9 @@ TLS_WRITE_BYTES = 131_072
 # One read from a client's socket: four full records, and what a Linux socket usually holds after one
 # wake-up.
 TLS_READ_BYTES = 65_536
-# What our engine may owe a client that doesn't read (answers to its key updates), beyond data: more is an
-# attack.
-MAX_OWED_BYTES = 65_536
+# Ciphertext that may wait for a client who doesn't read: one write, and as much again for answers that the
+# client itself provokes (key updates); more is an attack.
+MAX_OWED_BYTES = 262_144
 
 # --- CLIENT LIMITS ------------------------------------------------------------------------------------------
 
@@ -111,6 +111,14 @@ CONNECTIONS = 4096
 # From SIGTERM until what is still open is cut. systemd kills after 90 s (DefaultTimeoutStopSec), Docker after 10 s.
 DRAIN_S = 8.0
 
+# Connections that wait to be accepted. nginx asks for 511, Go for what the kernel allows (net.core.somaxconn, 4,096
+# since Linux 5.4), which also bounds ours.
+LISTEN_BACKLOG = 4096
+# Accepting rests for so long when descriptors or memory are used up; others give some back meanwhile.
+ACCEPT_PAUSE_S = 0.1
+# So many connections are accepted before those that are open get their turn.
+ACCEPT_BURST = 64
+
 # --- HTTP ---------------------------------------------------------------------------------------------------
 
 # One read each way of a body; at most one of each is in memory per connection. 256 KiB down: from 64 to 256
@@ -134,6 +142,22 @@ HALF_CLOSED_S = 600.0
 # A request head, unless configured: nginx takes 1 KB + 4 x 8 KB, Node.js 16 KB, Apache 8 KB a line. Cookies and
 # bearer tokens of single sign-on reach 16 KB.
 MAX_HEAD_BYTES = 32_768
+
+# A request line: RFC 9112 section 3 wants at least 8,000; nginx and Apache stop at about 8 KB, too (414 after that).
+MAX_REQUEST_LINE_BYTES = 8_192
+# Longer than any registered method (BASELINE-CONTROL: 16; UPDATEREDIRECTREF: 17); 501 after that (RFC 9112 section 3).
+MAX_METHOD_BYTES = 32
+# Header fields of one message: Apache's LimitRequestFields is 100; browsers send 12 to 25.
+MAX_FIELDS = 100
+# One chunk-size line with its extensions, which nobody uses: 16 digits, and room to be polite.
+MAX_CHUNK_LINE_BYTES = 256
+# What chunk framing may cost a message beyond 16 bytes a chunk and twice its payload (Go's rule since CVE-2023-39326:
+# extensions that outweigh the body are an attack).
+MAX_CHUNK_OVERHEAD_BYTES = 16_384
+# Trailer fields, all together; gRPC and digests need some hundred bytes.
+MAX_TRAILER_BYTES = 8_192
+# A path that still changes when decoded this often is meant to deceive: one level is normal, two are a URL within a URL.
+MAX_PATH_DECODINGS = 3
 
 # --- UPSTREAM -----------------------------------------------------------------------------------------------
 
@@ -161,3 +185,11 @@ BACKLOG_PAUSE_MAX_S = 0.25
 # --- WATCHING -----------------------------------------------------------------------------------------------
 
 # --- IDENTITY -----------------------------------------------------------------------------------------------
+
+# How often the device's own certificate, expiry and pruning are looked at: expiry is a matter of days, a missing name
+# of ten minutes; nothing is written where nothing changed.
+CARE_S = 60.0
+# While the kernel's random generator is not ready, which on a device without a seed takes seconds to a minute.
+RANDOM_POLL_S = 0.25
+# Generations kept beside the active one: a way back, and a history to look at.
+GENERATIONS_KEPT = 20

@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import trio
 
@@ -35,31 +36,34 @@ Serve = Callable[[socket.socket, tuple], Awaitable[None]]  # type: ignore[type-a
 Tell = Callable[[str, BaseException | None], None]
 
 
-async def accept_forever(listener: socket.socket, serve: Serve, gauge: Gauge, tell: Tell) -> None:
-    """Accept from `listener` until cancelled, serving each connection in a task of its own.
+async def accept_forever(
+    listener: socket.socket, serve: Serve, gauge: Gauge, tell: Tell, connections: trio.Nursery
+) -> NoReturn:
+    """Accept from `listener` until cancelled, serving each connection in a task of `connections`.
 
     `serve` gets a non-blocking socket with TCP_NODELAY and its peer's address; the socket is closed when it returns.
-    `tell` gets the code of what went wrong and the error. Cancellation ends every connection accepted here.
+    `tell` gets the code of what went wrong and the error. Cancelling this ends no connection.
     """
-    async with trio.open_nursery() as nursery:
-        while True:
-            try:
-                sock, peer = listener.accept()
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(listener)
-                continue
-            except OSError as error:
-                await _recover(error, gauge, tell)
-                continue
-            if gauge.open >= gauge.limit:
-                gauge.turned_away += 1
-                sock.close()
-                _tell_once("connections_full", None, gauge, tell)
-                await trio.lowlevel.checkpoint()
-                continue
-            gauge.open += 1
-            gauge.accepted += 1
-            nursery.start_soon(_isolate, sock, peer, serve, (gauge, tell))
+    while True:
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(listener)
+            continue
+        except OSError as error:
+            await _recover(error, gauge, tell)
+            continue
+        if gauge.open >= gauge.limit:
+            gauge.turned_away += 1
+            sock.close()
+            _tell_once("connections_full", None, gauge, tell)
+            await trio.lowlevel.checkpoint()
+            continue
+        gauge.open += 1
+        gauge.accepted += 1
+        connections.start_soon(_isolate, sock, peer, serve, (gauge, tell))
+        if not gauge.accepted % policy.ACCEPT_BURST:
+            await trio.lowlevel.checkpoint()
 
 
 async def _isolate(sock: socket.socket, peer: tuple, serve: Serve, of: tuple[Gauge, Tell]) -> None:  # type: ignore[type-arg]

@@ -1,0 +1,134 @@
+"""What must be done as time goes by: the device's own certificate, rows that expire, and pruning.
+
+Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's random
+generator is ready; later its certificate is re-issued before it ends, and when a name or address has been missing from
+it for ten minutes, always with the same key. Whatever fails here is told once and tried again at the next turn; what
+is served stays. Refuses to know how a change is made (certstore) and shown (observe).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+import trio
+
+from certstore import Bundle, Generation, Identity, Receipt, Refusal, Source, Store, StoreError, firstboot
+from certstore.identity import plan
+from certstore.issuers import selfsigned
+from tlsproxy import policy
+from tlsproxy.observe.log import logger
+from tlsproxy.workers.serving import Serving
+
+_log = logger("caretaker")
+
+
+class Caretaker:
+    """Looks after one store. `first_start` comes once, before `run`."""
+
+    def __init__(
+        self,
+        store: Store,
+        serving: Serving,
+        identity: Callable[[], Identity],
+        clock: Callable[[], datetime],
+        propose: Callable[[Bundle], Receipt],
+    ) -> None:
+        """Take what a turn needs; `propose` brings in our own bundle (in a worker thread) and tells of it."""
+        self._store, self._serving = store, serving
+        self._identity, self._clock, self._propose = identity, clock, propose
+        self._missing_since: datetime | None = None
+        self._told: set[str] = set()
+        self.in_memory = False
+        """Whether nothing on disk can be served, and a certificate in memory stands in."""
+
+    async def first_start(self) -> None:
+        """Serve what the store says; where that is nothing, make the device's own identity first."""
+        await trio.to_thread.run_sync(self._serve_active)
+        if self._serving.table.choose(None, None) is None:
+            await wait_random_ready()
+            await trio.to_thread.run_sync(self._care)
+        if self._serving.table.choose(None, None) is None:
+            await trio.to_thread.run_sync(self._serve_from_memory)
+
+    async def run(self) -> None:
+        """Look once a minute, until cancelled."""
+        while True:
+            await trio.sleep(policy.CARE_S)
+            await wait_random_ready()
+            await trio.to_thread.run_sync(self._care)
+
+    def _care(self) -> None:
+        self._attempt("identity", self._care_for_identity)
+        self._attempt("refresh", self._refresh)
+        self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
+        if self.in_memory and self._serving.table.number > 0:
+            self.in_memory = False
+            _log.info("memory_left")
+
+    def _attempt(self, step: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (StoreError, Refusal) as error:
+            if step not in self._told:
+                self._told.add(step)
+                code = error.code if isinstance(error, StoreError) else error.findings[0].code
+                _log.error("care_failed", step=step, code=code, why=str(error))
+        else:
+            self._told.discard(step)
+
+    def _care_for_identity(self) -> None:
+        now, wanted, current = self._clock(), self._identity(), self._own()
+        missing = current is not None and not set(wanted.names) <= set(current.names)
+        self._missing_since = (self._missing_since or now) if missing else None
+        due = plan(current, wanted, now, self._missing_since)
+        if due is None:
+            return
+        key = current.key if current is not None else selfsigned.new_key()
+        self._propose(selfsigned.issue(due.identity, key, now))
+        self._missing_since = None
+
+    def _own(self) -> Bundle | None:
+        """Give our own newest bundle that can be loaded."""
+        own = [slot for slot in self._store.slots() if slot.source is Source.GENERATED]
+        for slot in sorted(own, key=lambda slot: slot.newness, reverse=True):
+            for bundle_id in (slot.bundle, slot.last_confirmed):
+                try:
+                    if bundle_id is not None:
+                        return self._store.bundle(bundle_id)
+                except StoreError as error:
+                    _log.error("own_bundle_lost", bundle=bundle_id, code=error.code, why=str(error))
+        return None
+
+    def _refresh(self) -> None:
+        generation = self._store.refresh()
+        if generation is not None:
+            _log.warning("rows_moved", generation=generation.number, cause=str(generation.cause))
+
+    def _serve_active(self) -> None:
+        generation: Generation | None = self._store.active
+        if generation is None or generation.default is None:
+            return
+        try:
+            self._serving.prepare(generation)
+            self._serving.commit(generation)
+        except Exception as error:  # noqa: BLE001  the border: no fault of a stored bundle may keep us from serving
+            _log.error("generation_lost", generation=generation.number, why=str(error))
+
+    def _serve_from_memory(self) -> None:
+        """The last rung: nothing on disk can be activated, and nothing can be written there."""
+        bundle = self._own() or selfsigned.issue(self._identity(), selfsigned.new_key(), self._clock())
+        self._serving.serve_in_memory(bundle)
+        self.in_memory = True
+        _log.error("serving_from_memory", fingerprint=bundle.fingerprint)
+
+
+async def wait_random_ready() -> None:
+    """Return once the kernel's random generator is seeded; say so when that takes time (getrandom(2))."""
+    if firstboot.random_ready():
+        return
+    _log.warning("random_wait", why="the kernel's random generator is not ready; no key is made before it is")
+    while not firstboot.random_ready():
+        await trio.sleep(policy.RANDOM_POLL_S)
+    _log.info("random_ready")

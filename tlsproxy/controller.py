@@ -1,0 +1,92 @@
+"""What the rest of the house answers to the control socket: status, candidates, receipts.
+
+Promises: every change made by it, or told to it, is logged once with its receipt; a change runs in a worker thread and
+is never cut in two by a cancellation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import trio
+
+from certstore import Bundle, Candidate, Cause, Gate, Generation, Receipt, Source, State, Store
+from tlsproxy.config import Config
+from tlsproxy.observe.log import logger
+from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, describe
+
+_log = logger("changes")
+TellReceipt = Callable[[Receipt], None]
+
+
+def log_receipt(receipt: Receipt) -> None:
+    """Log what became of a candidate: one event, with the words of what was wrong."""
+    tell = _log.warning if receipt.state is State.REFUSED else _log.info
+    tell(
+        "receipt",
+        id=receipt.id,
+        state=str(receipt.state),
+        source=str(receipt.source),
+        via=receipt.via,
+        bundle=receipt.bundle,
+        generation=receipt.generation,
+        live_at=receipt.live_at and receipt.live_at.isoformat(),
+        codes=list(receipt.codes),
+        words=[finding.words for finding in receipt.findings],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Implements `control.server.Controller` over one store; `in_memory` says whether the last rung is served."""
+
+    config: Config
+    store: Store
+    gate: Gate
+    clock: Callable[[], datetime]
+    process: Process
+    listeners: Sequence[ListenerStatus]
+    in_memory: Callable[[], bool]
+    on_receipt: TellReceipt
+
+    def tell(self, receipt: Receipt) -> None:
+        """Log a receipt, and pass it on."""
+        log_receipt(receipt)
+        self.on_receipt(receipt)
+
+    async def propose(self, candidate: Candidate, via: str) -> Receipt:
+        """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError."""
+        propose = partial(self.store.propose, candidate, source=Source.CUSTOMER, via=via, gate=self.gate)
+        receipt = await trio.to_thread.run_sync(propose)
+        self.tell(receipt)
+        return receipt
+
+    def propose_own(self, bundle: Bundle) -> Receipt:
+        """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
+        receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", gate=self.gate)
+        trio.from_thread.run_sync(self.tell, receipt)
+        return receipt
+
+    def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
+        """Give one receipt. Raises NotFound."""
+        return self.store.receipt(id)
+
+    def status(self) -> dict[str, object]:
+        """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
+        now = self.clock()
+        nothing = Generation(0, (), None, (), Cause.RECOVERY, None, now)
+        facts = StoreFacts(
+            generation=nothing if self.in_memory() else self.store.active,
+            slots=self.store.slots(),
+            receipts=self.store.receipts(),
+            bundle=self.store.bundle,
+            clock_plausible=self.store.clock_plausible(),
+        )
+        config = self.config
+        place = Place(str(config.store), str(config.inbox), str(config.control_socket))
+        return describe(
+            facts, place=place, now=now, process=self.process, listeners=self.listeners
+        ).to_json()

@@ -1,0 +1,69 @@
+"""What a worker serves right now: certstore's publisher, for a data plane in this process.
+
+Promises: `prepare` builds everything that a generation needs, proves it by handshakes with itself, and changes nothing
+that is served; `commit` publishes what was prepared by one assignment. Both are called by the store, in the worker
+thread that makes a change, never on the event loop. Refuses to know how contexts are made (tls/contexts.py).
+
+Theory. A connection reads `table` once, at the moment when its ClientHello is complete. The store takes `live_at` only
+after `commit` has returned; therefore a hello completed after `live_at` reads the new table. Reading an attribute and
+assigning one are single steps under the interpreter's lock: a handshake sees the old table or the new, whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from certstore import Bundle, Generation
+from tlsproxy.tls.contexts import Contexts
+from tlsproxy.tls.engines import Context, make_context
+from tlsproxy.tls.selector import Table
+
+
+class Serving:
+    """The publisher (`certstore.Publisher`) of one worker, and what its connections are told of their bundle."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._load: Callable[[str], Bundle] | None = None
+        self._prepared: Table[Context] | None = None
+        self._fingerprints: dict[str, str] = {}
+
+    def load_from(self, load: Callable[[str], Bundle]) -> None:
+        """Take bundles by `load` (the store's) from now on: the store needs its publisher before it can be asked."""
+        self._load = load
+
+    @property
+    def table(self) -> Table[Context]:
+        """What is served now."""
+        return self._contexts.table
+
+    def fingerprint(self, bundle_id: str) -> str:
+        """Give the leaf's fingerprint of a bundle that is or was served here; "" for another."""
+        return self._fingerprints.get(bundle_id, "")
+
+    def prepare(self, generation: Generation) -> None:
+        """Build what `generation` needs, beside what is served. Raises ContextError or StoreError."""
+        self._prepared = self._contexts.prepare(generation, self._bundle)
+
+    def commit(self, generation: Generation) -> None:
+        """Serve what was prepared. A generation that was not prepared is prepared first, and may raise as that."""
+        table, self._prepared = self._prepared, None
+        if table is None or table.number != generation.number:
+            table = self._contexts.prepare(generation, self._bundle)
+        # A connection whose handshake has just ended may still ask for its fingerprint: keep the last table's too.
+        served = {context.bundle_id for one in (self.table, table) for context in one.entries()}
+        self._contexts.commit(table)
+        self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
+
+    def serve_in_memory(self, bundle: Bundle) -> None:
+        """Serve one bundle to everybody without any store: the last rung, where the disk can't be used."""
+        self._fingerprints = {bundle.id: bundle.fingerprint}
+        context = make_context(bundle, self._contexts.policy, self._contexts.engine)
+        self._contexts.commit(Table(0, {}, {}, context))
+
+    def _bundle(self, bundle_id: str) -> Bundle:
+        assert self._load is not None, "load_from comes before the first generation"
+        bundle = self._load(bundle_id)
+        # Replaced, not changed: connections read it meanwhile.
+        self._fingerprints = {**self._fingerprints, bundle_id: bundle.fingerprint}
+        return bundle
