@@ -44,7 +44,7 @@ POLL_S = 2.0  # the same where the kernel can't watch: a look costs some stat ca
 MAX_INSIDE = 200  # sub-directories and symlink targets of one path; behind them only the slow rescan sees
 
 # The step is slept between two looks at the events, so a change is told after one to two steps. Measured
-# here: 10 ms tell after 17 ms and cost 0.50 % of an idle core; 20 ms, 30 ms and 0.34 %; 50 ms, 89 ms and 0.16 %.
+# here: 10 ms tell after 17 ms and cost 0.50 % of a core when idle; 20 ms, 30 and 0.34; 50 ms, 89 and 0.16.
 _STEP_MS = 20
 _DEBOUNCE_MS = 100  # under a storm of events a hint comes this often
 _TICK_MS = 100  # how soon after its start the thread says that it is watching
@@ -179,7 +179,7 @@ def _places(paths: Iterable[PurePath]) -> _Places:
 
 
 def _way_to(top: str) -> set[str]:
-    """Give the names whose coming or going decides what `top` is: its own, its target's, a missing parent's."""
+    """Give the names whose coming or going decides what `top` is: its own, its target's, a missing one's."""
     names = {top, os.path.realpath(top)}
     for name in tuple(names):
         missing = name
