@@ -143,20 +143,22 @@ HALF_CLOSED_S = 600.0
 # bearer tokens of single sign-on reach 16 KB.
 MAX_HEAD_BYTES = 32_768
 
-# A request line: RFC 9112 section 3 wants at least 8,000; nginx and Apache stop at about 8 KB, too (414 after that).
+# A request line: RFC 9112 section 3 wants at least 8,000; nginx and Apache stop at about 8 KB, too (414
+# after that).
 MAX_REQUEST_LINE_BYTES = 8_192
-# Longer than any registered method (BASELINE-CONTROL: 16; UPDATEREDIRECTREF: 17); 501 after that (RFC 9112 section 3).
+# Longer than any registered method (UPDATEREDIRECTREF has 17); 501 after that (RFC 9112 section 3).
 MAX_METHOD_BYTES = 32
 # Header fields of one message: Apache's LimitRequestFields is 100; browsers send 12 to 25.
 MAX_FIELDS = 100
 # One chunk-size line with its extensions, which nobody uses: 16 digits, and room to be polite.
 MAX_CHUNK_LINE_BYTES = 256
-# What chunk framing may cost a message beyond 16 bytes a chunk and twice its payload (Go's rule since CVE-2023-39326:
-# extensions that outweigh the body are an attack).
+# What chunk framing may cost a message beyond 16 bytes a chunk and twice its payload (Go's rule since
+# CVE-2023-39326: extensions that outweigh the body are an attack).
 MAX_CHUNK_OVERHEAD_BYTES = 16_384
 # Trailer fields, all together; gRPC and digests need some hundred bytes.
 MAX_TRAILER_BYTES = 8_192
-# A path that still changes when decoded this often is meant to deceive: one level is normal, two are a URL within a URL.
+# A path that still changes after so many decodings is meant to deceive: one is normal, two are a URL in a
+# URL.
 MAX_PATH_DECODINGS = 3
 
 # --- UPSTREAM -----------------------------------------------------------------------------------------------

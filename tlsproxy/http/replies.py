@@ -1,0 +1,158 @@
+"""What the proxy answers itself: a short page or JSON for an error, and the way to https.
+
+Promises: nothing that a client sent stands in an answer, but for the place of a redirect, whose host and
+target were checked; an answer is whole and self-contained, without scripts or links. Refuses to know: why
+an error happened beyond its words.
+
+No Date and no Server: we hold no clock here, and there is nothing to gain from a banner.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from http import HTTPStatus
+
+from tlsproxy.http.grammar import BadMessageError, members
+from tlsproxy.http.target import check_host, check_path
+
+_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>{status} {title}</title>'
+    "<style>body{{font:1rem/1.5 system-ui,sans-serif;"
+    "max-width:36rem;margin:15vh auto;padding:0 1rem}}</style>"
+    "<h1>{title}</h1><p>{words}</p><p><small>{status} {code}</small></p></html>\n"
+)
+_HTML, _PROBLEM, _TEXT = b"text/html", b"application/problem+json", b"text/plain"
+
+# For people, where whoever asks for the answer has no better words.
+_WORDS = {
+    400: "the request can't be understood",
+    404: "there is nothing at this address",
+    408: "the request took too long to arrive",
+    411: "the request must say how long it is",
+    413: "the request is too large",
+    414: "the address is too long",
+    417: "an expectation of the request can't be met",
+    421: "this connection can't be used for that address",
+    429: "too many requests, try again in a while",
+    431: "the header of the request is too large",
+    500: "the proxy failed, its log says why",
+    501: "the request asks for something that isn't implemented here",
+    502: "the service behind this address gave no proper answer",
+    503: "the service is not available now, try again in a while",
+    504: "the service behind this address took too long",
+    505: "this version of http isn't spoken here",
+}
+
+
+def reply(
+    status: int,
+    accept: bytes = b"",
+    *,
+    close: bool = True,
+    method: bytes = b"GET",
+    code: str = "",
+    words: str = "",
+) -> bytes:
+    """Write a whole error response as the Accept field's value asks: a page, problem JSON or text.
+
+    Browsers name text/html and get the page; everybody else gets JSON (RFC 9457), unless only text is
+    accepted. A HEAD request gets the same head and no body. `close`: we close after it, and say so. `code`
+    is the stable name of what went wrong, `words` say it to a person.
+    """
+    title = _title(status)
+    words = words or _WORDS.get(status, title.lower())
+    code = code or title.lower().replace(" ", "_").replace("-", "_")
+    kind = _preferred(accept)
+    if kind == _HTML:
+        page = _PAGE.format(status=status, title=title, code=html.escape(code), words=html.escape(words))
+        body = page.encode()
+    elif kind == _PROBLEM:
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": words, "code": code}
+        body = json.dumps(problem).encode() + b"\n"
+    else:
+        body = f"{status} {title}: {words} ({code})\n".encode()
+    fields = [
+        b"Content-Type: " + (kind if kind == _PROBLEM else kind + b"; charset=utf-8"),
+        b"Cache-Control: no-store",
+        b"X-Content-Type-Options: nosniff",
+    ]
+    if kind == _HTML:
+        fields.append(b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'")
+    return _whole(status, fields, body, close=close, bodiless=method == b"HEAD")
+
+
+def redirect_to_https(*, method: bytes, target: bytes, host: bytes, port: int, keep_alive: bool) -> bytes:
+    """Answer a request made in plain HTTP: the same address by https at `port`, 443 left out.
+
+    301 for GET and HEAD, which old clients know best, 308 for the others, which keeps method and body (RFC
+    9110 section 15.4). A Host or a target that would not be let in gets 400, since it would become the
+    Location.
+    """
+    try:
+        check_host(host)
+        path = _origin_form(target)
+    except BadMessageError as bad:
+        return reply(bad.status, method=method, code=bad.code, words=bad.words)
+    name = host[: host.index(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
+    place = b"https://%b%b%b" % (name, b"" if port == 443 else b":%d" % port, path)
+    status = 301 if method in {b"GET", b"HEAD"} else 308
+    # not to be remembered for ever: the device may get another port, and a browser forgets a 301
+    # unwillingly
+    fields = [b"Location: " + place, b"Cache-Control: no-store"]
+    return _whole(status, fields, b"", close=not keep_alive, bodiless=True)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Check a target and give its path and query; an absolute one loses its authority, `*` becomes `/`."""
+    if target == b"*":
+        return b"/"
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in {b"http", b"https"}:
+        _, slash, path = rest.partition(b"/")
+        target = slash + path or b"/"
+    if not target.startswith(b"/") or any(not 0x21 <= byte <= 0x7E for byte in target) or b"#" in target:
+        raise BadMessageError(400, "bad_target", "the target is neither a path nor an http url")
+    check_path(target.partition(b"?")[0])
+    return target
+
+
+def _whole(status: int, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:
+    head = [b"HTTP/1.1 %d %b" % (status, _title(status).encode()), *fields, b"Content-Length: %d" % len(body)]
+    if close:
+        head.append(b"Connection: close")
+    return b"\r\n".join(head) + b"\r\n\r\n" + (b"" if bodiless else body)
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _preferred(accept: bytes) -> bytes:
+    """Pick the best of our three kinds (RFC 9110 section 12.5.1): the page only for who names HTML."""
+    weights = [_weight(member) for member in members([accept])]
+    named = dict(weights)
+    page = named.get(b"text/html", named.get(b"application/xhtml+xml", 0.0))
+    problem = max(
+        (named[kind] for kind in (_PROBLEM, b"application/json", b"application/*") if kind in named),
+        default=0.0,
+    )
+    text = max((named[kind] for kind in (_TEXT, b"text/*") if kind in named), default=0.0)
+    if page > 0 and page >= max(problem, text):
+        return _HTML
+    return _TEXT if text > max(problem, named.get(b"*/*", 0.0)) else _PROBLEM
+
+
+def _weight(member: bytes) -> tuple[bytes, float]:
+    kind, *parameters = (part.strip().lower() for part in member.split(b";"))
+    for parameter in parameters:
+        if parameter.startswith(b"q="):
+            try:
+                return kind, min(1.0, max(0.0, float(parameter[2:])))
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
