@@ -24,6 +24,9 @@ upstream = "http://127.0.0.1:3000"
 """
 
 
+NO_TLS = "'https://127.0.0.1': TLS to upstreams is not there yet; use http:// on this machine"
+
+
 def mistakes_of(text: str) -> list[str]:
     return [str(mistake) for mistake in read(text, Path("/etc/x")).mistakes]
 
@@ -104,8 +107,7 @@ engine = "gnutls"
         "line 6: listener[1].address: is missing",
         "line 7: listener[1].adress: unknown key",
         "line 9: route[0].path: 'api' must start with a slash",
-        "line 10: route[0].upstream: 'https://127.0.0.1': TLS to upstreams is not there yet;"
-        " use http:// on this machine",
+        "line 10: route[0].upstream: " + NO_TLS,
         "line 11: watch[0].path: is missing",
         "line 12: watch[0].slot: 'mine' is none of customer, acme",
         "line 14: limits.idle_s: inf must be at most 86400",

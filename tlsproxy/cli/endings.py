@@ -65,6 +65,9 @@ def _told(error: BaseException) -> int:
         case ConfigError() if len(error.mistakes) > 1 and error.origin.endswith(".toml"):
             complain(str(error), f"tlsproxy check --config {error.origin} says all of them")
             return error.exit_code
+        case ConfigError():
+            complain(str(error), error.hint or "tlsproxy run --help")
+            return error.exit_code
         case ProxyError():
             complain(str(error), error.hint)
             return error.exit_code

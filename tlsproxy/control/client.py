@@ -7,6 +7,7 @@ httpx2.
 from __future__ import annotations
 
 import errno
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,6 +68,7 @@ class Client:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
     def _ask(self, method: str, target: str, body: object = None) -> dict[str, object]:
+        self._knock()
         try:
             answer = self._http.request(method, target, json=body)
             document = answer.json()
@@ -80,7 +82,16 @@ class Client:
             raise ControlError(self._path, problem_words(document), str(document.get("hint", "")))
         return document
 
-    def _failure(self, error: httpx2.TransportError) -> ControlError:
+    def _knock(self) -> None:
+        """Connect once for a clear error: httpx2 hides it, and leaves the socket open (2.16, tried)."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.settimeout(_CONNECT_S)
+            try:
+                door.connect(self._path)
+            except OSError as error:
+                raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> ControlError:
         number = _errno(error)
         if number in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
             return NotRunningError(self._path)
@@ -88,7 +99,7 @@ class Client:
             return ControlError(
                 self._path, "permission denied", "run this as the proxy's user: sudo -u tlsproxy ..."
             )
-        if isinstance(error, httpx2.TimeoutException):
+        if isinstance(error, httpx2.TimeoutException | TimeoutError):
             return ControlError(
                 self._path, "no answer in time", "the proxy is busy or stuck: look at its log"
             )

@@ -21,7 +21,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -162,10 +162,13 @@ async def _told(answer: Callable[[], Awaitable[Response]]) -> Response:
 
 async def _body(request: Request) -> bytes:
     content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_BODY_BYTES:
-            raise BadRequestError(413, "file_too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            content += part
+            if len(content) > MAX_BODY_BYTES:
+                raise BadRequestError(
+                    413, "file_too_large", f"the body is larger than {MAX_BODY_BYTES} bytes"
+                )
     return bytes(content)
 
 
