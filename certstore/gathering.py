@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import MappingProxyType
 
@@ -238,7 +238,7 @@ class _Draft:
         if self._is_due(since + wait_s):
             until = since + self._timing.lonely_s
             own = entries if self._kind is Kind.INBOX else ()
-            self.problems.append(Problem(self._group.path, digest, findings, entries, own, until))
+            self._tell(Problem(self._group.path, digest, findings, entries, own, until))
 
     def _leave_alone(self, finding: Finding, entries: tuple[Entry, ...]) -> None:
         """Tell of a lone half when all is quiet; move it when it has been lonely for long."""
@@ -251,9 +251,20 @@ class _Draft:
             until = since + self._timing.restless_s
             if self._is_due(min(last + self._timing.patience_s, until)):
                 every = self._group.entries
-                self.problems.append(Problem(self._group.path, digest, (finding,), every, (), until))
+                self._tell(Problem(self._group.path, digest, (finding,), every, (), until))
         elif self._kind is Kind.INBOX and self._is_due(since + self._timing.lonely_s):
-            self.leftovers.append(Leftover(receipt, entries))
+            leftover = Leftover(receipt, entries)
+            if leftover not in self.leftovers:
+                self.leftovers.append(leftover)
+
+    def _tell(self, problem: Problem) -> None:
+        """Take in a problem; two of the same kind with the same files (two lone keys in one) are one."""
+        for place, other in enumerate(self.problems):
+            if other.digest == problem.digest:
+                findings = tuple(dict.fromkeys(other.findings + problem.findings))
+                self.problems[place] = replace(other, findings=findings)
+                return
+        self.problems.append(problem)
 
     def _is_due(self, at: float) -> bool:
         if self._now >= at:
