@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certstore.errors import Refusal
 from certstore.extensions import alternative_names, subject_words
 from certstore.findings import found
+from certstore.loading import is_consistent
 
 __all__ = ["Bundle", "PrivateKey", "PublicKey", "is_issued_by", "key_type_of", "key_words", "spki_of"]
 
@@ -156,7 +157,10 @@ class Bundle:
     def from_pem(cls, key_pem: bytes, chain_pem: bytes) -> Bundle:
         """Read what `key_pem()` and `chain_pem()` gave; ValueError when unreadable, Refusal as `make`."""
         try:
-            key = load_pem_private_key(key_pem, password=None)
+            # the primes were proved when the key came in; to prove them again would cost 36 to 250 ms a start
+            key = load_pem_private_key(key_pem, password=None, unsafe_skip_rsa_key_validation=True)
+            if isinstance(key, rsa.RSAPrivateKey) and not is_consistent(key):
+                raise ValueError("the key's numbers don't belong together")
             leaf, *chain = x509.load_pem_x509_certificates(chain_pem)
         except (TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ValueError(str(error)) from error

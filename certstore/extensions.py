@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from certstore.names import normalise
 
-__all__ = ["alternative_names", "fault", "read", "subject_words"]
+__all__ = ["alternative_names", "fault", "name_words", "read", "subject_words"]
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 
@@ -70,8 +71,10 @@ def subject_words(certificate: x509.Certificate) -> str:
     usable, _ = alternative_names(certificate)
     if usable:
         return usable[0]
-    try:
-        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return str(common[0].value) if common else certificate.subject.rfc4514_string() or "an empty subject"
-    except ValueError:
-        return "an unreadable subject"
+    return name_words(certificate.subject)
+
+
+def name_words(name: x509.Name) -> str:
+    """Name a subject or issuer to people: its common name, else the whole of it."""
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else name.rfc4514_string() or "an empty subject"

@@ -136,12 +136,20 @@ _TABLE: Final[dict[str, Entry]] = {
         "there are more than {limit} certificates in these files",
         "give only the device's certificate and its intermediates, not a list of trusted roots",
     ),
+    "too_many_keys": Entry(
+        _E, "there are more than {limit} private keys in these files", "give only the certificate's own key"
+    ),
     "request_ignored": Entry(
         _N,
         "{file} holds a certificate request (CSR), which is not a certificate",
         "give the certificate that the authority made from the request",
     ),
     # --- assemble: what belongs together ---
+    "nothing_usable": Entry(
+        _E,
+        "there is neither a certificate nor a private key in these files",
+        "give a certificate and its private key",
+    ),
     "key_without_certificate": Entry(
         _E, "there is a private key but no certificate", "add the certificate that was issued for this key"
     ),
