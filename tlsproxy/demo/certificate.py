@@ -1,0 +1,83 @@
+"""Makes another certificate for the demo and drops it into the inbox, as any other program would.
+
+Promises: it works on the running demo from outside, by nothing but the directory; the file is written aside
+and renamed, so it is there whole or not at all. It is the line that the demo asks its user to paste.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certstore import Bundle, Identity
+from certstore.issuers import selfsigned
+from tlsproxy.demo.narration import labelled, print_of
+from tlsproxy.demo.places import Places
+from tlsproxy.errors import ProxyError
+
+NAMES = ("localhost", "127.0.0.1", "::1")
+_FILE = "demo.pem"
+_RSA_BITS = 2048  # the least that browsers take, and quick to make
+
+
+class NoDemoError(ProxyError):
+    """There is no demo whose inbox a certificate could be dropped into."""
+
+    code = "no_demo"
+
+    def __init__(self, inbox: Path) -> None:
+        super().__init__(inbox)
+        self.inbox = inbox
+
+    def __str__(self) -> str:
+        return f"no demo has its inbox at {self.inbox}"
+
+    @property
+    def hint(self) -> str:
+        """Say how to start one."""
+        return "start it first, in another terminal and the same folder: tlsproxy demo"
+
+
+def drop(folder: Path, key_type: str = "ec") -> None:
+    """Make a certificate with a new key ("ec" or "rsa"), drop it, and say so.
+
+    Raises NoDemoError where `folder` holds no inbox, OSError where it can't be written.
+    """
+    inbox = Places(folder).inbox
+    if not inbox.is_dir():
+        raise NoDemoError(inbox)
+    bundle = make(key_type, datetime.now(UTC))
+    place = put(inbox, bundle)
+    click.echo(
+        labelled("made", f"{bundle.leaf.subject.rfc4514_string()} ({key_type.upper()}), {', '.join(NAMES)}")
+    )
+    click.echo(labelled("certificate", *print_of(bundle.fingerprint)))
+    click.echo(labelled("dropped as", str(place)))
+
+
+def make(key_type: str, now: datetime) -> Bundle:
+    """Make a self-signed certificate for this machine by its loopback names, with a key of its own."""
+    key = (
+        rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
+        if key_type == "rsa"
+        else selfsigned.new_key()
+    )
+    # The time in its name, so that the page shows at a glance which one is served.
+    name = f"Demo certificate {now.astimezone():%H:%M:%S}"
+    return selfsigned.issue(Identity(NAMES, "", name), key, now)
+
+
+def put(inbox: Path, bundle: Bundle) -> Path:
+    """Write key and certificate to one file in `inbox`, readable by its owner only; give its path."""
+    place, aside = inbox / _FILE, inbox / f".{_FILE}.{os.getpid()}"  # the inbox doesn't look at hidden names
+    try:
+        with open(aside, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(bundle.key_pem() + bundle.chain_pem())
+        aside.replace(place)
+    finally:
+        aside.unlink(missing_ok=True)
+    return place
