@@ -51,7 +51,7 @@ class ShutGate(OpenGate):
 class NotingPublisher:
     """Notes every call; `during` is called with each generation while it is prepared."""
 
-    def __init__(self, during: Callable[[Generation], object] = lambda generation: None) -> None:
+    def __init__(self, during: Callable[[Generation], object] = lambda _: None) -> None:
         self.during = during
         self.prepared: list[Generation] = []
         self.committed: list[Generation] = []

@@ -25,6 +25,10 @@ class Journal:
             raise OSError(self.number, os.strerror(self.number))
 
 
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_content_is_synced_before_its_name_and_the_name_before_the_return(tmp_path):
     journal = Journal()
     Disk(journal).write(tmp_path / "active", b"7\n")
@@ -36,7 +40,7 @@ def test_content_is_synced_before_its_name_and_the_name_before_the_return(tmp_pa
         ("sync_folder", tmp_path.name),
     ]
     assert (tmp_path / "active").read_bytes() == b"7\n"
-    assert os.listdir(tmp_path) == ["active"]
+    assert listing(tmp_path) == ["active"]
 
 
 def test_a_folder_of_files_gets_its_name_when_all_of_it_is_synced(tmp_path):
@@ -65,7 +69,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_half_done(tmp_pat
     with pytest.raises(StoreNotWritable) as caught:
         Disk(Journal(fail_at)).write(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["active"]
+    assert listing(tmp_path) == ["active"]
     assert caught.value.path == path
     assert "no space left" in str(caught.value).lower()
 
@@ -74,7 +78,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_half_done(tmp_pat
 def test_a_folder_that_fails_leaves_nothing(tmp_path, fail_at):
     with pytest.raises(StoreNotWritable):
         Disk(Journal(fail_at)).place_folder(tmp_path / "b", {"key.pem": b"k", "chain.pem": b"c"})
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_what_a_failed_cleaning_left_is_no_obstacle(tmp_path):
@@ -83,7 +87,7 @@ def test_what_a_failed_cleaning_left_is_no_obstacle(tmp_path):
     (tmp_path / ".new-active").write_bytes(b"stale and longer")
     Disk().place_folder(tmp_path / "b", {"chain.pem": b"c"})
     Disk().write(tmp_path / "active", b"1")
-    assert os.listdir(tmp_path / "b") == ["chain.pem"]
+    assert listing(tmp_path / "b") == ["chain.pem"]
     assert (tmp_path / "active").read_bytes() == b"1"
 
 
@@ -102,7 +106,7 @@ def test_a_folder_disappears_under_its_name_before_any_of_its_files_does(tmp_pat
     journal = Journal()
     Disk(journal).remove_folder(tmp_path / "b")
     assert [step for step, _ in journal.steps] == ["rename", "sync_folder", "unlink", "unlink", "rmdir"]
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
     Disk().remove_folder(tmp_path / "b")  # again: nothing to do
 
 
@@ -124,7 +128,7 @@ def test_only_what_is_half_done_is_swept_away(tmp_path):
     (tmp_path / "x").write_bytes(b"")
     (tmp_path / ".refused").mkdir()
     Disk().clear_aside(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".refused", "x"]
+    assert listing(tmp_path) == [".refused", "x"]
 
 
 def test_a_short_write_is_continued(tmp_path, monkeypatch):

@@ -81,5 +81,5 @@ def test_a_garbled_note_is_not_shown(path):
 
 
 def test_a_place_that_cant_be_locked_says_why(tmp_path):
-    with pytest.raises(StoreNotWritable, match="[Nn]o such file"):
+    with pytest.raises(StoreNotWritable, match=r"[Nn]o such file"):
         Lock.acquire(tmp_path / "nowhere" / "lock", "us")

@@ -67,7 +67,7 @@ def test_a_good_candidate_is_live_and_confirmed_when_propose_returns(store, pki,
 
 def test_live_at_is_taken_after_every_worker_has_committed(tmp_path, pki, clock):
     class SlowPublisher(NotingPublisher):
-        def commit(self, generation):
+        def commit(self, _):
             clock.go(seconds=3)
 
     with Store.open(tmp_path / "s", clock=clock, publisher=SlowPublisher()) as store:
@@ -166,7 +166,7 @@ def test_what_the_gate_refuses_is_refused_and_what_it_notes_is_kept(store, pki):
 
 def test_a_gate_that_breaks_lets_nothing_through(store, pki):
     class BrokenGate:
-        def try_out(self, bundle):
+        def try_out(self, _):
             raise RuntimeError("no entropy\nand more")
 
     receipt = propose(store, pki.leaf(), gate=BrokenGate())
@@ -177,14 +177,14 @@ def test_a_gate_that_breaks_lets_nothing_through(store, pki):
 def test_a_bundle_that_cant_be_prepared_is_refused_and_its_traces_are_gone(store, pki, publisher):
     good = propose(store, pki.leaf())
     before, active = files_under(store.path), store.active
-    publisher.during = lambda generation: 1 / 0
+    publisher.during = lambda _: 1 / 0
     receipt = propose(store, pki.leaf())
     assert (receipt.state, receipt.codes) == (State.REFUSED, ("prepare_failed",))
     assert store.active is active
     after = files_under(store.path)
     del after[f"receipts/{receipt.id}.json"]
     assert after == before
-    publisher.during = lambda generation: None
+    publisher.during = lambda _: None
     third = propose(store, pki.leaf())
     assert third.generation == 3  # number 2 was seen by the publisher, and never means anything else
     assert good.bundle != third.bundle == served(store)

@@ -68,11 +68,11 @@ def test_a_refresh_that_cant_be_prepared_leaves_what_is_served_and_is_tried_agai
     customer = propose(store, pki.leaf(days=10))
     propose(store, pki.leaf(days=90), ACME)
     clock.go(days=11)
-    publisher.during = lambda generation: 1 / 0
+    publisher.during = lambda _: 1 / 0
     with pytest.raises(Refusal, match="could not load"):
         store.refresh()
     assert served(store) == customer.bundle
-    publisher.during = lambda generation: None
+    publisher.during = lambda _: None
     assert store.refresh() is not None
 
 
@@ -175,7 +175,7 @@ def test_numbers_of_receipts_go_on_after_a_restart(tmp_path, pki, clock):
 def test_of_our_own_identities_only_the_newest_two_stay(store, pki):
     for number in range(5):
         propose(store, pki.leaf(names=(f"10.0.0.{number}", "device.local"), issuer=None), GENERATED)
-    assert [sorted(slot.names)[0] for slot in sorted(store.slots(), key=lambda s: s.since)] == [
+    assert [min(slot.names) for slot in sorted(store.slots(), key=lambda s: s.since)] == [
         "10.0.0.3",
         "10.0.0.4",
     ]
@@ -270,7 +270,7 @@ def test_a_format_that_cant_be_read_bars_writing_only(tmp_path, pki, clock, cont
 
 
 def test_reading_never_waits_for_a_change_under_way(tmp_path, pki, clock):
-    """A publisher may ask the event loop, which reads the store, while the proposal's thread holds the lock."""
+    """A publisher may ask the event loop, which reads the store, while the proposing thread waits for it."""
     publisher = NotingPublisher()
     answers = []
     with Store.open(tmp_path / "s", clock=clock, publisher=publisher) as store:

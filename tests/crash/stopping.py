@@ -1,0 +1,98 @@
+"""Do one thing to a store, killed before its k-th disk step, for k = 1, 2, ... until it runs through.
+
+Run as a program: ACT TEMPLATE TARGET KEY CHAIN. Each run has a copy of the TEMPLATE store in TARGET/k and a
+process of its own, forked from this one (which has a single thread, so that forking it is safe), that ends
+by SIGKILL: nothing is flushed, closed or undone. Prints for each step what it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certstore.atomic import Disk
+from certstore.bundle import Bundle
+from certstore.slots import Source
+from certstore.store import NullGate, Store
+
+Arm = Callable[[], None]
+
+
+def open_it(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    arm()
+    Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+
+
+def propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", gate=NullGate())
+
+
+def open_and_propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    arm()
+    propose(root, disk, arm, bundle)
+
+
+def prune(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    arm()
+    store.prune(keep=0)
+
+
+ACTS = {act.__name__: act for act in (open_it, propose, open_and_propose, prune)}
+
+
+class Stop:
+    """Kills the process before the k-th step, counted from when it was armed."""
+
+    def __init__(self, at: int, report: int) -> None:
+        self.at, self.report = at, report
+        self.armed = False
+        self.steps = 0
+
+    def arm(self) -> None:
+        self.armed = True
+
+    def __call__(self, step: str, path: Path) -> None:
+        self.steps += self.armed
+        if self.armed and self.steps == self.at:
+            os.write(self.report, f"{step} {path.name}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(act: str, template: Path, root: Path, bundle: Bundle, at: int) -> bool:
+    """Run it in a child that dies before step `at`; True when it ran through."""
+    shutil.copytree(template, root)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            stop = Stop(at, sys.stdout.fileno())
+            ACTS[act](root, Disk(stop), stop.arm, bundle)
+            status = 0
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(child, 0)
+    if os.WIFEXITED(ended):
+        if os.WEXITSTATUS(ended):
+            raise SystemExit(f"step {at}: failed instead of being killed")
+        return True
+    return False
+
+
+def main() -> None:
+    act, template, target, key, chain = sys.argv[1:]
+    bundle = Bundle.from_pem(Path(key).read_bytes(), Path(chain).read_bytes())
+    at = 1
+    while not run(act, Path(template), Path(target) / str(at), bundle, at):
+        at += 1
+
+
+if __name__ == "__main__":
+    main()

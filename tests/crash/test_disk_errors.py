@@ -1,0 +1,140 @@
+"""A disk that fails at any step, once or for good: the old certificate stays, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from certstore.atomic import Disk
+from certstore.errors import StoreNotWritable
+from certstore.receipts import State
+from certstore.slots import Source
+from certstore.store import NullGate, Store
+from tests.crash.wholeness import assert_consistent, assert_whole
+from tests.storing import served
+
+
+class Failing:
+    """Fails at the k-th step after it was armed: only there, or from there on."""
+
+    def __init__(self, number: int, *, for_good: bool) -> None:
+        self.number = number
+        self.for_good = for_good
+        self.left = -1
+        self.failed = 0
+
+    def arm(self, at: int) -> None:
+        self.left, self.failed = at, 0
+
+    def disarm(self) -> None:
+        self.left = -1
+
+    def __call__(self, *_: object) -> None:
+        if self.left > 0:
+            self.left -= 1
+        if self.left == 0 and (self.for_good or not self.failed):
+            self.failed += 1
+            raise OSError(self.number, os.strerror(self.number))
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def put(store, issued):
+    return store.propose(issued.bundle(), source=Source.CUSTOMER, via="test", gate=NullGate())
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
+def test_a_disk_that_fails_at_any_step_leaves_the_old_or_the_new_certificate_serving(
+    tmp_path, pki, number, for_good
+):
+    template = tmp_path / "template"
+    with Store.open(template, clock=clock) as store:
+        old = put(store, pki.leaf()).bundle
+    issued = pki.leaf()
+    new = issued.bundle().id
+    told, words = [], []
+    for at in range(1, 200):
+        root = tmp_path / str(at)
+        shutil.copytree(template, root)
+        failing = Failing(number, for_good=for_good)
+        with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+            failing.arm(at)
+            now = old
+            try:
+                receipt = put(store, issued)
+            except StoreNotWritable as error:
+                told.append("raised")
+                words.append(str(error))
+                assert served(store) == old
+            else:
+                assert receipt.live_at is not None
+                now = new
+                assert served(store) == new
+                told.append("told" if "not_recorded" in receipt.codes else "done")
+                assert (receipt.state is State.CONFIRMED) == (told[-1] == "done")
+            failing.disarm()
+            if not for_good:  # the same process goes on with the next one
+                next_one = put(store, pki.leaf())
+                assert next_one.state is State.CONFIRMED
+                now = next_one.bundle
+                assert served(store) == now
+        assert assert_whole(root, pki, {now}).bundle == now
+        if not failing.failed:
+            break
+        shutil.rmtree(root)
+    # all that fails before the point of no return is raised; what fails behind it is only told
+    assert told[-1] == "done"
+    assert told.count("raised") > 12
+    assert all(os.strerror(number) in line for line in words)
+    assert "told" in told
+    turn = len(told) - told[::-1].index("raised")
+    assert set(told[:turn]) == {"raised"} or not for_good
+
+
+def test_a_disk_that_fails_at_any_step_of_a_start_doesnt_keep_it_from_serving(tmp_path, pki):
+    template = tmp_path / "template"
+    with Store.open(template, clock=clock) as store:
+        put(store, pki.leaf())
+        old = put(store, pki.leaf()).bundle
+        (slot,) = store.slots()
+        store._ledger.open(Source.CUSTOMER, "left open", clock())
+        store._shelf.put(pki.leaf().bundle())
+        (template / ".new-active").write_bytes(b"half")
+    for at in range(1, 100):
+        root = tmp_path / str(at)
+        shutil.copytree(template, root)
+        failing = Failing(errno.EIO, for_good=True)
+        failing.arm(at)
+        with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+            assert served(store) == old
+            assert store.slots() == (slot,)
+        if not failing.failed:
+            break
+        assert_whole(root, pki, {old})
+    assert at > 6
+
+
+def test_a_full_disk_at_the_first_start_is_an_error_and_later_a_store(tmp_path, pki):
+    failing = Failing(errno.ENOSPC, for_good=True)
+    for at in range(1, 100):
+        root = tmp_path / str(at)
+        failing.arm(at)
+        try:
+            with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+                put(store, pki.leaf())
+        except StoreNotWritable:
+            assert failing.failed
+        failed = failing.failed
+        failing.disarm()
+        with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+            assert put(store, pki.leaf()).state is State.CONFIRMED
+            assert_consistent(store)
+        if not failed:
+            break

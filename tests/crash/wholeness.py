@@ -1,0 +1,74 @@
+"""What must hold of a store after any crash, failure or power cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certstore.layout import generation_number
+from certstore.reading import read_bundle, read_generation
+from certstore.receipts import State
+from certstore.slots import Source, bundles_named
+from certstore.store import NullGate, Store
+from tests.pki import Pki
+from tests.storing import half_done, served
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which bundle a start served, and what it had to put right."""
+
+    bundle: str | None
+    recovered: tuple[str, ...]
+
+
+def assert_whole(root: Path, pki: Pki, allowed: set[str | None]) -> Outcome:
+    """Open the store after the crash; all of it must be consistent, and it must take the next certificate."""
+    seen = [n for path in root.glob("generations/*") if (n := generation_number(path.name)) is not None]
+    with Store.open(root, clock=lambda: datetime.now(UTC)) as store:
+        now = served(store)
+        assert now in allowed
+        outcome = Outcome(now, tuple(finding.code for finding in store.recovered))
+        assert set(outcome.recovered) <= {"slot_put_back"}  # and nothing damaged, nothing fallen
+        assert_consistent(store)
+        receipt = store.propose(pki.leaf().bundle(), source=Source.CUSTOMER, via="next", gate=NullGate())
+        assert receipt.state is State.CONFIRMED
+        assert receipt.generation is not None
+        assert all(receipt.generation > number for number in seen)
+        assert served(store) == receipt.bundle
+    with Store.open(root, clock=lambda: datetime.now(UTC)) as store:
+        assert store.recovered == ()
+        assert served(store) == receipt.bundle
+    return outcome
+
+
+def assert_consistent(store: Store) -> None:
+    root, active = store.path, store.active
+    assert half_done(root) == []
+    assert read_generation(root) == active
+    named = set(bundles_named(store.slots()))
+    for path in root.glob("generations/*"):
+        number = generation_number(path.name)
+        assert number is not None
+        generation = store._archive.generation(number)
+        named |= generation.bundles() | bundles_named(generation.slots)
+        assert active is not None
+        assert number <= active.number
+    on_disk = {path.name for path in root.glob("bundles/*")}
+    assert on_disk == named, "a key lies around that nothing names, or one is missing"
+    for id_ in on_disk:
+        read_bundle(root, id_)  # proves that the key is its certificate's
+    for slot in store.slots():
+        assert slot.last_confirmed == slot.bundle
+        assert active is not None
+        assert slot.bundle in {one.bundle for one in active.slots}
+    for receipt in store.receipts():
+        assert receipt.is_settled
+        if receipt.state is State.REFUSED:
+            assert receipt.codes[-1] in {"interrupted", "disk_failed"}
+        else:
+            assert receipt.state is State.CONFIRMED
+    for slot in store.slots():
+        receipt = store.receipt(slot.receipt)
+        assert (receipt.state, receipt.bundle) == (State.CONFIRMED, slot.bundle)
