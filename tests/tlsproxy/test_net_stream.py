@@ -13,7 +13,7 @@ import trio.testing
 
 from tlsproxy import policy
 from tlsproxy.net.dial import Dialler, dial, resolve
-from tlsproxy.net.stream import SocketStream, cut, delivered_bytes, set_keepalive
+from tlsproxy.net.stream import SocketStream, delivered_bytes, linger, set_keepalive
 
 
 @dataclass
@@ -110,10 +110,10 @@ async def test_a_closed_stream_says_closed_whatever_is_asked_of_it(pair, action)
         await one.send_all(b"x")
 
 
-async def test_a_cut_connection_is_seen_as_broken_not_as_ended(pair):
+async def test_an_aborted_connection_is_seen_as_broken_not_as_ended(pair):
     one, other = pair
-    cut(one.sock)
-    cut(one.sock)
+    one.abort()
+    one.abort()
     with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
         await other.receive_some()
 
@@ -156,15 +156,36 @@ async def test_delivered_bytes_counts_what_the_peer_acknowledged(pair):
     with trio.fail_after(5):
         await one.send_all(b"x" * 1000)
         await other.receive_some()
-        while delivered_bytes(one.sock) == before:
+        while (after := delivered_bytes(one.sock)) == before:
             await trio.lowlevel.checkpoint()
-    assert delivered_bytes(one.sock) - before == 1000
+    assert before is not None
+    assert after == before + 1000
     unix, peer = socket.socketpair()
     with unix, peer:
         assert delivered_bytes(unix) is None
         set_keepalive(unix)
     set_keepalive(one.sock)
     assert one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+async def test_lingering_reads_past_what_comes_so_that_the_last_words_arrive(pair):
+    one, other = pair
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await one.send_all(b"last words")
+            nursery.start_soon(linger, one.sock)
+            await other.send_all(bytes(policy.LINGER_BYTES // 2))
+            assert await other.receive_some() == b"last words"
+            assert await other.receive_some() == b""
+            other.close()
+
+
+async def test_lingering_ends_when_enough_was_read(pair):
+    one, other = pair
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.send_all, bytes(policy.LINGER_BYTES + 1))
+            await linger(one.sock)
 
 
 async def test_dialling_tries_every_address_of_a_name():

@@ -16,6 +16,7 @@ to do with that stream is to close it.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -53,7 +54,11 @@ class ByteStream(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go at once, waking whoever waits on it. Idempotent."""
+        """Let go at once, in good order, waking whoever waits on it. Idempotent."""
+        ...
+
+    def abort(self) -> None:
+        """Let go at once so that the peer can tell a message cut off from one that ended. Idempotent."""
         ...
 
 
@@ -127,6 +132,17 @@ class SocketStream:
             notify_closing(self.sock)
             self.sock.close()
 
+    def abort(self) -> None:
+        """Close so that the peer sees a reset (SO_LINGER 0), not an end; what it has not got is dropped.
+
+        For a message whose only end is the end of the connection: an orderly close would turn a broken
+        transfer into a complete one (RFC 9112 section 8).
+        """
+        if self.sock.fileno() >= 0:
+            with contextlib.suppress(OSError):  # the peer may have been quicker
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
     async def _send_rest(self, rest: memoryview) -> None:
         while rest:
             try:
@@ -183,15 +199,15 @@ def set_keepalive(sock: socket.socket) -> None:
         return
 
 
-def cut(sock: socket.socket) -> None:
-    """Close so that the peer sees a reset (SO_LINGER 0), not an orderly end; what it has not got is dropped.
+async def linger(sock: socket.socket) -> None:
+    """End our side of a connection and read past what the peer still sends, until it ends or has sent enough.
 
-    For a message whose only end is the end of the connection: an orderly close would turn a broken transfer
-    into a complete one (RFC 9112 section 8).
+    Without it, closing while unread bytes come in makes the kernel send a reset, which may overtake our
+    last words on their way to the client (RFC 9112 section 9.6). Reads below TLS, and decrypts nothing.
+    Returns also when it is woken by `trio.lowlevel.notify_closing`: the deadline is the caller's.
     """
-    if sock.fileno() >= 0:
-        notify_closing(sock)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        finally:
-            sock.close()
+    stream, left = SocketStream(sock), policy.LINGER_BYTES
+    with contextlib.suppress(*BROKEN):
+        await stream.send_eof()
+        while left > 0 and (data := await stream.receive_some(policy.UP_READ_BYTES)):
+            left -= len(data)

@@ -49,10 +49,11 @@ S = TypeVar("S", bound=Lendable)
 class UpstreamConnection(Generic[S]):
     """A stream to an upstream, and whether an exchange has used it before (`reused`)."""
 
-    __slots__ = ("reused", "stream")
+    __slots__ = ("reused", "stream", "upstream_name")
 
-    def __init__(self, stream: S) -> None:
+    def __init__(self, stream: S, upstream_name: str) -> None:
         self.stream = stream
+        self.upstream_name = upstream_name
         self.reused = False
 
 
@@ -83,7 +84,7 @@ class Upstream(Generic[S]):
         Raises UpstreamError: 502 where it is refused or the name has no address, 504 where it took too long.
         """
         try:
-            return UpstreamConnection(await self._dial())
+            return UpstreamConnection(await self._dial(), self.name)
         except TimeoutError as error:
             raise UpstreamError(self.name, "connect", status=504) from error
         except OSError as error:

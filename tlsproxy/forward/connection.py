@@ -1,0 +1,100 @@
+"""One client's connection, from its first request to its last byte.
+
+Promises: requests are answered one after the other in the order in which they came (pipelined ones wait in
+the buffer); the stream is closed when `serve` returns, whatever happens: in good order where nothing was
+under way, else so that the client can tell that something was cut off.
+Refuses to know TLS, and what an exchange does with its upstream.
+"""
+
+from __future__ import annotations
+
+import trio
+from trio.lowlevel import notify_closing
+
+from tlsproxy import policy
+from tlsproxy.errors import ClientProtocolError
+from tlsproxy.forward.client import Client, Late
+from tlsproxy.forward.exchange import Exchange
+from tlsproxy.forward.site import ClientFacts, Site
+from tlsproxy.http.head import RequestHead, check_unfinished, find_head_end, parse_request
+from tlsproxy.net.stream import BROKEN, ByteStream
+from tlsproxy.net.sweeper import NEVER
+
+
+class Connection:
+    """Serves one client; owns its stream. `serve` it once; `drain` may be called from another task."""
+
+    __slots__ = ("_client", "_idle")
+
+    def __init__(self, stream: ByteStream, facts: ClientFacts, site: Site) -> None:
+        self._client = Client(stream, facts, site)
+        self._idle = True  # no byte of a request is here
+
+    async def serve(self) -> None:
+        """Serve requests until the client goes, an error ends it, or it is drained or cancelled."""
+        client = self._client
+        sweeper = client.site.sweeper
+        sweeper.add(client)
+        orderly = False
+        try:
+            while (head := await self._next_request()) is not None:
+                if not await Exchange(client, head).run() or client.draining:
+                    break
+            orderly = True
+        except BROKEN:
+            pass  # the client is gone, or doesn't read: nobody is left to be told
+        finally:
+            sweeper.discard(client)
+            if orderly or self._idle:
+                client.stream.close()
+            else:
+                client.stream.abort()
+
+    def drain(self) -> None:
+        """End in good order: at once where no request is under way, else with its response."""
+        self._client.draining = True
+        if self._idle and self._client.stream.sock.fileno() >= 0:
+            notify_closing(self._client.stream.sock)
+
+    async def _next_request(self) -> RequestHead | None:
+        """Return the next request head; None where the connection is to end, its client told why."""
+        client = self._client
+        client.late = None
+        self._idle = not client.buffer
+        try:
+            end = find_head_end(client.buffer)
+            if end < 0 and (end := await self._receive_head()) < 0:
+                return None
+            raw = client.buffer
+            if end == len(raw):
+                client.buffer = b""
+            else:
+                raw, client.buffer = raw[:end], raw[end:]
+            return parse_request(raw, client.site.limits.heads)
+        except ClientProtocolError as error:
+            await client.refuse(error)
+            return None
+
+    async def _receive_head(self) -> int:
+        """Read until a whole head is in the buffer; return its end, -1 where the client ended before."""
+        client = self._client
+        if self._idle and client.draining:
+            return -1
+        sweeper, limits = client.site.sweeper, client.site.limits
+        client.client_by = sweeper.after(limits.idle_s if self._idle else limits.header_s)
+        try:
+            while data := await client.stream.receive_some(policy.UP_READ_BYTES):
+                if self._idle:
+                    self._idle = False
+                    client.client_by = sweeper.after(limits.header_s)
+                searched = len(client.buffer)
+                client.buffer += data
+                if (end := find_head_end(client.buffer, searched)) >= 0:
+                    return end
+                check_unfinished(client.buffer, limits.heads)
+        except trio.ClosedResourceError:
+            if client.late is Late.CLIENT and not self._idle:
+                raise ClientProtocolError(408, "header_timeout", "the request head took too long") from None
+        finally:
+            client.client_by = NEVER
+        return -1

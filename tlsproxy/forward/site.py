@@ -1,0 +1,116 @@
+"""What every connection is given: routes, upstreams, limits, and who is told; one frozen value a worker.
+
+Promises: values and a join or two, nothing that runs; the composition root makes one `Site` and shares it.
+Refuses to know configuration files and where the numbers come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
+
+from tlsproxy import policy
+from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
+from tlsproxy.net.dial import Address, Dialler
+from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.routing.table import RouteTable
+from tlsproxy.upstream.connection import Upstream, UpstreamConnection
+
+SocketUpstream = Upstream[SocketStream]
+SocketConnection = UpstreamConnection[SocketStream]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What is known of a client before its first request.
+
+    peer: its IP address as text, "" for a UNIX socket; scheme: "https" or "http"; local: what to call
+    ourselves where an HTTP/1.0 client names no host (the address it connected to); fingerprint and
+    generation: the bundle that serves this connection, as `Tlsproxy-Bundle` and `Tlsproxy-Generation` tell
+    it.
+    """
+
+    peer: str
+    scheme: str
+    local: str = "localhost"
+    fingerprint: str = ""
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client or an upstream may take; bytes and seconds (see policy.py for each)."""
+
+    heads: HeadLimits = DEFAULT_LIMITS
+    max_body_bytes: int = policy.MAX_BODY_BYTES
+    header_s: float = policy.HEADER_S
+    idle_s: float = policy.IDLE_S
+    body_s: float = policy.BODY_S
+    response_s: float = policy.RESPONSE_S
+    send_s: float = policy.SEND_S
+    linger_s: float = policy.LINGER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """Whose X-Forwarded-* is believed, and whether upstreams are told the bundle."""
+
+    trust: tuple[IPv4Network | IPv6Network, ...] = ()
+    tell_bundle: bool = False
+
+    def trusts(self, peer: str) -> bool:
+        """Say whether `peer` (an IP address as text, scope and all) is one whose word counts."""
+        if not self.trust or not peer:
+            return False
+        address = ip_address(peer.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 client on a dual-stack socket
+        return any((mapped or address) in network for network in self.trust)
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRecord:
+    """What became of one exchange.
+
+    status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;
+    body_bytes: of the response (of both ways in a tunnel); seconds: from the complete request head to the
+    end.
+    """
+
+    client: ClientFacts
+    method: bytes
+    target: bytes
+    upstream: str
+    status: int
+    code: str
+    body_bytes: int
+    seconds: float
+
+
+class Observer(Protocol):
+    """Who wants to hear of exchanges; called on the event loop, so it must be quick and must not raise."""
+
+    def exchange_done(self, record: ExchangeRecord) -> None:
+        """Take note of an exchange that has ended, well or badly."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything that one worker forwards with."""
+
+    routes: RouteTable
+    upstreams: Mapping[str, SocketUpstream]
+    sweeper: Sweeper
+    limits: Limits = field(default_factory=Limits)
+    forwarded: Forwarded = field(default_factory=Forwarded)
+    observer: Observer | None = None
+
+
+def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:
+    """Join an upstream to its dialler and the sweeper; `close()` it at the end."""
+    upstream = Upstream(name, Dialler(address, connect_s=connect_s), sweeper)
+    sweeper.add(upstream)
+    return upstream
