@@ -30,9 +30,11 @@ def show_status(status: Status, out: TextIO) -> None:
     """Write a status to a terminal."""
     console = Console(file=out, highlight=False)
     console.print(_facts(status))
-    if status.bundles:
-        console.print(_certificates(status))
+    for bundle in status.bundles:
+        console.print()
+        console.print(_certificate(bundle, status))
     if status.receipts:
+        console.print()
         console.print("[bold]latest receipts[/bold]")
         for receipt in status.receipts[:5]:
             style = "red" if receipt.get("state") == "refused" else "default"
@@ -63,26 +65,24 @@ def _facts(status: Status) -> Table:
     return table
 
 
-def _certificates(status: Status) -> Table:
-    table = Table(title="certificates", title_justify="left", title_style="bold", show_lines=True)
-    table.add_column("served to", overflow="fold")
-    table.add_column("SHA-256 fingerprint", overflow="fold")
-    table.add_column("source")
-    table.add_column("valid until")
-    for bundle in status.bundles:
-        names = [row.pattern for row in status.rows if row.bundle == bundle.id]
-        if bundle.id == status.default:
-            names.append("everything else")
-        owner = f"{bundle.source}\n{bundle.key_type}{', self-signed' if bundle.self_signed else ''}"
-        # Sixteen pairs a line: two lines that a person can compare with the browser's.
-        fingerprint = shown_fingerprint(bundle.fingerprint)
-        table.add_row(
-            escape("\n".join(names)), f"{fingerprint[:47]}\n{fingerprint[48:]}", owner, _validity(bundle)
-        )
+def _certificate(bundle: BundleStatus, status: Status) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    # Sixteen pairs a line: two lines that a person can compare with the browser's.
+    fingerprint = shown_fingerprint(bundle.fingerprint)
+    table.add_row("[bold]certificate[/bold]", f"{fingerprint[:47]}\n{fingerprint[48:]}")
+    names = [row.pattern for row in status.rows if row.bundle == bundle.id]
+    if bundle.id == status.default:
+        names.append("everything else")
+    table.add_row("  served to", escape(", ".join(names)))
+    owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
+    table.add_row("  source", f"{owner}; {bundle.key_type} key")
+    table.add_row("  valid", _validity(bundle))
     return table
 
 
 def _validity(bundle: BundleStatus) -> str:
     days = bundle.days_left
     style = "red" if days < _URGENT_DAYS else "yellow" if days < _SOON_DAYS else "default"
-    return f"{bundle.not_after:%Y-%m-%d %H:%M} UTC\n[{style}]{remaining(days)}[/]"
+    return f"until {bundle.not_after:%Y-%m-%d %H:%M} UTC, [{style}]{remaining(days)}[/]"

@@ -1,0 +1,149 @@
+"""The status document: what it tells for each rung, and that it survives JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from certstore import Bundle, Generation, Receipt, Slot, Source, State, found
+from certstore.generation import BundleFacts, compute
+from tests.pki import Pki
+from tlsproxy.cli.tables import show_status
+from tlsproxy.observe.status import (
+    ListenerStatus,
+    Place,
+    Process,
+    Rung,
+    Status,
+    StoreFacts,
+    describe,
+    receipt_line,
+    remaining,
+    render,
+    shown_fingerprint,
+)
+
+PLACE = Place("/s", "/s/inbox", "/s/run/control.sock")
+Describe = Callable[..., Status]
+
+
+def generation_of(bundles: Mapping[Source, Bundle], now: datetime) -> Generation:
+    slots = tuple(
+        Slot(source, bundle.names, bundle.id, None, "cli", sealed=False, receipt="r", stored_at=now)
+        for source, bundle in bundles.items()
+    )
+    facts = {bundle.id: BundleFacts.of(bundle) for bundle in bundles.values()}
+    rows, default = compute(slots, facts, now, clock_plausible=True)
+    return Generation(7, rows, default, slots, "propose", "r", now)
+
+
+def described(bundles: Mapping[Source, Bundle], now: datetime, **more: object) -> Status:
+    by_id = {bundle.id: bundle for bundle in bundles.values()}
+    generation = generation_of(bundles, now)
+    facts = StoreFacts(generation, generation.slots, (), by_id.__getitem__, clock_plausible=True)
+    return describe(replace(facts, **more), place=PLACE, now=now)  # type: ignore[arg-type]  # a test's shortcut
+
+
+def test_a_wanted_certificate_is_described_to_the_day(pki: Pki, now: datetime) -> None:
+    bundle = pki.leaf(("device.test", "10.0.0.7"), days=90, start=now).bundle()
+    status = described({Source.CUSTOMER: bundle}, now)
+    assert status.rung is Rung.WANTED
+    (one,) = status.bundles
+    assert (one.source, one.key_type, one.self_signed) == ("customer", "EC", False)
+    assert one.days_left in {89, 90}
+    assert {row.pattern for row in status.rows} == {"device.test", "10.0.0.7"}
+    assert status.default == bundle.id
+
+
+def test_each_rung_is_told(pki: Pki, now: datetime) -> None:
+    good = pki.leaf(("device.test",), start=now).bundle()
+    expired = pki.leaf(("device.test",), start=now - timedelta(days=90), days=30).bundle()
+    own = pki.leaf(("device.test",), issuer=None, start=now).bundle()
+    assert described({Source.GENERATED: own}, now).rung is Rung.GENERATED
+    assert described({Source.CUSTOMER: expired, Source.ACME: good}, now).rung is Rung.FALLBACK
+    assert described({Source.CUSTOMER: expired, Source.GENERATED: own}, now).rung is Rung.EXPIRED
+    assert described({Source.CUSTOMER: expired}, now, clock_plausible=False).rung is Rung.WANTED
+    assert described({Source.CUSTOMER: good}, now, generation=None).rung is Rung.NOTHING
+
+
+def test_a_bundle_that_cannot_be_loaded_is_no_reason_for_silence(pki: Pki, now: datetime) -> None:
+    bundle = pki.leaf().bundle()
+    status = described({Source.CUSTOMER: bundle}, now, bundle={}.__getitem__)
+    assert status.bundles == ()
+    assert status.rung is Rung.MEMORY
+
+
+@pytest.fixture
+def whole(pki: Pki, now: datetime) -> Status:
+    bundle = pki.leaf(start=now).bundle()
+    times = {State.RECEIVED: now, State.REFUSED: now}
+    finding = found("file_missing", file="[red]x")
+    receipt = Receipt("000001-0123abcd", State.REFUSED, Source.CUSTOMER, "cli", None, None, (finding,), times)
+    status = described({Source.CUSTOMER: bundle}, now, receipts=(receipt,))
+    listeners = (ListenerStatus("[::]:443", "tls", 443),)
+    return replace(status, process=Process(7, now), listeners=listeners)
+
+
+def test_a_status_survives_json(whole: Status) -> None:
+    assert Status.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+
+def test_a_newer_proxys_status_can_still_be_read(whole: Status) -> None:
+    assert Status.from_json({**whole.to_json(), "from_the_future": 1}) == whole
+
+
+def test_what_is_no_status_is_a_value_error() -> None:
+    with pytest.raises(ValueError):
+        Status.from_json({"process": 1})
+
+
+def test_the_text_says_what_a_person_looks_for(whole: Status) -> None:
+    text = render(whole)
+    for words in (
+        "process 7",
+        "the certificate that was wanted is served",
+        "listening    [::]:443 (tls)",
+        "generation   7",
+        "/s/inbox",
+        shown_fingerprint(whole.bundles[0].fingerprint),
+        "device.test, everything else",
+        "customer; EC key",
+        "000001-0123abcd",
+        "refused  customer via cli  (file_missing)",
+    ):
+        assert words in text, words
+
+
+def test_the_text_says_what_is_wrong(whole: Status) -> None:
+    assert "not running" in render(replace(whole, process=None))
+    assert "NOT PLAUSIBLE" in render(replace(whole, clock_plausible=False))
+
+
+def test_a_terminal_is_told_the_same_as_a_pipe(whole: Status) -> None:
+    out = io.StringIO()
+    show_status(whole, out)
+    text = out.getvalue()
+    fingerprint = shown_fingerprint(whole.bundles[0].fingerprint)
+    for words in ("process 7", "is served", "[::]:443", "/s/inbox", fingerprint[:47], "000001-0123abcd"):
+        assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(-1, "expired"), (0, "ends today"), (1, "1 day left"), (90, "90 days left")]
+)
+def test_what_is_left_is_said_in_words(days: int, words: str) -> None:
+    assert remaining(days) == words
+
+
+def test_a_fingerprint_looks_as_in_a_browser() -> None:
+    assert shown_fingerprint("0aff12") == "0A:FF:12"
+
+
+def test_a_receipt_of_an_unknown_shape_still_makes_a_line() -> None:
+    line = receipt_line({"id": "x", "state": "live", "source": "acme", "via": "y"})
+    assert line == "x    live  acme via y"
