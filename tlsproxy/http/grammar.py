@@ -82,7 +82,7 @@ def split_fields(block: bytes, start: int) -> list[Field]:
 
 
 def members(values: list[bytes]) -> list[bytes]:
-    """Split field values that are comma-separated lists into members; empty ones don't count (9110, 5.6.1)."""
+    """Split field values that are comma-separated lists into members; empty ones don't count (RFC 9110)."""
     return [member for value in values for part in value.split(b",") if (member := part.strip(b" \t"))]
 
 

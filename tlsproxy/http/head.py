@@ -182,7 +182,7 @@ def parse_response(raw: bytes, request_method: bytes, upgrade: bytes | None = No
 
 
 def _request(raw: bytes, limits: HeadLimits) -> RequestHead:
-    if len(raw) > limits.line_bytes:
+    if len(raw) > limits.line_bytes or len(raw) > limits.head_bytes:
         _check_sizes(raw, limits)
     common = REQUEST_LINE.match(raw)
     if common:

@@ -41,16 +41,18 @@ class ForwardedFacts:
     trusted: bool = False
     bundle: bytes = b""
     generation: int = 0
-    # Both are the same for every request of a connection, so they are written once.
-    _lines: bytes = field(init=False, repr=False, compare=False)
-    _element: bytes = field(init=False, repr=False, compare=False)
+    # What is the same for every request of a connection is written once.
+    _begin: bytes = field(init=False, repr=False, compare=False)
+    _end: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        address = self.address
+        chain = b"X-Forwarded-For: %b\r\n" % address if address else b""
         ours = b""
         if self.bundle:
             ours = b"Tlsproxy-Bundle: %b\r\nTlsproxy-Generation: %d\r\n" % (self.bundle, self.generation)
-        object.__setattr__(self, "_lines", ours)
-        object.__setattr__(self, "_element", b"for=%b;proto=%b" % (_node(self.address), self.scheme))
+        object.__setattr__(self, "_begin", b"%bX-Forwarded-Proto: %b\r\n" % (chain, self.scheme))
+        object.__setattr__(self, "_end", ours)
 
     @property
     def address(self) -> bytes:
@@ -58,19 +60,18 @@ class ForwardedFacts:
         plain = self.client_ip.partition(b"%")[0]
         return plain.removeprefix(b"::ffff:") if b"." in plain else plain
 
-    def lines_for(self, host: bytes) -> bytes:
-        """Write the fields that say where a request for `host` came from, each with its CRLF."""
-        return b"%bForwarded: %b\r\n%b" % (self.x_lines(host), self.element(host), self._lines)
-
-    def x_lines(self, host: bytes) -> bytes:
-        """Write the X-Forwarded fields alone."""
-        address = self.address
-        chain = b"X-Forwarded-For: %b\r\n" % address if address else b""
-        return b"%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (chain, self.scheme, host)
-
     def element(self, host: bytes) -> bytes:
         """Write our element of Forwarded (RFC 7239 section 4); a host let in has nothing to escape."""
-        return b'%b;host="%b"' % (self._element, host)
+        return b'for=%b;proto=%b;host="%b"' % (_node(self.address), self.scheme, host)
+
+    def lines_for(self, host: bytes) -> bytes:
+        """Write the fields that say where a request for `host` came from, each with its CRLF."""
+        return b"%bX-Forwarded-Host: %b\r\nForwarded: %b\r\n%b" % (
+            self._begin,
+            host,
+            self.element(host),
+            self._end,
+        )
 
     def continued(self, origin: list[Field], host: bytes) -> bytes:
         """Write the fields of `lines_for` as the continuation of what a trusted peer said in `origin`."""
@@ -87,7 +88,7 @@ class ForwardedFacts:
         if keeps_forwarded or not keeps_x:
             lines.append((b"Forwarded", b", ".join([*elements, self.element(host)])))
         lines += [(name.title(), b", ".join(values)) for name, values in said.items()]
-        return b"".join([b"%b: %b\r\n" % line for line in lines]) + self._lines
+        return b"".join([b"%b: %b\r\n" % line for line in lines]) + self._end
 
 
 def request_headers_for_upstream(head: RequestHead, facts: ForwardedFacts) -> bytes:

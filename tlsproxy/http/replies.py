@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import html
 import json
-from http import HTTPStatus
 
 from tlsproxy.http.grammar import BadMessageError, members
-from tlsproxy.http.target import check_host, check_path
+from tlsproxy.http.target import check_host, origin_form
 
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -25,25 +24,28 @@ _PAGE = (
 )
 _HTML, _PROBLEM, _TEXT = b"text/html", b"application/problem+json", b"text/plain"
 
-# For people, where whoever asks for the answer has no better words.
-_WORDS = {
-    400: "the request can't be understood",
-    404: "there is nothing at this address",
-    408: "the request took too long to arrive",
-    411: "the request must say how long it is",
-    413: "the request is too large",
-    414: "the address is too long",
-    417: "an expectation of the request can't be met",
-    421: "this connection can't be used for that address",
-    429: "too many requests, try again in a while",
-    431: "the header of the request is too large",
-    500: "the proxy failed, its log says why",
-    501: "the request asks for something that isn't implemented here",
-    502: "the service behind this address gave no proper answer",
-    503: "the service is not available now, try again in a while",
-    504: "the service behind this address took too long",
-    505: "this version of http isn't spoken here",
+# Title and, where whoever asks for the answer has no better ones, words for a person. The titles are RFC
+# 9110's, and not those of http.HTTPStatus, which changed them with Python 3.13.
+_ANSWERS = {
+    400: ("Bad Request", "the request can't be understood"),
+    404: ("Not Found", "there is nothing at this address"),
+    405: ("Method Not Allowed", "this method is not allowed here"),
+    408: ("Request Timeout", "the request took too long to arrive"),
+    411: ("Length Required", "the request must say how long it is"),
+    413: ("Content Too Large", "the request is too large"),
+    414: ("URI Too Long", "the address is too long"),
+    417: ("Expectation Failed", "an expectation of the request can't be met"),
+    421: ("Misdirected Request", "this connection can't be used for that address"),
+    429: ("Too Many Requests", "too many requests, try again in a while"),
+    431: ("Request Header Fields Too Large", "the header of the request is too large"),
+    500: ("Internal Server Error", "the proxy failed, its log says why"),
+    501: ("Not Implemented", "the request asks for something that isn't implemented here"),
+    502: ("Bad Gateway", "the service behind this address gave no proper answer"),
+    503: ("Service Unavailable", "the service is not available now, try again in a while"),
+    504: ("Gateway Timeout", "the service behind this address took too long"),
+    505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
+_REDIRECTS = {301: "Moved Permanently", 308: "Permanent Redirect"}
 
 
 def reply(
@@ -61,13 +63,13 @@ def reply(
     accepted. A HEAD request gets the same head and no body. `close`: we close after it, and say so. `code`
     is the stable name of what went wrong, `words` say it to a person.
     """
-    title = _title(status)
-    words = words or _WORDS.get(status, title.lower())
+    title, usual_words = _ANSWERS.get(status) or (f"Status {status}", "the request failed")
+    words = words or usual_words
     code = code or title.lower().replace(" ", "_").replace("-", "_")
     kind = _preferred(accept)
     if kind == _HTML:
-        page = _PAGE.format(status=status, title=title, code=html.escape(code), words=html.escape(words))
-        body = page.encode()
+        sentence = html.escape(words[:1].upper() + words[1:] + ".")
+        body = _PAGE.format(status=status, title=title, code=html.escape(code), words=sentence).encode()
     elif kind == _PROBLEM:
         problem = {"type": "about:blank", "title": title, "status": status, "detail": words, "code": code}
         body = json.dumps(problem).encode() + b"\n"
@@ -80,7 +82,7 @@ def reply(
     ]
     if kind == _HTML:
         fields.append(b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'")
-    return _whole(status, fields, body, close=close, bodiless=method == b"HEAD")
+    return _whole(f"{status} {title}", fields, body, close=close, bodiless=method == b"HEAD")
 
 
 def redirect_to_https(*, method: bytes, target: bytes, host: bytes, port: int, keep_alive: bool) -> bytes:
@@ -92,44 +94,27 @@ def redirect_to_https(*, method: bytes, target: bytes, host: bytes, port: int, k
     """
     try:
         check_host(host)
-        path = _origin_form(target)
+        onward, _ = origin_form(method, target)
     except BadMessageError as bad:
         return reply(bad.status, method=method, code=bad.code, words=bad.words)
     name = host[: host.index(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
-    place = b"https://%b%b%b" % (name, b"" if port == 443 else b":%d" % port, path)
+    place = b"https://%b%b%b" % (
+        name,
+        b"" if port == 443 else b":%d" % port,
+        b"/" if onward == b"*" else onward,
+    )
     status = 301 if method in {b"GET", b"HEAD"} else 308
     # not to be remembered for ever: the device may get another port, and a browser forgets a 301
     # unwillingly
     fields = [b"Location: " + place, b"Cache-Control: no-store"]
-    return _whole(status, fields, b"", close=not keep_alive, bodiless=True)
+    return _whole(f"{status} {_REDIRECTS[status]}", fields, b"", close=not keep_alive, bodiless=True)
 
 
-def _origin_form(target: bytes) -> bytes:
-    """Check a target and give its path and query; an absolute one loses its authority, `*` becomes `/`."""
-    if target == b"*":
-        return b"/"
-    scheme, separator, rest = target.partition(b"://")
-    if separator and scheme.lower() in {b"http", b"https"}:
-        _, slash, path = rest.partition(b"/")
-        target = slash + path or b"/"
-    if not target.startswith(b"/") or any(not 0x21 <= byte <= 0x7E for byte in target) or b"#" in target:
-        raise BadMessageError(400, "bad_target", "the target is neither a path nor an http url")
-    check_path(target.partition(b"?")[0])
-    return target
-
-
-def _whole(status: int, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:
-    head = [b"HTTP/1.1 %d %b" % (status, _title(status).encode()), *fields, b"Content-Length: %d" % len(body)]
+def _whole(status: str, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:
+    head = [b"HTTP/1.1 %b" % status.encode(), *fields, b"Content-Length: %d" % len(body)]
     if close:
         head.append(b"Connection: close")
     return b"\r\n".join(head) + b"\r\n\r\n" + (b"" if bodiless else body)
-
-
-def _title(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
 
 
 def _preferred(accept: bytes) -> bytes:

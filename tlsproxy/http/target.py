@@ -70,18 +70,23 @@ def uncommon_request_line(head: bytes) -> RequestLine:
     if major != b"1" or minor not in {b"0", b"1"}:
         raise BadMessageError(505, "bad_version", f"{version.decode()} is not spoken here")
     check_method(method)
+    onward, authority = origin_form(method, target)
+    path = onward.partition(b"?")[0]
+    return RequestLine(method, onward, path, minor == b"0", authority, found.end())
+
+
+def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Check a target; give it as it goes on (path with query, or `*`), and the authority it named or b""."""
     if not _VISIBLE.fullmatch(target):
         raise BadMessageError(400, "bad_target", "the target holds bytes that are not visible ascii")
     if b"#" in target:
         raise BadMessageError(400, "fragment_in_target", "the target has a fragment")
-    onward, authority = _onward(method, target)
-    path = onward.partition(b"?")[0]
-    check_path(path)
-    return RequestLine(method, onward, path, minor == b"0", authority, found.end())
+    onward, authority = _without_authority(method, target)
+    check_path(onward.partition(b"?")[0])
+    return onward, authority
 
 
-def _onward(method: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """Give the target as it goes on, and the authority that it named or b""."""
+def _without_authority(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     if target.startswith(b"/"):
         return target, b""
     if target == b"*":
