@@ -56,18 +56,18 @@ def ask_or_read(place: Whereabouts) -> Status:
 
 
 def _read(place: Whereabouts) -> Status:
-    from certstore import BUILD_DATE, clock_plausible, read_bundle, read_generation, read_receipts, read_slots
+    from certstore import BUILD_DATE, clock_plausible, read_bundle, read_generation, read_receipts
     from tlsproxy.observe.status import Place, StoreFacts, describe
 
     if not place.store.is_dir():
         raise UsageError(f"there is no store at {place.store}", "name the folder that tlsproxy run was given")
     now = datetime.now(UTC)
     receipts, _ = read_receipts(place.store)
-    slots, _ = read_slots(place.store)
+    generation = read_generation(place.store)
     seen = [at for receipt in receipts for at in receipt.times.values()]
     facts = StoreFacts(
-        generation=read_generation(place.store),
-        slots=slots,
+        generation=generation,
+        slots=generation.slots if generation else (),
         receipts=receipts[:-11:-1],
         bundle=lambda id_: read_bundle(place.store, id_),
         clock_plausible=clock_plausible(now, BUILD_DATE, max(seen, default=None)),

@@ -15,8 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
 
-from certstore.names import normalise
-from certstore.slots import Source
+from certstore import Source, normalise
 from tlsproxy.config.addresses import parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.lines import find_lines

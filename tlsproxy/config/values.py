@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from certstore.slots import Source
+from certstore import Source
 from tlsproxy import policy
 from tlsproxy.config.addresses import UpstreamAddress
 
