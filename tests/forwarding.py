@@ -35,7 +35,7 @@ GET = b"GET / HTTP/1.1\r\nHost: device.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Truncated(Exception):
+class TruncatedError(Exception):
     """A response ended before its end; `got` is the body so far."""
 
     def __init__(self, got: bytes) -> None:
@@ -81,7 +81,7 @@ class Peer:
         while (at := self.buffer.find(mark)) < 0:
             data = await self.stream.receive_some()
             if not data:
-                raise Truncated(self.buffer)
+                raise TruncatedError(self.buffer)
             self.buffer += data
         at += len(mark)
         got, self.buffer = self.buffer[:at], self.buffer[at:]
@@ -91,7 +91,7 @@ class Peer:
         while len(self.buffer) < size:
             data = await self.stream.receive_some()
             if not data:
-                raise Truncated(self.buffer)
+                raise TruncatedError(self.buffer)
             self.buffer += data
         got, self.buffer = self.buffer[:size], self.buffer[size:]
         return got
@@ -123,7 +123,7 @@ class Peer:
             try:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
-                raise Truncated(b"".join(parts)) from error
+                raise TruncatedError(b"".join(parts)) from error
             if event is h11.NEED_DATA:
                 http.receive_data(await self.stream.receive_some(1 << 20))
             elif isinstance(event, h11.InformationalResponse):
@@ -139,7 +139,7 @@ class Peer:
                 self.buffer = http.trailing_data[0]
                 return parsed
             else:
-                raise Truncated(b"".join(parts))
+                raise TruncatedError(b"".join(parts))
 
     async def ask(self, request: bytes = GET, method: bytes = b"GET") -> Answer:
         await self.send(request)
@@ -173,8 +173,8 @@ class Rig:
     def exchange_done(self, record: ExchangeRecord) -> None:
         self.records.append(record)
 
-    async def connect(self, *, small_buffers: bool = False) -> Peer:
-        """Connect a new client to the proxy."""
+    async def connect(self, *, small_buffers: bool = False, scope: trio.CancelScope | None = None) -> Peer:
+        """Connect a new client to the proxy, which serves it inside `scope`."""
         sock = socket.socket()
         if small_buffers:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -184,7 +184,7 @@ class Rig:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection = Connection(SocketStream(ours), self.facts, self.site)
         self.connections.append(connection)
-        self.nursery.start_soon(connection.serve)
+        self.nursery.start_soon(_serve_inside, scope or trio.CancelScope(), connection)
         self.open.append(SocketStream(sock))
         return Peer(self.open[-1])
 
@@ -200,6 +200,11 @@ class Rig:
     async def settle(self) -> None:
         """Let everybody run until all wait."""
         await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def _serve_inside(scope: trio.CancelScope, connection: Connection) -> None:
+    with scope:
+        await connection.serve()
 
 
 @dataclass
@@ -228,7 +233,7 @@ async def _accept(listener: socket.socket, handler: Handler, rig: Rig) -> None:
         rig.accepted.append(peer)
         try:
             await handler(peer)
-        except (*BROKEN, Truncated):
+        except (*BROKEN, TruncatedError):
             pass  # the proxy ended the connection, as many tests want it to
         finally:
             peer.close()
@@ -248,10 +253,11 @@ async def forwarding(
     forwarded: Forwarded | None = None,
     facts: ClientFacts | None = None,
     unix: Path | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> AsyncIterator[Rig]:
-    """Run a proxy whose routes (all by default) lead to upstreams run by handlers; nothing sweeps but the test."""
+    """Run a proxy whose routes lead to upstreams run by handlers; nothing sweeps but the test."""
     handlers = handler if isinstance(handler, Mapping) else {"/": handler}
-    with trio.fail_after(DEADLINE_S), socket.create_server(("127.0.0.1", 0)) as listener:
+    with trio.fail_after(deadline_s), socket.create_server(("127.0.0.1", 0)) as listener:
         sweeper = Sweeper()
         upstreams: dict[str, SocketUpstream] = {}
         listeners: list[tuple[socket.socket, Handler]] = []

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 import trio
 
-from tests.forwarding import GET, OK, Peer, Truncated, always_ok, forwarding
+from tests.forwarding import GET, OK, Peer, TruncatedError, always_ok, forwarding
 from tlsproxy.errors import UpstreamError
 from tlsproxy.forward.site import Forwarded
 from tlsproxy.net.stream import BROKEN
@@ -324,7 +324,7 @@ async def test_an_upstream_that_dies_in_a_body_leaves_a_client_that_can_tell(sta
 
     async with forwarding(upstream) as rig:
         client = await rig.connect()
-        with pytest.raises((Truncated, trio.BrokenResourceError)):
+        with pytest.raises((TruncatedError, trio.BrokenResourceError)):
             await client.ask()
     assert rig.records[0].code != ""
 

@@ -77,8 +77,7 @@ class Exchange:
             return await self._fail(error)
         finally:
             self._client.rest()
-            if self._link is not None:
-                self._link.stream.close()
+            self._drop_link()
             self._tell()
 
     async def _answer(self) -> bool:
@@ -109,6 +108,7 @@ class Exchange:
             return await self._tunnel(response)
         keep = await response.deliver(keep_alive=request.keep_alive and not client.draining)
         self._give_back(response)
+        self._drop_link()
         if not keep and (request.keep_alive or request.http10 or client.buffer):
             await (
                 client.end()
@@ -174,6 +174,7 @@ class Exchange:
         if upload.complete:
             self._give_back(response)
         if not keep:
+            self._drop_link()
             await self._client.end()
         return keep
 
@@ -186,6 +187,11 @@ class Exchange:
         assert self._upstream is not None
         if self._link is not None and response.is_reusable:
             self._upstream.give_back(self._link)
+            self._link = None
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._link.stream.close()
             self._link = None
 
     async def _tunnel(self, response: Response) -> bool:
@@ -209,6 +215,7 @@ class Exchange:
 
     async def _fail(self, error: ClientProtocolError | UpstreamError | UpstreamProtocolError) -> bool:
         client, request = self._client, self._request
+        self._drop_link()  # before anything that waits for the client: the upstream need not wait as well
         self._code = error.code
         if client.gone:
             self._code = "client_gone"
