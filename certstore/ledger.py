@@ -17,7 +17,7 @@ from certstore.atomic import Disk
 from certstore.errors import NotFound, StoreCorrupt
 from certstore.findings import Finding
 from certstore.reading import read_receipts
-from certstore.receipts import Receipt, State, receipt_id, sequence_of
+from certstore.receipts import WITNESSES, Receipt, State, newest_seen, receipt_id, sequence_of
 from certstore.slots import Source
 
 __all__ = ["Handled", "Ledger"]
@@ -26,9 +26,6 @@ __all__ = ["Handled", "Ledger"]
 MAX_RECEIPTS = 500
 # A directory holds some tens of files; each of their versions counts once. 4 KB each on most file systems.
 MAX_HANDLED = 1000
-# How many of the newest receipts say what time it has been. All of them would be wrong for years after a
-# clock once stood in 2099; only one would follow a clock that falls back as soon as it has written once.
-_WITNESSES = 20
 
 
 class Ledger:
@@ -51,15 +48,11 @@ class Ledger:
 
     def open(self, source: Source, via: str, at: datetime) -> Receipt:
         """Write the receipt of a candidate that has just come."""
-        receipt = self._fresh(source, via, at)
-        self.record(receipt)
-        return receipt
+        return self._begin(self._fresh(source, via, at))
 
     def open_refused(self, source: Source, via: str, at: datetime, findings: tuple[Finding, ...]) -> Receipt:
         """Write the receipt of a candidate that was refused before it got here: one write."""
-        receipt = self._fresh(source, via, at).with_findings(findings).advance(State.REFUSED, at)
-        self.record(receipt)
-        return receipt
+        return self._begin(self._fresh(source, via, at).with_findings(findings).advance(State.REFUSED, at))
 
     def keep(self, receipt: Receipt) -> None:
         """Take a receipt as it stands now, in memory only."""
@@ -68,7 +61,7 @@ class Ledger:
     def record(self, receipt: Receipt) -> None:
         """Write a receipt as it stands now. In memory it stands so even when the disk fails."""
         self.keep(receipt)
-        self._disk.write(self._root / layout.receipt_file(receipt.id), records.dump(receipt.to_json()))
+        self._write(receipt)
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""
@@ -91,7 +84,7 @@ class Ledger:
 
     def newest_seen(self) -> datetime | None:
         """Give the latest time that one of the last few receipts holds."""
-        return max((at for receipt in self.newest(_WITNESSES) for at in receipt.times.values()), default=None)
+        return newest_seen(self.newest(WITNESSES))
 
     def prune(self, named: Collection[str], keep: int = MAX_RECEIPTS) -> None:
         """Remove the oldest receipts beyond `keep`, but none that is `named`."""
@@ -100,6 +93,14 @@ class Ledger:
         self._disk.remove(self._root / layout.receipt_file(id_) for id_ in gone)
         for id_ in gone:
             del self._receipts[id_]
+
+    def _begin(self, receipt: Receipt) -> Receipt:
+        self._write(receipt)  # what could not be written down did not come
+        self.keep(receipt)
+        return receipt
+
+    def _write(self, receipt: Receipt) -> None:
+        self._disk.write(self._root / layout.receipt_file(receipt.id), records.dump(receipt.to_json()))
 
     def _fresh(self, source: Source, via: str, at: datetime) -> Receipt:
         id_ = receipt_id(self._next, secrets.token_hex(4))

@@ -7,17 +7,19 @@ all legal steps; no other place may decide that. A receipt is a value: `advance`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from types import MappingProxyType
+from typing import Final
 
 from certstore import records
 from certstore.findings import Finding, Severity
 from certstore.slots import Source
 
-__all__ = ["MOVES", "Receipt", "State", "receipt_id", "sequence_of"]
+__all__ = ["MOVES", "WITNESSES", "Receipt", "State", "newest_seen", "receipt_id", "sequence_of"]
 
 
 class State(StrEnum):
@@ -42,6 +44,10 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
         State.SUPERSEDED: frozenset(),
     }
 )
+
+# How many of the newest receipts say what time it has been. All of them would be wrong for years after a
+# clock once stood in 2099; only one would follow a clock that falls back as soon as it has written once.
+WITNESSES: Final = 20
 
 _ID = re.compile(r"(\d{6,12})-[0-9a-f]{8}")
 
@@ -141,6 +147,11 @@ class Receipt:
             findings=tuple(_finding(one) for one in records.items(data, "findings")),
             times={State(state): records.moment(times, state) for state in times},
         )
+
+
+def newest_seen(newest_first: Iterable[Receipt]) -> datetime | None:
+    """Give the latest time that one of the newest few receipts holds; None without receipts."""
+    return max((at for one in islice(newest_first, WITNESSES) for at in one.times.values()), default=None)
 
 
 def _finding(data: Mapping[str, object]) -> Finding:

@@ -81,6 +81,11 @@ def served(store: Store) -> str | None:
     return store.active.default if store.active is not None else None
 
 
+def active_of(store: Store) -> Generation:
+    assert store.active is not None
+    return store.active
+
+
 def half_done(root: Path) -> list[str]:
     return [
         name for _, folders, files in os.walk(root) for name in folders + files if name.startswith(".new-")

@@ -15,7 +15,7 @@ from certstore.receipts import Receipt, State
 from certstore.records import dump
 from certstore.slots import Slot, Source
 from certstore.store import Store
-from tests.storing import Clock, OpenGate, candidate_of, files_under, half_done, served
+from tests.storing import Clock, OpenGate, active_of, candidate_of, files_under, half_done, served
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
 
@@ -104,7 +104,7 @@ def test_a_bundle_that_cant_be_loaded_falls_down_the_sources_and_is_told(root, c
         assert codes(store) == ["slot_fallen"]
         assert "customer" in store.recovered[0].words
         assert served(store) == good.bundle
-        assert (store.active.number, store.active.cause) == (3, "recovery")
+        assert (active_of(store).number, active_of(store).cause) == (3, "recovery")
     path.write_bytes(whole)  # what was only unreadable for a while comes back
     with Store.open(root, clock=clock) as store:
         assert store.recovered == ()
@@ -154,7 +154,7 @@ def test_without_a_readable_active_file_the_slots_are_the_truth(root, clock, pki
     with Store.open(root, clock=clock) as store:
         assert codes(store) == ["active_damaged"]
         assert served(store) == newest.bundle
-        assert store.active.number == 4
+        assert active_of(store).number == 4
         assert len(store.slots()) == 2
         assert propose(store, pki.leaf()).generation == 5
     with Store.open(root, clock=clock) as store:
@@ -166,7 +166,7 @@ def test_without_the_active_generation_the_slots_are_the_truth(root, clock, pki)
     damage(root / "generations" / "1.json", b"{}")
     with Store.open(root, clock=clock) as store:
         assert codes(store) == ["active_damaged"]
-        assert (served(store), store.active.number) == (receipt.bundle, 2)
+        assert (served(store), active_of(store).number) == (receipt.bundle, 2)
 
 
 def test_without_active_file_and_slots_an_older_generation_is_the_truth(root, clock, pki):
@@ -178,7 +178,7 @@ def test_without_active_file_and_slots_an_older_generation_is_the_truth(root, cl
     with Store.open(root, clock=clock) as store:
         assert codes(store) == ["active_damaged", "slot_damaged"]
         assert served(store) == first.bundle
-        assert store.active.number == 3
+        assert active_of(store).number == 3
     assert second.bundle != first.bundle
 
 

@@ -92,7 +92,7 @@ def test_while_it_is_prepared_a_generation_can_be_read_but_isnt_active(tmp_path,
     publisher = NotingPublisher()
     with Store.open(tmp_path / "s", clock=clock, publisher=publisher) as store:
         publisher.during = lambda generation: seen.append(
-            (store.active, read_generation(store.path), store.bundle(generation.default).id)
+            (store.active, read_generation(store.path), store.bundle(generation.default or "").id)
         )
         receipt = propose(store, pki.leaf())
     assert seen == [(None, None, receipt.bundle)]

@@ -79,6 +79,7 @@ def test_a_disk_that_fails_at_any_step_leaves_the_old_or_the_new_certificate_ser
                 assert served(store) == new
                 told.append("told" if "not_recorded" in receipt.codes else "done")
                 assert (receipt.state is State.CONFIRMED) == (told[-1] == "done")
+            assert all(receipt.state is not State.RECEIVED for receipt in store.receipts())
             failing.disarm()
             if not for_good:  # the same process goes on with the next one
                 next_one = put(store, pki.leaf())

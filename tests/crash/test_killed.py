@@ -47,7 +47,7 @@ def kill(tmp_path, pki) -> Callable[..., Killed]:
 
 
 @pytest.fixture
-def template(tmp_path) -> Path:
+def template(tmp_path: Path) -> Path:
     path = tmp_path / "template"
     path.mkdir(mode=0o700)
     return path
@@ -95,8 +95,7 @@ def test_killed_while_another_source_gets_its_first_slot_the_others_are_untouche
 
 
 def test_killed_while_it_prunes_nothing_that_is_needed_is_lost(kill, template, pki):
-    for _ in range(3):
-        last = put(template, pki.leaf())
+    *_, last = [put(template, pki.leaf()) for _ in range(3)]
     steps, roots = kill(stopping.prune, template)
     assert len(steps) > 6
     for root in roots:

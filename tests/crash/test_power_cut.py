@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from certstore.atomic import Disk
+from certstore.bundle import Bundle
 from certstore.slots import Source
 from certstore.store import NullGate, Store
 from tests.crash.powercut import PowerCut
@@ -19,19 +20,19 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def put(store, bundle) -> str:
+def put(store: Store, bundle: Bundle) -> str:
     receipt = store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
     assert receipt.bundle is not None
     return receipt.bundle
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
+def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
 @pytest.fixture
-def target(tmp_path) -> Path:
+def target(tmp_path: Path) -> Path:
     path = tmp_path / "cuts"
     path.mkdir()
     return path
@@ -65,8 +66,7 @@ def test_what_was_reported_done_survives_and_what_wasnt_leaves_the_old_certifica
 
 def test_a_power_cut_while_it_prunes_loses_nothing_that_is_needed(root, target, pki):
     with Store.open(root, clock=clock) as store:
-        for _ in range(4):
-            last = put(store, pki.leaf().bundle())
+        *_, last = [put(store, pki.leaf().bundle()) for _ in range(4)]
     power = PowerCut(root, target)
     with Store.open(root, clock=clock, disk=Disk(power)) as store:
         store.prune(keep=0)

@@ -1,6 +1,7 @@
 """The laws of precedence, held against any table of slots.
 
-The oracle below says for one name who may be served, in the words of the design; it shares no code with `compute`.
+The oracle below says for one name who may be served, in the words of the design; it shares no code with
+`compute`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 NAMES = ["a.x", "b.x", "c.a.x", "*.x", "*.a.x", "x", "y", "*.y", "10.0.0.1", "fd00::1"]
 
 
+Contender = tuple[Slot, str, BundleFacts]
+
+
 @dataclass(frozen=True)
 class Case:
     slots: tuple[Slot, ...]
@@ -34,7 +38,7 @@ class Case:
         )
 
     @property
-    def contenders(self) -> list[tuple[Slot, str, BundleFacts]]:
+    def contenders(self) -> list[Contender]:
         return [(s, b, self.facts[b]) for s in self.slots if (b := self.standing(s)) is not None]
 
 
@@ -66,10 +70,10 @@ def cases(draw) -> Case:
     return Case(tuple(order), facts)
 
 
-def best(contenders: Sequence[tuple[Slot, str, BundleFacts]], name: str | None) -> str:
+def best(contenders: Sequence[Contender], name: str | None) -> str:
     """Who has the name by precedence alone; None: strangers."""
 
-    def beats(one, other) -> bool:
+    def beats(one: Contender, other: Contender) -> bool:
         if one[0].source is not other[0].source:
             return one[0].source.rank < other[0].source.rank
         if name is not None and (name in one[2].names) != (name in other[2].names):
@@ -103,8 +107,10 @@ def test_every_name_goes_to_the_highest_source_that_covers_it_then_to_the_exact_
 def test_expiry_moves_a_row_only_to_a_valid_bundle_that_a_stranger_to_the_device_could_trust(case):
     plain, plain_default = compute(case.slots, case.facts, NOW, False)
     rows, default = compute(case.slots, case.facts, NOW, True)
+    pairs: list[tuple[str | None, str, str]]
     pairs = [(p.pattern, p.bundle, r.bundle) for p, r in zip(plain, rows, strict=True)]
-    pairs += [(None, plain_default, default)] if plain_default is not None and default is not None else []
+    if plain_default is not None and default is not None:
+        pairs.append((None, plain_default, default))
     for name, before, after in pairs:
         rescuers = [
             c

@@ -1,0 +1,94 @@
+"""certstore: the life of a device's certificates, on disk and through time. Usable alone.
+
+The life of a certificate, and who is asked on the way:
+
+    files arrive          watch (hints), inbox (pairs files into candidates), or a caller
+    what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
+    are they good         checks (dates, names, keys), then a gate that is handed in
+    on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
+    who is served what    generation.compute (precedence, expiry): pure, the one place that decides
+    what became of it     receipts
+    after a crash         recovery
+
+Values:  names  findings  bundle  slots  generation  receipts       they know no disk and no clock
+Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  ledger  reading
+Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
+
+    with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
+        receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", gate=NullGate())
+        print(receipt.state, receipt.codes, store.active)
+
+Nothing here opens a socket. What waits for events (`watch`, `inbox`) needs trio and is imported by its own
+name, so that a process that only reads a store stays small.
+"""
+
+from certstore.bundle import Bundle, PrivateKey, spki_of
+from certstore.checks import check
+from certstore.decode import Candidate, assemble
+from certstore.errors import (
+    NotFound,
+    Refusal,
+    StoreCorrupt,
+    StoreError,
+    StoreInsecure,
+    StoreLocked,
+    StoreNewer,
+    StoreNotWritable,
+)
+from certstore.findings import Finding, Severity, found
+from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
+from certstore.generation import BundleFacts, Cause, Generation, Row, compute
+from certstore.issuers.selfsigned import Identity
+from certstore.names import covers, is_address, normalise
+from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
+from certstore.receipts import Receipt, State, newest_seen
+from certstore.slots import Slot, Source, slot_id
+from certstore.store import Clock, Gate, NullGate, NullPublisher, Publisher, Store
+
+__all__ = [
+    "BUILD_DATE",
+    "Bundle",
+    "BundleFacts",
+    "Candidate",
+    "Cause",
+    "Clock",
+    "Finding",
+    "Gate",
+    "Generation",
+    "Identity",
+    "NotFound",
+    "NullGate",
+    "NullPublisher",
+    "PrivateKey",
+    "Publisher",
+    "Receipt",
+    "Refusal",
+    "Row",
+    "Severity",
+    "Slot",
+    "Source",
+    "State",
+    "Store",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreInsecure",
+    "StoreLocked",
+    "StoreNewer",
+    "StoreNotWritable",
+    "assemble",
+    "check",
+    "clock_plausible",
+    "compute",
+    "covers",
+    "found",
+    "is_address",
+    "newest_seen",
+    "normalise",
+    "random_ready",
+    "read_bundle",
+    "read_generation",
+    "read_receipts",
+    "read_slots",
+    "slot_id",
+    "spki_of",
+]
