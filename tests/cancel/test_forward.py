@@ -1,4 +1,4 @@
-"""Every owner in forward/, upstream/ and net/, cancelled wherever it waits: nothing stays open, nothing looks whole."""
+"""Every owner in forward/ and net/, cancelled wherever it waits: nothing stays open, nothing looks whole."""
 
 from __future__ import annotations
 
