@@ -123,7 +123,7 @@ class ListenError(ProxyError):
     @property
     def hint(self) -> str:
         """Say what usually helps."""
-        return self._hint
+        return self._hint or "name another address, or see who has this one: ss -ltnp"
 
 
 class ControlError(ProxyError):

@@ -63,11 +63,11 @@ def run(
 
     import trio
 
-    from tlsproxy import app
+    from tlsproxy.app import run as serve
     from tlsproxy.observe.log import configure
 
     configure(log)
-    trio.run(app.run, wanted)
+    trio.run(serve, wanted)
 
 
 def _wanted(

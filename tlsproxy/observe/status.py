@@ -66,7 +66,7 @@ class ListenerStatus:
 
 @dataclass(frozen=True, slots=True)
 class BundleStatus:
-    """A bundle that is served. `days_left` is rounded down, and negative after the end."""
+    """A bundle that is served, the default first. `days_left` is rounded down, negative after the end."""
 
     id: str
     fingerprint: str
@@ -179,7 +179,8 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
     if facts.generation is None:
         return ()
     found = []
-    for id_ in sorted(facts.generation.bundles()):
+    default = facts.generation.default
+    for id_ in sorted(facts.generation.bundles(), key=lambda id_: (id_ != default, id_)):
         try:
             bundle = facts.bundle(id_)
         except Exception:  # noqa: BLE001, S112  a status must come even where the store is damaged; the rung tells
