@@ -75,7 +75,7 @@ class LoneLeaf:
 
 @dataclass(frozen=True, slots=True)
 class LoneKey:
-    """A key that belongs to no certificate here, and that the store doesn't hold."""
+    """A key that no certificate here belongs to, and that the store doesn't hold."""
 
     key: Key
     entries: tuple[Entry, ...]
@@ -118,16 +118,16 @@ def pair_up(parts: Sequence[Part], is_known: Callable[[str], bool]) -> Pairing:
     for leaf in sorted(_leaves(every, keys), key=lambda c: (c.starts, c.fingerprint)):
         found_in = tuple(where[leaf.fingerprint])
         if leaf.spki in keys or is_known(leaf.spki):
-            chain = [(where[c.fingerprint][0], c) for c in _chain(leaf, every)]
+            chain = [(_nearest(where[c.fingerprint], found_in), c) for c in _chain(leaf, every)]
             in_files = tuple(where.get("key " + leaf.spki, ()))
             pairs.append(Pair(leaf, keys.get(leaf.spki), found_in, in_files, tuple(chain)))
         else:
             lone.append(LoneLeaf(leaf, found_in))
-    paired = {pair.leaf.spki for pair in pairs}
+    claimed = {certificate.spki for certificate in every}
     lone_keys = [
         LoneKey(key, tuple(where["key " + spki]))
         for spki, key in keys.items()
-        if spki not in paired and not is_known(spki)
+        if spki not in claimed and not is_known(spki)
     ]
     used = {fingerprint for pair in pairs for fingerprint in _fingerprints(pair)}
     used |= {c.fingerprint for one in lone for c in (one.leaf, *_chain(one.leaf, every))}
@@ -141,6 +141,11 @@ def _note(where: dict[str, list[Entry]], what: str, entry: Entry) -> None:
         files.append(entry)
 
 
+def _nearest(files: Sequence[Entry], leaf_in: Sequence[Entry]) -> Entry:
+    """Of the files that hold a link of the chain, take one that holds the leaf too: no other pair's."""
+    return next((entry for entry in files if entry in leaf_in), files[0])
+
+
 def _fingerprints(pair: Pair) -> tuple[str, ...]:
     return (pair.leaf.fingerprint, *(certificate.fingerprint for _, certificate in pair.chain))
 
@@ -148,13 +153,17 @@ def _fingerprints(pair: Pair) -> tuple[str, ...]:
 def _leaves(certificates: Sequence[Certificate], keys: dict[str, Key]) -> list[Certificate]:
     """Tell the leaves from the authorities.
 
-    A certificate of an authority counts as a leaf only where its key is here and nothing else could be
-    meant: so that the person who made a self-signed server certificate with CA:TRUE is told what is wrong
-    with it, while the directory of a small authority of one's own gives its server's certificate.
+    A certificate of an authority counts as a leaf where its key is here and it issued nothing else here: so
+    that who made a self-signed server certificate with CA:TRUE is told what is wrong with it, while the
+    directory of a small authority of one's own gives its server's certificate.
     """
     issuers = {c.issuer for c in certificates if c.issuer != c.subject}
-    leaves = [c for c in certificates if not c.is_authority and (c.spki in keys or c.subject not in issuers)]
-    return leaves or [c for c in certificates if c.spki in keys]
+    return [
+        c
+        for c in certificates
+        if (c.spki in keys and not (c.is_authority and c.subject in issuers))
+        or not (c.is_authority or c.subject in issuers)
+    ]
 
 
 def _chain(leaf: Certificate, certificates: Sequence[Certificate]) -> list[Certificate]:

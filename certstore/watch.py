@@ -192,9 +192,11 @@ def _way_to(top: str) -> set[str]:
 def _inner(top: str) -> set[str]:
     """Give the sub-directories, and the directories of the files that symlinks here and in those lead to."""
     first = _scan(top)
-    inner = [entry.path for entry in first if entry.is_dir()][:MAX_INSIDE]
+    # isdir and not DirEntry.is_dir: that one raises for a symlink that leads to itself
+    inner = [entry.path for entry in first if os.path.isdir(entry.path)][:MAX_INSIDE]  # noqa: PTH112
     links = [entry for entry in first + [e for place in inner for e in _scan(place)] if entry.is_symlink()]
-    targets = {os.path.dirname(os.path.realpath(link.path)) for link in links if not link.is_dir()}  # noqa: PTH120
+    ends = {os.path.realpath(link.path) for link in links}
+    targets = {os.path.dirname(end) for end in ends if not os.path.isdir(end)}  # noqa: PTH112, PTH120
     return {*inner, *sorted(targets)[:MAX_INSIDE]}
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from certstore.bundle import spki_of
+from certstore.bundle import PrivateKey, spki_of
 from certstore.contents import Contents
 from certstore.decode import assemble
 from certstore.findings import found
 from certstore.gathering import Knowledge, Memory, Timing, plan
 from certstore.snapshot import Entry, Group, Kind, Snapshot
-from tests.pki import to_pem
+from tests.pki import key_to_pem, to_pem
 
 TIMING = Timing()
 TICK = 0.001  # how long a snapshot takes
@@ -24,7 +24,7 @@ class Desk:
 
     kind: Kind = Kind.INBOX
     files: dict[str, object] = field(default_factory=dict)
-    keys: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, PrivateKey] = field(default_factory=dict)
     handled: dict[tuple[str, str], str] = field(default_factory=dict)
     at: float = 1000.0
     memory: Memory = field(default_factory=Memory)
@@ -353,11 +353,17 @@ def test_in_somebody_elses_directory_missing_rights_are_never_passed_over(desk, 
 def test_a_small_authority_of_ones_own_gives_the_certificate_of_its_server(desk, pki):
     desk.kind = Kind.WATCH
     one = pki.leaf(issuer="root")
-    authority = pki.leaf(("ca.test",), key=pki.root_key, issuer=None, ca=True)
     desk.put(
-        ca_crt=authority.cert_pem, ca_key=authority.key_pem, server_crt=one.cert_pem, server_key=one.key_pem
+        ca_crt=pki.root_pem, ca_key=key_to_pem(pki.root_key), server_crt=one.cert_pem, server_key=one.key_pem
     )
     assert [bundle.names for bundle in desk.bundles(desk.settled())] == [("device.test",)]
+    assert not desk.look(TIMING.patience_s).problems
+
+
+def test_a_refused_pair_takes_its_chain_along_though_another_one_has_the_same(desk, pki):
+    one, two = pki.leaf(("a.test",)), pki.leaf(("b.test",))
+    desk.put(a_pem=one.chain_pem + one.key_pem, b_pem=two.chain_pem + two.key_pem)
+    assert sorted(entry.name for step in desk.settled().ready for entry in step.own) == ["a.pem", "b.pem"]
 
 
 def test_a_self_signed_certificate_with_ca_true_is_proposed_so_that_its_fault_is_told(desk, pki):

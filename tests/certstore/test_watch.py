@@ -242,3 +242,10 @@ async def test_a_change_is_told_soon(tmp_path):
     async with watching(tmp_path) as hints:
         times = sorted([await hints.after(lambda: touch(tmp_path / "a", "z")) for _ in range(5)])
     assert times[2] < 0.2  # 30 ms on a quiet machine
+
+
+async def test_symlinks_that_lead_nowhere_or_to_themselves_do_no_harm(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere/at/all")
+    async with watching(tmp_path) as hints:
+        await hints.after(lambda: touch(tmp_path / "cert.pem"))

@@ -157,7 +157,7 @@ def test_nothing_of_a_watched_directory_is_ever_to_be_moved(directory, known):
 @given(st.lists(st.tuples(DIRECTORY, st.floats(0.0, 8.0)), min_size=1, max_size=6), KNOWN, KINDS)
 def test_a_candidate_is_made_only_of_files_that_stood_still(history, known, kind):
     world = World(kind, known)
-    since: dict[str, tuple[object, float]] = {}
+    since: dict[str, tuple[object, float | None]] = {}
     for directory, wait_s in history:
         before, since = since, {}
         for name, content in directory.items():
