@@ -8,10 +8,14 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlsproxy.config import ListenerConfig, load, read, read_file
+from tlsproxy.config.reading import parse_route_path
 from tlsproxy.config.values import LimitsConfig
 from tlsproxy.errors import ConfigError, ExitCode, Mistake
+from tlsproxy.routing.table import Route, RouteTable
 
 CONF = Path(__file__).parents[2] / "conf"
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -139,6 +143,8 @@ def test_an_empty_file_misses_a_store_a_listener_and_a_route() -> None:
         ('[[route]]\npath="/a"\nupstream = "http://127.0.0.1:8443"', "is this proxy's own listener"),
         ('[[route]]\npath="/a/../b"\nupstream = "http://a"', "dot segments"),
         ('[[route]]\npath="/a b"\nupstream = "http://a"', "plain text"),
+        ('[[route]]\npath="/a;b"\nupstream = "http://a"', "in two ways"),
+        ('[[route]]\npath="/.x"\nupstream = "http://a"', "in two ways"),
         ('[[watch]]\npath = "s/inbox"', "watch[0].path: /etc/x/s/inbox is already the inbox"),
         ('[[watch]]\npath = "s/bundles"', "lies in the store"),
         ('[[watch]]\npath = "/a"\n[[watch]]\npath = "/a"', "watch[1].path: /a is already watched"),
@@ -260,3 +266,12 @@ def test_the_page_names_no_key_that_is_not_known() -> None:
             lines.append(f"[[{table[:-2]}]]" if table.endswith("[]") else f"[{table}]")
             lines += [f"{name} = 1979-05-27" for name in names]
     assert not [m for m in mistakes_of("\n".join(lines)) if "unknown key" in m]
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=12).map(lambda text: "/" + text))
+def test_whatever_path_is_admitted_makes_a_route(text: str) -> None:
+    try:
+        path = parse_route_path(text)
+    except ValueError:
+        return
+    RouteTable((Route(path, "x"),))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
 
 from certstore import Source, normalise
+from tlsproxy import paths
 from tlsproxy.config.addresses import parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.lines import find_lines
@@ -197,7 +198,10 @@ def parse_route_path(text: str) -> str:
     segments = text.rstrip("/").split("/")[1:]
     if any(segment in {"", ".", ".."} for segment in segments):
         raise ValueError(f"{text!r} has empty or dot segments, which no admitted request has")
-    return "/" + "/".join(segments)
+    path = "/" + "/".join(segments)
+    if not paths.is_plain(path.encode()):
+        raise ValueError(f"{text!r} can be read in two ways (;, or a segment that starts with a dot)")
+    return path
 
 
 def _name(text: str) -> str:
