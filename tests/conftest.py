@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.pki import Pki
+from tests.plugins.tools import tool
+
+__all__ = ["tool"]  # a fixture too
 
 
 @pytest.fixture(scope="session")

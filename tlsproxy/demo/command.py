@@ -82,7 +82,7 @@ class Stage:
 
 def show(listen: str, folder: Path) -> int:
     """Show the demo until Ctrl-C or SIGTERM. Raises ProxyError or StoreError where it can't start."""
-    log.configure("console", level=logging.WARNING)  # its own lines tell the rest
+    log.configure("console", level=logging.ERROR)  # the demo's own lines tell the rest
     with ExitStack() as temporary:
         stage = set_up(listen, folder, temporary)
         trio.run(partial(run, stage, say=click.echo))

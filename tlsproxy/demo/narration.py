@@ -77,7 +77,7 @@ def line(receipt: Receipt, bundle: Bundle | None) -> str:
         return "\n".join([f"{state}{', '.join(_errors(receipt))}   {owner}", *_reasons(receipt)])
     facts = [f"generation {receipt.generation}", owner]
     if bundle is not None:
-        facts += [bundle.key_type, f"SHA-256 {_short(bundle.fingerprint)}"]
+        facts += [f"{bundle.key_type:3}", f"SHA-256 {_short(bundle.fingerprint)}"]
     if receipt.live_at is not None and receipt.received_at is not None:
         facts.append(f"{1000 * (receipt.live_at - receipt.received_at).total_seconds():.0f} ms")
     return state + "   ".join(facts)

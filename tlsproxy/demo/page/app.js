@@ -68,7 +68,7 @@ function showVerdict(state, title, words) {
   $("reconnect").hidden = state !== "warn";
 }
 
-const times = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+const times = (count, what) => `${count} ${what}${String(count) === "1" ? "" : "s"}`;
 
 function judge(served, fresh, why) {
   if (!served.fingerprint) {
@@ -117,12 +117,13 @@ function follow() {
     showCertificate($("served"), served);
     showCertificate($("new"), fresh);
     judge(served, fresh, why);
-    $("messages").textContent = messages.toLocaleString();
+    $("messages").textContent = times(messages.toLocaleString(), "message");
     $("swaps").textContent = swaps.toLocaleString();
   };
   feed.onclose = () => {
     opened = 0;
     showLink("bad", "connection lost");
+    showVerdict("bad", "The connection to the device is lost", "Trying again each second.");
     setTimeout(follow, AGAIN_MS);
   };
 }
