@@ -145,6 +145,23 @@ async def test_a_client_that_leaves_an_event_stream_is_noticed_although_nothing_
         await told.wait()
 
 
+async def test_a_response_cut_because_its_client_half_closed_never_looks_whole():
+    async def upstream(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+        await peer.more()
+
+    async with forwarding(upstream) as rig:
+        client = await rig.connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        await client.until(b"part")
+        await client.eof()
+        await rig.settle()
+        rig.sweep()
+        with pytest.raises(BROKEN):
+            await client.everything()
+
+
 async def test_a_pipelining_client_is_not_taken_for_one_that_left():
     go = trio.Event()
 

@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, serve_websocket
 from trio_websocket import wrap_client_stream as wrap
 
-from tests.forwarding import OK, Peer, Place, forwarding
+from tests.forwarding import OK, Peer, Place, Rig, forwarding
 from tlsproxy import policy
 from tlsproxy.net.dial import Dialler
 from tlsproxy.net.stream import BROKEN
@@ -26,7 +26,7 @@ async def switching(peer: Peer) -> None:
     await peer.send(SWITCH)
 
 
-async def open_tunnel(rig, ahead: bytes = b"") -> Peer:
+async def open_tunnel(rig: Rig, ahead: bytes = b"") -> Peer:
     client = await rig.connect()
     await client.send(UPGRADE + ahead)
     head = await client.head()
@@ -149,7 +149,7 @@ async def test_a_side_that_breaks_takes_the_other_with_it(who):
         await rig.settle()
         breaking, other = (client, far[0]) if who == "client" else (far[0], client)
         breaking.stream.abort()
-        with contextlib.suppress(BROKEN):
+        with contextlib.suppress(*BROKEN):
             assert await other.everything() == b""
         await rig.settle()
         assert len(rig.site.sweeper) == 1

@@ -216,12 +216,11 @@ class Exchange:
     async def _fail(self, error: ClientProtocolError | UpstreamError | UpstreamProtocolError) -> bool:
         client, request = self._client, self._request
         self._drop_link()  # before anything that waits for the client: the upstream need not wait as well
-        self._code = error.code
-        if client.gone:
-            self._code = "client_gone"
-            return False
+        self._code = "client_gone" if client.gone else error.code
         if self._response is not None and self._response.begun:
             client.stream.abort()  # the client must not take what it has for all there is
+            return False
+        if client.gone:
             return False
         self._status = 504 if client.late is Late.UPSTREAM else error.status
         keep = request.keep_alive and not self._unread and not client.draining and client.late is None
