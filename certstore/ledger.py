@@ -115,7 +115,7 @@ class Handled:
         """Take the store's folder; `load` comes before anything else."""
         self._root = root
         self._disk = disk
-        self._seen: dict[tuple[str, str], str] = {}  # least recently asked for first
+        self._seen: dict[tuple[str, str], str] = {}  # oldest receipt first
 
     def load(self) -> None:
         """Read what is remembered. What can't be read is forgotten: its content is then handled once more."""

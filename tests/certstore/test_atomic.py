@@ -110,6 +110,17 @@ def test_a_folder_disappears_under_its_name_before_any_of_its_files_does(tmp_pat
     Disk().remove_folder(tmp_path / "b")  # again: nothing to do
 
 
+def test_what_a_failed_removal_left_is_no_obstacle_to_the_next(tmp_path):
+    Disk().place_folder(tmp_path / "b", {"key.pem": b"k"})
+    with pytest.raises(StoreNotWritable):
+        Disk(Journal(3)).remove_folder(tmp_path / "b")
+    assert listing(tmp_path) == [".new-b"]
+    Disk().place_folder(tmp_path / "c", {"key.pem": b"k"})
+    (tmp_path / "c").rename(tmp_path / "b")
+    Disk().remove_folder(tmp_path / "b")
+    assert listing(tmp_path) == []
+
+
 def test_removing_files_syncs_each_folder_once_and_nothing_where_nothing_was(tmp_path):
     for name in "abc":
         (tmp_path / name).write_bytes(b"")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -84,3 +86,29 @@ def test_a_garbled_note_is_not_shown(path):
 def test_a_place_that_cant_be_locked_says_why(tmp_path):
     with pytest.raises(StoreNotWritable, match=r"[Nn]o such file"):
         Lock.acquire(tmp_path / "nowhere" / "lock", "us")
+
+
+def test_a_file_system_without_locks_says_so(path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreNotWritable, match="can't be locked"):
+        Lock.acquire(path, "us")
+
+
+def test_a_lock_file_that_cant_be_written_can_still_be_held(path, monkeypatch):
+    """A store on a read-only file system is served, and still by one process only."""
+    path.touch()
+    whole = os.open
+
+    def read_only(name, flags, *mode):
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return whole(name, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    lock = Lock.acquire(path, "us")
+    with pytest.raises(StoreLocked, match="another process"):
+        Lock.acquire(path, "others")
+    lock.release()

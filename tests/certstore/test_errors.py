@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from certstore import errors
+from certstore.errors import Refusal, StoreError
+from certstore.findings import found
+
+ROOT = Path("/var/lib/device")
+ALL = [
+    StoreError("the store failed"),
+    errors.StoreInsecure(ROOT, 0o40755),
+    errors.StoreInsecure(ROOT, 0o40700, owner=0),
+    errors.StoreLocked(ROOT, "process 7"),
+    errors.StoreNotWritable(ROOT / "active", "No space left on device"),
+    errors.StoreCorrupt(ROOT / "active", "it holds no number"),
+    errors.StoreNewer(ROOT, 2, 1),
+    errors.NotFound("receipt", "000001-00000000"),
+]
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_every_error_is_one_line_with_a_code_and_a_hint(error):
+    for words in (str(error), error.hint):
+        assert words
+        assert "\n" not in words
+        assert not words.endswith(".")
+    assert str(error)[0] == "/" or str(error)[0].islower()
+    assert error.code.isidentifier()
+
+
+def test_every_kind_of_error_is_in_the_list_above_and_has_its_own_code():
+    kinds: set[type[StoreError]] = {StoreError, *StoreError.__subclasses__()}
+    assert {type(error) for error in ALL} == kinds
+    assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+def test_a_refusal_says_its_errors_and_keeps_all_findings():
+    refusal = Refusal(found("self_signed"), found("already_live"), found("candidate_empty"))
+    assert str(refusal) == found("candidate_empty").words
+    assert len(refusal.findings) == 3
+
+
+def test_a_refusal_without_an_error_is_our_mistake():
+    with pytest.raises(AssertionError):
+        Refusal(found("already_live"))
