@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certstore.errors import Refusal
 from certstore.extensions import alternative_names, subject_words
 from certstore.findings import found
-from certstore.loading import is_consistent
+from certstore.loading import is_consistent, touch
 
 __all__ = ["Bundle", "PrivateKey", "PublicKey", "is_issued_by", "key_type_of", "key_words", "spki_of"]
 
@@ -162,6 +162,8 @@ class Bundle:
             if isinstance(key, rsa.RSAPrivateKey) and not is_consistent(key):
                 raise ValueError("the key's numbers don't belong together")
             leaf, *chain = x509.load_pem_x509_certificates(chain_pem)
+            for certificate in (leaf, *chain):
+                touch(certificate)
         except (TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ValueError(str(error)) from error
         return cls.make(key, leaf, chain)

@@ -173,7 +173,7 @@ class _Reading:
         except EncryptedKeyError:
             self.say("key_encrypted", file=name)
         except UnsupportedAlgorithm as error:
-            self.say("key_type_unsupported", key=error)
+            self.say("key_type_unsupported", key=f"in {name}: {error}")
         except ValueError as error:
             self.say("key_unparsable", file=name, why=error)
 
@@ -192,7 +192,7 @@ def _is_encrypted_key(der: bytes) -> bool:
     except EncryptedKeyError:
         return True
     except (ValueError, UnsupportedAlgorithm):
-        return False
+        pass
     return False
 
 

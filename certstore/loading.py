@@ -11,20 +11,33 @@ far from the file that is to blame, so all of it is touched here once.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-__all__ = ["EncryptedKeyError", "is_consistent", "load_certificate", "load_key"]
+__all__ = ["EncryptedKeyError", "is_consistent", "load_certificate", "load_key", "touch"]
 
 LARGEST_KEY = 16 << 10  # bytes of DER; RSA-16384, the most that OpenSSL works with, has 9.3 KiB
 # Proving that the factors are prime takes 36 ms for 2048 bits, 0.25 s for 4096, 3.8 s for 8192 (measured):
 # beyond this, consistency and the gate must do.
 LARGEST_PROVED = 4096
+
+# The others (Diffie-Hellman, X25519) can't stand behind a certificate of a TLS server.
+_SIGNING = (
+    rsa.RSAPrivateKey,
+    ec.EllipticCurvePrivateKey,
+    ed25519.Ed25519PrivateKey,
+    ed448.Ed448PrivateKey,
+    dsa.DSAPrivateKey,
+)
+_quieting = threading.Lock()
 
 
 class EncryptedKeyError(ValueError):
@@ -36,15 +49,21 @@ def load_certificate(der: bytes) -> x509.Certificate:
     if _has_negative_serial(der):
         raise ValueError("its serial number is negative (RFC 5280 section 4.1.2.2)")
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with _quiet():
+            certificate = x509.load_der_x509_certificate(der)
+        touch(certificate)
+    except (x509.InvalidVersion, TypeError, InternalError) as error:
+        raise ValueError(str(error)) from None
+    return certificate
+
+
+def touch(certificate: x509.Certificate) -> None:
+        with suppress(UnsupportedAlgorithm):  # a whole certificate: the checks have a code for such keys
+    with _quiet():
         _ = (certificate.subject, certificate.issuer, certificate.serial_number)
         _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-        _ = (certificate.signature_algorithm_oid, certificate.signature)
-    except x509.InvalidVersion as error:
-        raise ValueError(str(error)) from None
-    with suppress(UnsupportedAlgorithm):  # a whole certificate: the checks have their own code for such keys
-        certificate.public_key()
-    return certificate
+        with suppress(UnsupportedAlgorithm):  # the checks have their own code for such keys
+            certificate.public_key()
 
 
 def load_key(der: bytes) -> PrivateKeyTypes:
@@ -55,7 +74,8 @@ def load_key(der: bytes) -> PrivateKeyTypes:
     if len(der) > LARGEST_KEY:
         raise ValueError("it is larger than any key that TLS can use")
     try:
-        key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
+        with _quiet():
+            key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
         if isinstance(key, rsa.RSAPrivateKey):
             if not is_consistent(key):
                 raise ValueError("its numbers don't belong together")
@@ -63,6 +83,10 @@ def load_key(der: bytes) -> PrivateKeyTypes:
                 key = load_der_private_key(der, password=None)
     except TypeError:  # what `cryptography` says where a pass phrase is missing
         raise EncryptedKeyError("it is protected by a pass phrase") from None
+    except InternalError:  # its answer to some nonsensical curve parameters (found by fuzzing)
+        raise ValueError("its parameters make no sense") from None
+    if not isinstance(key, _SIGNING):
+        raise UnsupportedAlgorithm("not for signatures")
     return key
 
 
@@ -100,3 +124,15 @@ def _content(der: bytes) -> bytes:
     if der[:1] != b"\x30" or len(der) < 2:
         return b""
     return der[2 + (der[1] & 0x7F if der[1] > 0x80 else 0) :]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep `cryptography` from warning on stderr about a stranger's certificate ("C=Germany" is too long).
+
+    Warning filters belong to the whole process, so threads take turns: else one would put back what another
+    had set for a moment.
+    """
+    with _quieting, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
