@@ -105,14 +105,15 @@ KEEPALIVE_IDLE_S = 60
 KEEPALIVE_PROBE_S = 15
 KEEPALIVE_PROBES = 4
 
-# Open client connections, unless configured: 4,096 idle ones cost 70 MB at 17 KB each, which a small device still
-# has. A new one above the limit is closed at once, so that those inside it keep being served.
+# Open client connections, unless configured: 4,096 idle ones cost 70 MB at 17 KB each, which a small device
+# still has. A new one above the limit is closed at once, so that those inside it keep being served.
 CONNECTIONS = 4096
-# From SIGTERM until what is still open is cut. systemd kills after 90 s (DefaultTimeoutStopSec), Docker after 10 s.
+# From SIGTERM until what is still open is cut. systemd kills after 90 s (DefaultTimeoutStopSec), Docker
+# after 10 s.
 DRAIN_S = 8.0
 
-# Connections that wait to be accepted. nginx asks for 511, Go for what the kernel allows (net.core.somaxconn, 4,096
-# since Linux 5.4), which also bounds ours.
+# Connections that wait to be accepted. nginx asks for 511, Go for what the kernel allows
+# (net.core.somaxconn, 4,096 since Linux 5.4), which also bounds ours.
 LISTEN_BACKLOG = 4096
 # Accepting rests for so long when descriptors or memory are used up; others give some back meanwhile.
 ACCEPT_PAUSE_S = 0.1
@@ -139,8 +140,8 @@ MAX_BODY_BYTES = 4_294_967_296
 # 30s` to `timeout tunnel 1h`; long enough for a slow last answer).
 HALF_CLOSED_S = 600.0
 
-# A request head, unless configured: nginx takes 1 KB + 4 x 8 KB, Node.js 16 KB, Apache 8 KB a line. Cookies and
-# bearer tokens of single sign-on reach 16 KB.
+# A request head, unless configured: nginx takes 1 KB + 4 x 8 KB, Node.js 16 KB, Apache 8 KB a line. Cookies
+# and bearer tokens of single sign-on reach 16 KB.
 MAX_HEAD_BYTES = 32_768
 
 # A request line: RFC 9112 section 3 wants at least 8,000; nginx and Apache stop at about 8 KB, too (414
@@ -188,10 +189,11 @@ BACKLOG_PAUSE_MAX_S = 0.25
 
 # --- IDENTITY -----------------------------------------------------------------------------------------------
 
-# How often the device's own certificate, expiry and pruning are looked at: expiry is a matter of days, a missing name
-# of ten minutes; nothing is written where nothing changed.
+# How often the device's own certificate, expiry and pruning are looked at: expiry is a matter of days, a
+# missing name of ten minutes; nothing is written where nothing changed.
 CARE_S = 60.0
-# While the kernel's random generator is not ready, which on a device without a seed takes seconds to a minute.
+# While the kernel's random generator is not ready, which on a device without a seed takes seconds to a
+# minute.
 RANDOM_POLL_S = 0.25
 # Generations kept beside the active one: a way back, and a history to look at.
 GENERATIONS_KEPT = 20
