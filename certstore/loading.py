@@ -58,7 +58,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
 
 
 def touch(certificate: x509.Certificate) -> None:
-        with suppress(UnsupportedAlgorithm):  # a whole certificate: the checks have a code for such keys
+    """Parse all that is parsed on first use; what is wrong shows here (ValueError, TypeError)."""
     with _quiet():
         _ = (certificate.subject, certificate.issuer, certificate.serial_number)
         _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
