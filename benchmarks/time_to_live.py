@@ -29,7 +29,9 @@ from tlsproxy.control import client
 def make(number: int) -> tuple[bytes, bytes]:
     """Make a certificate for one swap, as (certificate, key) in PEM."""
     now = datetime.now().astimezone()
-    bundle = selfsigned.issue(Identity(("device.test",), str(number), "device.test"), selfsigned.new_key(), now)
+    bundle = selfsigned.issue(
+        Identity(("device.test",), str(number), "device.test"), selfsigned.new_key(), now
+    )
     return bundle.chain_pem(), bundle.key_pem()
 
 
@@ -47,13 +49,15 @@ async def by_control(proxy: Proxy, cert: bytes, key: bytes) -> float:
     begun = time.time()
     candidate = Candidate((("device.pem", cert), ("device.key", key)))
     receipt = await trio.to_thread.run_sync(client.propose, proxy.store / "run", candidate)
-    return datetime.fromisoformat(receipt["live_at"]).timestamp() - begun
+    return datetime.fromisoformat(receipt.live_at).timestamp() - begun
 
 
 def show(name: str, seconds: list[float]) -> None:
     ms = sorted(1000 * s for s in seconds)
     p99 = ms[min(len(ms) - 1, int(len(ms) * 0.99))]
-    print(f"{name:24} min {ms[0]:6.0f}  median {statistics.median(ms):6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f} ms")
+    print(
+        f"{name:24} min {ms[0]:6.0f}  median {statistics.median(ms):6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f} ms"
+    )
 
 
 async def main(count: int) -> None:

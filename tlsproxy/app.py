@@ -27,6 +27,7 @@ from tlsproxy.config import Config
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.forward.site import ExchangeRecord, Forwarded, Limits, Site, make_upstream
+from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.accept import Gauge
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.sweeper import Sweeper
@@ -209,11 +210,12 @@ def _site(config: Config, sweeper: Sweeper) -> Site:
     return Site(
         routes=RouteTable(tuple(Route(route.path, str(route.upstream)) for route in config.routes)),
         upstreams={
-            name: make_upstream(name, address, sweeper, limits.connect_s) for name, address in addresses.items()
+            name: make_upstream(name, address, sweeper, limits.connect_s)
+            for name, address in addresses.items()
         },
         sweeper=sweeper,
         limits=Limits(
-            max_header_bytes=limits.max_header_bytes,
+            heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
             max_body_bytes=limits.max_body_bytes,
             header_s=limits.header_s,
             idle_s=limits.idle_s,

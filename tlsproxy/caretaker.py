@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from certstore import Bundle, Generation, Identity, Receipt, Refusal, Source, Store, StoreError, firstboot
-from certstore.identity import plan
+from certstore.identity import missing_names, plan
 from certstore.issuers import selfsigned
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
@@ -80,13 +80,12 @@ class Caretaker:
 
     def _care_for_identity(self) -> None:
         now, wanted, current = self._clock(), self._identity(), self._own()
-        missing = current is not None and not set(wanted.names) <= set(current.names)
+        missing = current is not None and missing_names(current, wanted)
         self._missing_since = (self._missing_since or now) if missing else None
         due = plan(current, wanted, now, self._missing_since)
         if due is None:
             return
-        key = current.key if current is not None else selfsigned.new_key()
-        self._propose(selfsigned.issue(due.identity, key, now))
+        self._propose(selfsigned.issue(due.identity, due.key or selfsigned.new_key(), now))
         self._missing_since = None
 
     def _own(self) -> Bundle | None:

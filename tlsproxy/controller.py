@@ -87,6 +87,4 @@ class Controller:
         )
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(
-            facts, place=place, now=now, process=self.process, listeners=self.listeners
-        ).to_json()
+        return describe(facts, place=place, now=now, process=self.process, listeners=self.listeners).to_json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import h11
@@ -34,16 +35,25 @@ class Client:
         self._http = h11.Connection(h11.CLIENT)
 
     @classmethod
-    async def connect(
+    @asynccontextmanager
+    async def to(
         cls, port: int, *, server_name: str = "device.test", context: ssl.SSLContext | None = None
-    ) -> Client:
-        stream = await trio.open_ssl_over_tcp_stream(
-            "127.0.0.1", port, ssl_context=context or trusting_nobody(), https_compatible=True
+    ) -> AsyncIterator[Client]:
+        """Connect and shake hands; closed at the end of the block."""
+        stream = trio.SSLStream(
+            await trio.open_tcp_stream("127.0.0.1", port),
+            context or trusting_nobody(),
+            server_hostname=server_name,
+            https_compatible=True,
         )
-        stream.server_hostname = server_name
         client = cls(stream, server_name)
-        await stream.do_handshake()
-        return client
+        try:
+            await stream.do_handshake()
+            yield client
+            with trio.move_on_after(1):
+                await stream.aclose()
+        finally:
+            await trio.aclose_forcefully(stream.transport_stream)
 
     @property
     def fingerprint(self) -> str:
@@ -53,7 +63,9 @@ class Client:
         head, parts = await self.start(path), [part async for part in self.parts()]
         return Answer(head.status_code, dict(head.headers), b"".join(parts))
 
-    async def start(self, path: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] = ()) -> h11.Response:
+    async def start(
+        self, path: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] = ()
+    ) -> h11.Response:
         await self.send(h11.Request(method=method, target=path, headers=[("host", self._host), *headers]))
         await self.send(h11.EndOfMessage())
         event = await self._next()
@@ -83,7 +95,3 @@ class Client:
                 assert isinstance(event, h11.Event), event
                 return event
             self._http.receive_data(await self._stream.receive_some(65536))
-
-    async def aclose(self) -> None:
-        with trio.move_on_after(1):
-            await self._stream.aclose()

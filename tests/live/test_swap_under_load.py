@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,21 +35,22 @@ class Load:
     messages: int = 0
     events: int = 0
     downloaded: int = 0
-    handshakes: list[tuple[float, str]] = field(default_factory=list)  # when begun (UNIX time), fingerprint seen
+    handshakes: list[tuple[float, str]] = field(
+        default_factory=list
+    )  # when begun (UNIX time), fingerprint seen
     ending: bool = False
 
 
 async def keep_asking(port: int, load: Load, name: int) -> None:
-    client = await Client.connect(port)
-    for number in itertools.count():
-        if load.ending:
-            break
-        answer = await client.get(f"/client/{name}?n={number}")
-        assert answer.status == 200
-        assert answer.body == b'{"path":"/client/%d","query":"n=%d"}' % (name, number)
-        load.requests += 1
-        await trio.sleep(0.02)
-    await client.aclose()
+    async with Client.to(port) as client:
+        for number in itertools.count():
+            if load.ending:
+                break
+            answer = await client.get(f"/client/{name}?n={number}")
+            assert answer.status == 200
+            assert answer.body == b'{"path":"/client/%d","query":"n=%d"}' % (name, number)
+            load.requests += 1
+            await trio.sleep(0.02)
 
 
 async def keep_talking(port: int, load: Load, name: int) -> None:
@@ -66,32 +68,31 @@ async def keep_talking(port: int, load: Load, name: int) -> None:
 
 
 async def keep_following(port: int, load: Load) -> None:
-    client = await Client.connect(port)
-    await client.start("/events")
-    text, expected = b"", 0
-    async for part in client.parts():
-        *whole, text = (text + part).split(b"\n\n")
-        for event in whole:
-            assert event == b"data: %d" % expected
-            expected += 1
-            load.events += 1
-        if load.ending:
-            break
-    await client.aclose()
+    async with Client.to(port) as client:
+        await client.start("/events")
+        text, expected = b"", 0
+        async with aclosing(client.parts()) as parts:
+            async for part in parts:
+                *whole, text = (text + part).split(b"\n\n")
+                for event in whole:
+                    assert event == b"data: %d" % expected
+                    expected += 1
+                    load.events += 1
+                if load.ending:
+                    break
 
 
 async def download_slowly(port: int, load: Load, swaps_done: Callable[[], int]) -> None:
     """Take 50 MB in step with the swaps, so that it lasts as long as they do."""
-    client = await Client.connect(port)
-    await client.start("/download")
     digest = hashlib.sha256()
-    async for part in client.parts():
-        digest.update(part)
-        load.downloaded += len(part)
-        while not load.ending and load.downloaded / len(DOWNLOAD) > (swaps_done() + 1) / SWAPS:
-            await trio.sleep(0.01)
+    async with Client.to(port) as client:
+        await client.start("/download")
+        async for part in client.parts():
+            digest.update(part)
+            load.downloaded += len(part)
+            while not load.ending and load.downloaded / len(DOWNLOAD) > (swaps_done() + 1) / SWAPS:
+                await trio.sleep(0.01)
     assert digest.hexdigest() == DOWNLOAD_SHA256
-    await client.aclose()
 
 
 async def keep_shaking_hands(port: int, load: Load) -> None:
@@ -100,9 +101,8 @@ async def keep_shaking_hands(port: int, load: Load) -> None:
         context = trusting_nobody()
         context.maximum_version = next(versions)
         begun = time.time()
-        client = await Client.connect(port, context=context)
-        load.handshakes.append((begun, client.fingerprint))
-        await client.aclose()
+        async with Client.to(port, context=context) as client:
+            load.handshakes.append((begun, client.fingerprint))
 
 
 async def swap(proxy: Proxy, issued, number: int, folder) -> float:
@@ -120,7 +120,7 @@ async def swap(proxy: Proxy, issued, number: int, folder) -> float:
         key.write_bytes(issued.key_pem)
         receipt = await proxy.certs_import(cert, key)
         assert receipt["state"] in {"live", "confirmed"}, receipt
-        live_at = receipt["live_at"]
+        live_at = receipt["times"]["live"]
     return datetime.fromisoformat(live_at).timestamp()
 
 
@@ -153,7 +153,9 @@ async def test_two_hundred_swaps_under_load_lose_nothing(tmp_path, pki):
     assert_no_handshake_saw_an_old_certificate(load, fingerprints, live_at)
 
 
-def assert_no_handshake_saw_an_old_certificate(load: Load, fingerprints: list[str], live_at: list[float]) -> None:
+def assert_no_handshake_saw_an_old_certificate(
+    load: Load, fingerprints: list[str], live_at: list[float]
+) -> None:
     order = {fingerprint: number for number, fingerprint in enumerate(fingerprints)}
     seen = set()
     for begun, fingerprint in load.handshakes:

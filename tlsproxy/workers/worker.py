@@ -21,7 +21,7 @@ from tlsproxy.net.accept import Gauge, Tell, accept_forever
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.net.sweeper import NEVER, Sweeper
 from tlsproxy.tls.engines import Context
-from tlsproxy.tls.handshake import PlainHTTP, accept_tls
+from tlsproxy.tls.handshake import PlainHTTP, Tables, accept_tls
 from tlsproxy.tls.selector import Table
 from tlsproxy.workers.serving import Serving
 
@@ -78,7 +78,7 @@ class Worker:
     async def _serve_tls(self, sock: socket.socket, peer: str, port: int) -> None:
         greeting = _Greeting(sock, self._site.sweeper, self._handshake_s)
         try:
-            stream = await accept_tls(sock, greeting.choose_from(self._serving))
+            stream = await accept_tls(sock, greeting.choose_from(self._serving), greeting.due_in)
         except PlainHTTP as plain:
             greeting.end()
             await self._redirect(sock, port, plain.data)
@@ -87,7 +87,12 @@ class Worker:
             return
         finally:
             greeting.end()
-        facts = ClientFacts(peer, "https", self._serving.fingerprint(stream.bundle_id), greeting.generation)
+        facts = ClientFacts(
+            peer,
+            "https",
+            fingerprint=self._serving.fingerprint(stream.bundle_id),
+            generation=greeting.generation,
+        )
         connection = Connection(stream, facts, self._site)
         self._connections.add(connection)
         try:
@@ -111,13 +116,16 @@ class _Greeting:
         self.generation = 0
         sweeper.add(self)
 
-    def choose_from(self, serving: Serving):  # noqa: ANN201  a Tables, said so below
+    def choose_from(self, serving: Serving) -> Tables:
         def tables() -> Table[Context]:
             table = serving.table
             self.generation = table.number
             return table
 
         return tables
+
+    def due_in(self, _seconds: float) -> None:
+        """Keep the deadline that the configuration set."""
 
     def end(self) -> None:
         self.deadline = NEVER
