@@ -238,11 +238,10 @@ async def test_cancelling_waits_for_a_proposal_under_way_and_remembers_it(store,
 
 
 async def test_a_pair_in_place_is_proposed_within_a_fifth_of_a_second(store, place, pki):
-    times = []
-    async with looked_after(store, place) as inbox:
+    times, gate = [], OpenGate()
+    async with looked_after(store, place, gate=gate) as inbox:
         for number in range(9):
             one = pki.leaf()
-            gate = inbox.inbox.gate
             before = len(gate.tried)
             began = time.monotonic()
             inbox.put("all.pem", one.key_pem + one.chain_pem)

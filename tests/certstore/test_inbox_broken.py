@@ -49,6 +49,8 @@ def ago(**by):
     return datetime.now(UTC) - timedelta(**by)
 
 
+DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMAYCAQcCAQI=\n-----END DH PARAMETERS-----\n"
+
 # code -> the files that get it, given the authority
 KINDS = {
     "key_mismatch": lambda pki: {"bad.crt": pki.leaf().chain_pem, "bad.key": pki.leaf().key_pem},
@@ -65,8 +67,6 @@ KINDS = {
     "nothing_usable": lambda _: {"bad.pem": DH_PARAMETERS},
     "file_too_large": lambda pki: {"bad.pem": pki.leaf().chain_pem + b"#" * MAX_FILE_BYTES},
 }
-
-DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMAYCAQcCAQI=\n-----END DH PARAMETERS-----\n"
 
 
 async def serving(inbox, pki):

@@ -157,11 +157,11 @@ def test_nothing_of_a_watched_directory_is_ever_to_be_moved(directory, known):
 @given(st.lists(st.tuples(DIRECTORY, st.floats(0.0, 8.0)), min_size=1, max_size=6), KNOWN, KINDS)
 def test_a_candidate_is_made_only_of_files_that_stood_still(history, known, kind):
     world = World(kind, known)
-    since: dict[str, tuple[object, float | None]] = {}
+    since: dict[str, tuple[object, float]] = {}
     for directory, wait_s in history:
         before, since = since, {}
         for name, content in directory.items():
-            was, at = before.get(name, (None, None))
+            was, at = before.get(name, (None, world.at))
             since[name] = (content, at if was == content else world.at)
         for step in world.look(directory).ready:
             assert all(world.at >= since[e.name][1] + TIMING.settle_s for e in step.entries)
