@@ -25,11 +25,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certstore.firstboot import BUILD_DATE
-
 from certstore.atomic import Disk
 from certstore.errors import StoreError
 from certstore.findings import Finding, found
+from certstore.firstboot import BUILD_DATE
 from certstore.rescan import identity_of
 from certstore.snapshot import Entry
 
