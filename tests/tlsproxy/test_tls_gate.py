@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from certstore.bundle import Bundle
 from certstore.findings import Severity
 from certstore.generation import Generation, Row
 from certstore.slots import Source
 from tests.tlsproxy.tls_pair import client_context, connect
 from tlsproxy.policy import Profile, TLSPolicy
 from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.engines import ContextError, make_context
+from tlsproxy.tls.engines import Context, ContextError, make_context
 from tlsproxy.tls.gate import HandshakeGate, prove
 
 
@@ -63,15 +64,12 @@ def test_a_context_that_shows_another_certificate_is_found_out(engine, pki):
     assert "another certificate" in finding.words
 
 
-def test_a_fault_in_the_library_refuses_the_bundle_and_nothing_else(pki):
-    class Strange:
-        id = "0" * 64
-        names = ()
+def test_a_fault_in_the_library_refuses_the_bundle_and_nothing_else(pki, monkeypatch):
+    def burst(self):
+        raise ValueError("a certificate that nobody expected")
 
-        def __getattr__(self, name):
-            raise ValueError("a certificate that nobody expected")
-
-    (finding,) = HandshakeGate(TLSPolicy(), "system").try_out(Strange())
+    monkeypatch.setattr(Bundle, "key_pem", burst)
+    (finding,) = HandshakeGate(TLSPolicy(), "system").try_out(pki.leaf().bundle())
     assert finding.code == "gate_failed"
     assert "ValueError" in finding.words
 
@@ -79,9 +77,15 @@ def test_a_fault_in_the_library_refuses_the_bundle_and_nothing_else(pki):
 # --- contexts over generations
 
 
-def generation_of(number: int, rows: dict, default) -> Generation:
+def generation_of(number: int, rows: dict[str, Bundle], default: Bundle) -> Generation:
     made = tuple(Row(pattern, bundle.id, Source.CUSTOMER) for pattern, bundle in sorted(rows.items()))
     return Generation(number, made, default.id, (), "proposal", None, datetime(2026, 11, 1, tzinfo=UTC))
+
+
+def served(contexts: Contexts, name: str | None = None) -> Context:
+    context = contexts.table.choose(name, None)
+    assert context is not None
+    return context
 
 
 @pytest.fixture
@@ -100,7 +104,7 @@ def test_a_bundle_that_stays_keeps_its_context_and_a_new_one_gets_its_own(engine
     contexts.commit(contexts.prepare(generation_of(2, {"a.test": a, "b.test": b}, a), bundle_of))
     assert contexts.table.number == 2
     assert contexts.table.choose("a.test", None) is first.choose("a.test", None)
-    assert contexts.table.choose("b.test", None).bundle_id == b.id
+    assert served(contexts, "b.test").bundle_id == b.id
     assert {context.engine_name for context in contexts.table.entries()} == {engine}
 
 
@@ -109,11 +113,11 @@ def test_a_bundle_that_comes_back_gets_a_fresh_context_so_old_sessions_are_gone(
     contexts = Contexts(TLSPolicy(), engine)
     asking = client_context(version="TLSv1_2")
     contexts.commit(contexts.prepare(generation_of(1, {}, a), bundle_of))
-    session = connect(contexts.table.choose(None, None), asking)[0].tls.session
+    session = connect(served(contexts), asking)[0].tls.session
     contexts.commit(contexts.prepare(generation_of(2, {}, b), bundle_of))
-    assert not connect(contexts.table.choose(None, None), asking, session)[1].facts().resumed
+    assert not connect(served(contexts), asking, session)[1].facts().resumed
     contexts.commit(contexts.prepare(generation_of(3, {}, a), bundle_of))
-    assert not connect(contexts.table.choose(None, None), asking, session)[1].facts().resumed
+    assert not connect(served(contexts), asking, session)[1].facts().resumed
 
 
 def test_a_generation_that_can_not_be_prepared_changes_nothing(engine, shop, pki):
@@ -126,4 +130,4 @@ def test_a_generation_that_can_not_be_prepared_changes_nothing(engine, shop, pki
     with pytest.raises(KeyError):
         contexts.prepare(generation_of(2, {"x.test": small}, a), bundle_of)
     assert contexts.table.number == 1
-    assert contexts.table.choose("x.test", None).bundle_id == a.id
+    assert served(contexts, "x.test").bundle_id == a.id

@@ -152,17 +152,18 @@ async def test_session_tickets_travel_with_the_first_response(contexts):
             assert not select.select([wire.stream.socket.fileno()], [], [], 0)[0], "nothing was sent yet"
             await stream.send_all(b"response")
             assert await wire.receive(8) == b"response"
+            assert wire.tls.session is not None
             assert wire.tls.session.has_ticket
 
 
 async def test_tickets_do_not_wait_for_a_response_that_does_not_come(contexts):
     """Before we wait for the client, whatever we owe it is sent."""
-    with trio.fail_after(10):
-        async with connected(contexts[0], client_context(version="TLSv1_3")) as (wire, stream):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(stream.receive_some)
-                assert await wire.more()
-                nursery.cancel_scope.cancel()
+    asking = client_context(version="TLSv1_3")
+    async with connected(contexts[0], asking) as (wire, stream), trio.open_nursery() as nursery:
+        nursery.start_soon(stream.receive_some)
+        with trio.fail_after(10):
+            assert await wire.more()
+        nursery.cancel_scope.cancel()
 
 
 # --- what is refused, and how

@@ -32,6 +32,7 @@ __all__ = ["PlainHTTP", "Tables", "accept_tls"]
 Tables: TypeAlias = Callable[[], Table[Context]]
 """Gives the table that is active now."""
 
+_TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
 _DECODE_ERROR, _INTERNAL_ERROR, _NO_APPLICATION_PROTOCOL = 50, 80, 120
 
@@ -63,13 +64,16 @@ async def accept_tls(sock: socket.socket, tables: Tables, set_deadline: Callable
     try:
         data, hello = await _read_hello(sock)
         context = _choose(sock, hello, tables())
-        return await _shake_hands(sock, context, data)
+        stream = await _shake_hands(sock, context, data)
+        if _TLS13 not in hello.versions:
+            await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
     except HandshakeError:
         _close(sock)
         raise
     except trio.BrokenResourceError as error:
         _close(sock)
         raise HandshakeError("reset") from error
+    return stream
 
 
 async def _read_hello(sock: socket.socket) -> tuple[bytes, ClientHello]:

@@ -92,6 +92,8 @@ class TLSStream:
 
     async def send_eof(self) -> None:
         """Send close_notify: our side has ended, receiving goes on, and TCP stays open both ways."""
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError("this stream was already closed")
         if not self._shut:
             self._begin_sending()
             self._shut = True
@@ -122,10 +124,14 @@ class TLSStream:
 
     async def answer_and_wait(self) -> None:
         """Send what is owed, then feed the engine with the answer; it can't be here yet, so wait first."""
-        self._begin_sending()
-        await self._send_owed()
+        await self.send_owed()
         await self._wait(wait_readable)
         await self._fill()
+
+    async def send_owed(self) -> None:
+        """Send what the engine has made so far, waiting as long as it takes."""
+        self._begin_sending()
+        await self._send_owed()
 
     def _decrypt(self, size: int) -> bytes | None:
         try:
@@ -133,7 +139,7 @@ class TLSStream:
         except TLSBroken as error:
             with contextlib.suppress(trio.BrokenResourceError):
                 self.offer_owed()  # the alert
-            raise trio.BrokenResourceError(str(error)) from error
+            raise self._broken(error) from error
 
     async def _fill(self) -> None:
         """Feed the engine with what the client sent, waiting for it; the client's end sets `truncated`."""
@@ -164,7 +170,7 @@ class TLSStream:
             self._engine.write(data)
         except TLSBroken as error:
             self._sending = False
-            raise trio.BrokenResourceError(str(error)) from error
+            raise self._broken(error) from error
         self._spent += len(data) + policy.YIELD_CALL_BYTES
         await self._send_owed()
 
@@ -227,4 +233,5 @@ class TLSStream:
     def _broken(self, error: Exception) -> trio.BrokenResourceError | trio.ClosedResourceError:
         if self.sock.fileno() < 0:
             return trio.ClosedResourceError("this stream was already closed")
-        return trio.BrokenResourceError(f"the connection broke: {error}")
+        why = error.reason if isinstance(error, TLSBroken) else error
+        return trio.BrokenResourceError(f"the connection broke: {why}")

@@ -185,7 +185,8 @@ def _load(context: SSL.Context, bundle: Bundle) -> None:
     context.use_certificate(bundle.leaf)
     for issuer in bundle.chain:
         context.add_extra_chain_cert(issuer)
-    context.use_privatekey(bundle.key)
+    key: Any = bundle.key  # of a kind that pyOpenSSL doesn't know: TypeError, and the bundle is refused
+    context.use_privatekey(key)
     context.check_privatekey()
 
 
