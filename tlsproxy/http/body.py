@@ -26,9 +26,8 @@ from tlsproxy.http.grammar import BadMessageError, Field, blame, split_fields
 
 Payload = bytes | memoryview
 
-# RFC 9112 section 7.1. Whitespace only around an extension's semicolon and equals sign (BWS), never before
-# CRLF.
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
+# RFC 9112 section 7.1, but for whitespace before an extension, which h11 and llhttp don't take either.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
 # What a chunk may cost beyond its payload before it counts as overhead: its two line ends and a size.
 _FREE_BYTES = 16
 
