@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from certstore import Bundle, Generation, Receipt, Slot, Source
+from certstore import Bundle, Generation, Receipt, Slot, Source, StoreError
 from tlsproxy import __version__
 
 _DAY_S = 86_400
@@ -183,7 +183,7 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
     for id_ in sorted(facts.generation.bundles(), key=lambda id_: (id_ != default, id_)):
         try:
             bundle = facts.bundle(id_)
-        except Exception:  # noqa: BLE001, S112  a status must come even where the store is damaged; the rung tells
+        except StoreError:  # a status must come even where the store is damaged; the rung tells
             continue
         found.append(
             BundleStatus(
