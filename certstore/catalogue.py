@@ -230,7 +230,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "key_refused_by_chromium": Entry(
         _W,
-        "Chrome and Edge refuse a certificate with this kind of key ({key})",
+        "the browsers Chrome and Edge refuse a certificate with this kind of key ({key})",
         "use a P-256 or P-384 key, or RSA with 2048 bits or more",
     ),
     "no_alternative_names": Entry(

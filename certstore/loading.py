@@ -46,14 +46,15 @@ class EncryptedKeyError(ValueError):
 
 def load_certificate(der: bytes) -> x509.Certificate:
     """Load one certificate; ValueError says what is wrong with it."""
-    if _has_negative_serial(der):
-        raise ValueError("its serial number is negative (RFC 5280 section 4.1.2.2)")
     try:
         with _quiet():
             certificate = x509.load_der_x509_certificate(der)
+            serial = certificate.serial_number
         touch(certificate)
     except (x509.InvalidVersion, TypeError, InternalError) as error:
         raise ValueError(str(error)) from None
+    if serial <= 0:  # `cryptography` only warns as yet, again at each use
+        raise ValueError("its serial number is not positive (RFC 5280 section 4.1.2.2)")
     return certificate
 
 
@@ -108,22 +109,6 @@ def is_consistent(key: rsa.RSAPrivateKey) -> bool:
         and e * numbers.dmq1 % (q - 1) == 1
         and q * numbers.iqmp % p == 1
     )
-
-
-def _has_negative_serial(der: bytes) -> bool:
-    # SEQUENCE { SEQUENCE { [0] EXPLICIT version OPTIONAL, serialNumber INTEGER, ... (RFC
-    # 5280 4.1)
-    inside = _content(_content(der))
-    if inside[:1] == b"\xa0":
-        inside = inside[2 + inside[1] :] if len(inside) > 1 else b""
-    return inside[:1] == b"\x02" and len(inside) > 2 and inside[2] >= 0x80
-
-
-def _content(der: bytes) -> bytes:
-    """Give what is inside the SEQUENCE at the start, whatever its length says; nothing when there is none."""
-    if der[:1] != b"\x30" or len(der) < 2:
-        return b""
-    return der[2 + (der[1] & 0x7F if der[1] > 0x80 else 0) :]
 
 
 @contextmanager
