@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -305,6 +306,20 @@ def test_a_certificate_with_a_negative_serial_number_is_refused(pki: Pki):
     negative = bytes([content[0] | 0x80]) + content[1:]
     der = issued.certificate.public_bytes(Encoding.DER).replace(content, negative, 1)
     assert refusal_codes(der, issued.key_pem) == ["certificate_unparsable"]
+
+
+def test_a_certificate_whose_country_has_a_whole_name_says_nothing_on_stderr(pki: Pki):
+    """Old authorities write C=Germany, of which `cryptography` warns; and warnings are errors here."""
+    common_name, country = bytes.fromhex("0603550403"), bytes.fromhex("0603550406")
+    der = pki.leaf().certificate.public_bytes(Encoding.DER).replace(common_name, country)
+    decoded = decode([("cert.der", der)])
+    assert decoded.findings == ()
+    assert "device.test" in decoded.certificates[0].subject.rfc4514_string()
+
+
+def test_a_key_that_cant_sign_is_refused_as_such(pki: Pki):
+    pem = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert refusal_codes(pki.leaf().chain_pem, pem) == ["key_type_unsupported"]
 
 
 def test_an_rsa_key_with_a_flipped_bit_is_refused_before_it_can_sign(pki: Pki):
