@@ -7,7 +7,7 @@ The life of a connection, and where to read on:
 1. net/accept.py accepts it, within its limits
 2. tls/clienthello.py reads the ClientHello: bytes to values (plain HTTP is recognised here, and redirected)
 3. tls/selector.py picks the row for that server name from the active generation's table
-4. tls/stream.py makes the handshake with that row's context (tls/engines/), under a deadline
+4. tls/handshake.py makes the handshake with that row's context (tls/engines/), under a deadline
 5. http/head.py is the request gate: only what has one meaning goes on
 6. routing/ picks the upstream by path; upstream/ lends a connection, pooled or new
 7. forward/exchange.py carries one request and its response; forward/tunnel.py both ways after an upgrade

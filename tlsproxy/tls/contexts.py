@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from certstore.findings import Severity
+from certstore import Severity
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, EngineName, make_context, resolve
 from tlsproxy.tls.gate import prove

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certstore.findings import Finding, found
+from certstore import Finding, found
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy import Profile, TLSPolicy
 from tlsproxy.tls.clienthello import parse
