@@ -24,9 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certstore import decode as decoding
+from certstore.bundle import Bundle
 from certstore.checks import check
 from certstore.decode import Candidate, assemble, decode
 from certstore.errors import Refusal
+from certstore.loading import load_certificate
 from tests.pki import Issued, Pki, to_pem
 
 
@@ -320,6 +322,23 @@ def test_a_certificate_whose_country_has_a_whole_name_says_nothing_on_stderr(pki
 def test_a_key_that_cant_sign_is_refused_as_such(pki: Pki):
     pem = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assert refusal_codes(pki.leaf().chain_pem, pem) == ["key_type_unsupported"]
+
+
+def test_a_curve_that_nobody_knows_is_named_as_what_is_wrong_in_certificate_and_key(pki: Pki):
+    p256, unknown = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f")
+    issued = pki.leaf()
+    strange_key = key_in(issued, PrivateFormat.PKCS8, Encoding.DER).replace(p256, unknown)
+    strange = issued.certificate.public_bytes(Encoding.DER).replace(p256, unknown)
+    assert refusal_codes(issued.chain_pem, strange_key) == ["key_type_unsupported"]
+    assert refusal_codes(strange, issued.key_pem) == ["key_type_unsupported"]
+    with pytest.raises(Refusal, match="can't be used for TLS"):
+        Bundle.make(issued.key, load_certificate(strange), ())
+
+
+def test_a_key_larger_than_any_is_refused_unread(pki: Pki):
+    huge = b"\x30\x82\x7f\xff\x02\x01\x00" + bytes(0x7FFC)
+    with pytest.raises(Refusal, match="larger than any key"):
+        put_together(pki.leaf().chain_pem, huge)
 
 
 def test_an_rsa_key_with_a_flipped_bit_is_refused_before_it_can_sign(pki: Pki):
