@@ -2,10 +2,11 @@
 
     python benchmarks/time_to_live.py [COUNT]
 
-Starts the proxy as a user does, drops COUNT (default 100) certificates into its inbox, one after the other, EC and RSA
-in turn, and takes from each receipt the time between the rename that put the second file there and `live_at`. Then
-the same number by `certs import`'s way, a call on the control socket. Prints minimum, median, 99th percentile and
-maximum. The waiting time for a file to be whole (150 ms without a change, policy.py) is part of it.
+Starts the proxy as a user does, drops COUNT (default 100) certificates into its inbox, one after the other,
+EC and RSA in turn, and takes from each receipt the time between the rename that put the second file there and
+`live_at`. Then the same number by `certs import`'s way, a call on the control socket. Prints minimum, median,
+99th percentile and maximum. The waiting time for a file to be whole (150 ms without a change, policy.py) is
+part of it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import trio
 from certstore import Candidate, Identity
 from certstore.issuers import selfsigned
 from tests.live.proxy_process import Proxy, running, write_config
-from tlsproxy.control import client
+from tlsproxy.control.client import Client
 
 
 def make(number: int) -> tuple[bytes, bytes]:
@@ -48,15 +49,17 @@ async def by_inbox(proxy: Proxy, cert: bytes, key: bytes, folder: Path) -> float
 async def by_control(proxy: Proxy, cert: bytes, key: bytes) -> float:
     begun = time.time()
     candidate = Candidate((("device.pem", cert), ("device.key", key)))
-    receipt = await trio.to_thread.run_sync(client.propose, proxy.store / "run", candidate)
-    return datetime.fromisoformat(receipt.live_at).timestamp() - begun
+    with Client(proxy.store / "run" / "control.sock") as client:
+        receipt = await trio.to_thread.run_sync(client.propose, candidate, "api")
+    assert receipt.live_at is not None
+    return receipt.live_at.timestamp() - begun
 
 
 def show(name: str, seconds: list[float]) -> None:
     ms = sorted(1000 * s for s in seconds)
     p99 = ms[min(len(ms) - 1, int(len(ms) * 0.99))]
     print(
-        f"{name:24} min {ms[0]:6.0f}  median {statistics.median(ms):6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f} ms"
+        f"{name:24} (ms) min {ms[0]:6.0f}  median {statistics.median(ms):6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f}"
     )
 
 

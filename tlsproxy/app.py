@@ -1,9 +1,9 @@
-"""The composition root: builds everything from a configuration, runs it in one tree of tasks, and ends it in order.
+"""The composition root: builds everything from a configuration, runs it in one tree of tasks, ends it in order.
 
-Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the backlog),
-then the store, then a certificate to serve, then accepting, and only then the control socket, the inbox and the
-watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT: no more accepting, open
-exchanges end, and after `drain_s` what is left is cut.
+Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
+backlog), then the store, then a certificate to serve, then accepting, and only then the control socket, the
+inbox and the watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT: no
+more accepting, open exchanges end, and after `drain_s` what is left is cut.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ async def run(
 ) -> None:
     """Run the proxy until SIGTERM, SIGINT or cancellation; reports its listeners once it serves.
 
-    Raises ProxyError or StoreError where it can't start: a taken port, a store that is held or can't be written.
+    Raises ProxyError or StoreError where it can't start: a taken port, a store that is held or can't be
+    written.
     """
     contexts = Contexts(TLSPolicy(), config.tls.engine)
     serving = Serving(contexts)
@@ -228,7 +229,7 @@ def _site(config: Config, sweeper: Sweeper) -> Site:
 
 
 class _UpstreamFaults:
-    """Logs exchanges that failed by the upstream's fault or ours; a path's query may hold secrets, so it stays out."""
+    """Logs exchanges that failed by the upstream's fault or ours; never a query, which may hold secrets."""
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         if record.status >= 500 and record.code:

@@ -1,9 +1,10 @@
 """What must be done as time goes by: the device's own certificate, rows that expire, and pruning.
 
-Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's random
-generator is ready; later its certificate is re-issued before it ends, and when a name or address has been missing from
-it for ten minutes, always with the same key. Whatever fails here is told once and tried again at the next turn; what
-is served stays. Refuses to know how a change is made (certstore) and shown (observe).
+Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's
+random generator is ready; later its certificate is re-issued before it ends, and when a name or address has
+been missing from it for ten minutes, always with the same key. Whatever fails here is told once and tried
+again at the next turn; what is served stays. Refuses to know how a change is made (certstore) and shown
+(observe).
 """
 
 from __future__ import annotations
@@ -128,6 +129,6 @@ async def wait_random_ready() -> None:
     if firstboot.random_ready():
         return
     _log.warning("random_wait", why="the kernel's random generator is not ready; no key is made before it is")
-    while not firstboot.random_ready():
+    while not firstboot.random_ready():  # noqa: ASYNC110  the kernel tells nobody when it is
         await trio.sleep(policy.RANDOM_POLL_S)
     _log.info("random_ready")

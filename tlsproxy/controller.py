@@ -1,7 +1,7 @@
 """What the rest of the house answers to the control socket: status, candidates, receipts.
 
-Promises: every change made by it, or told to it, is logged once with its receipt; a change runs in a worker thread and
-is never cut in two by a cancellation.
+Promises: every change made by it, or told to it, is logged once with its receipt; a change runs in a worker
+thread and is never cut in two by a cancellation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def log_receipt(receipt: Receipt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Implements `control.server.Controller` over one store; `in_memory` says whether the last rung is served."""
+    """Implements `control.server.Controller` over one store; `in_memory`: is the last rung served?"""
 
     config: Config
     store: Store

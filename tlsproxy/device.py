@@ -1,8 +1,8 @@
 """What this device is called: the names, addresses and serial number that its own certificate carries.
 
-Promises: never `localhost` unless configured (who trusts a device for that name lets it impersonate their own machine,
-which only the demo wants); a host name that no certificate can carry is left out, not an error. The facts are read
-afresh at each call, since addresses and names change while we run.
+Promises: never `localhost` unless configured (who trusts a device for that name lets it impersonate their own
+machine, which only the demo wants); a host name that no certificate can carry is left out, not an error. The
+facts are read afresh at each call, since addresses and names change while we run.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ SOURCES = sorted(p for package in ("certstore", "tlsproxy") for p in (ROOT / pac
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BANNED = {"utils", "helpers", "common", "base", "misc", "core", "manager"}
 
-# The borders that isolate one connection, one request or one change; anywhere else a broad except hides a fault.
+# The borders that isolate one connection, one request or one change; anywhere else a broad except hides a
+# fault.
 BROAD_EXCEPTS = {
     "certstore/activation.py",
     "tlsproxy/net/accept.py",

@@ -1,4 +1,4 @@
-"""The services behind the proxy in the live tests: a JSON and SSE and download service, and a WebSocket echo."""
+"""The services behind the proxy in the live tests: JSON, events, downloads, and a WebSocket echo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-DOWNLOAD = random.Random(2).randbytes(50_000_000)  # noqa: S311  # bytes that compress to nothing, the same each run
+DOWNLOAD = random.Random(2).randbytes(50_000_000)  # bytes that compress to nothing, the same each run
 DOWNLOAD_SHA256 = hashlib.sha256(DOWNLOAD).hexdigest()
 
 

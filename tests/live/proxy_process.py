@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,12 @@ async def running(
     """Run `tlsproxy run --config` until the block ends; then SIGTERM must end it cleanly."""
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
-            lambda task_status=trio.TASK_STATUS_IGNORED: trio.run_process(
+            partial(
+                trio.run_process,
                 [*before, sys.executable, "-m", "tlsproxy", "run", "--config", str(config)],
                 stderr=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
                 check=False,
-                task_status=task_status,
             )
         )
         proxy = Proxy(process, store or config.parent / "store", 0, None)
@@ -119,6 +120,8 @@ async def running(
             proxy.port = next(entry["port"] for entry in listening if entry["kind"] == "tls")
             proxy.http_port = next((entry["port"] for entry in listening if entry["kind"] == "http"), None)
             yield proxy
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0, proxy.log[-5:]
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(START_S):
                 if process.returncode is None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def has_ended(process: int) -> bool:
-    """Wait until a process that isn't our child has ended (`process` is a pidfd, opened while it was there)."""
+    """Wait until a process that isn't our child has ended (`process` is a pidfd of it)."""
     try:
         return bool(select.select([process], [], [], START_S)[0])
     finally:

@@ -1,7 +1,7 @@
 """Port 80, and plain HTTP spoken on the TLS port: every request is told to come again by https.
 
-Promises: h11 reads the request, so the answer goes to what was really asked; a request that it can't read gets 400 and
-an end; a request's body is read past, never used; a client that idles is closed by the sweeper.
+Promises: h11 reads the request, so the answer goes to what was really asked; a request that it can't read
+gets 400 and an end; a request's body is read past, never used; a client that idles is closed by the sweeper.
 """
 
 from __future__ import annotations

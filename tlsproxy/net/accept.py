@@ -1,8 +1,8 @@
 """Accepting connections: one loop a listening socket, and the border that isolates each connection.
 
-Promises: a client that fails, or a fault of ours in serving it, ends that connection only; running out of descriptors
-or memory pauses accepting and recovers by itself; above the limit a new connection is closed at once, so that those
-inside it keep being served. Refuses to know what a connection speaks.
+Promises: a client that fails, or a fault of ours in serving it, ends that connection only; running out of
+descriptors or memory pauses accepting and recovers by itself; above the limit a new connection is closed at
+once, so that those inside it keep being served. Refuses to know what a connection speaks.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ async def accept_forever(
 ) -> NoReturn:
     """Accept from `listener` until cancelled, serving each connection in a task of `connections`.
 
-    `serve` gets a non-blocking socket with TCP_NODELAY and its peer's address; the socket is closed when it returns.
-    `tell` gets the code of what went wrong and the error. Cancelling this ends no connection.
+    `serve` gets a non-blocking socket with TCP_NODELAY and its peer's address; the socket is closed when it
+    returns. `tell` gets the code of what went wrong and the error. Cancelling this ends no connection.
     """
     while True:
         try:

@@ -1,8 +1,8 @@
 """The addresses by which this device is reached, for its own certificate.
 
-Promises: the stable private and global addresses of all interfaces, in a settled order. Leaves out what no client
-types or what soon goes away: loopback, link-local, multicast, and IPv6 addresses that are temporary (RFC 8981),
-deprecated, or not yet proved unique.
+Promises: the stable private and global addresses of all interfaces, in a settled order. Leaves out what no
+client types or what soon goes away: loopback, link-local, multicast, and IPv6 addresses that are temporary
+(RFC 8981), deprecated, or not yet proved unique.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-# Flags of an IPv6 address in /proc/net/if_inet6 (linux/if_addr.h): IFA_F_TEMPORARY, _DADFAILED, _DEPRECATED, _TENTATIVE.
+# Flags of an IPv6 address in /proc/net/if_inet6 (linux/if_addr.h): IFA_F_TEMPORARY, _DADFAILED, _DEPRECATED,
+# _TENTATIVE.
 _PASSING = 0x01 | 0x08 | 0x20 | 0x40
 
 

@@ -1,7 +1,8 @@
 """Listening sockets: from an address as a person writes it to sockets that are bound and listening.
 
-Promises: `[::]:443` and `*:443` listen on both families; a name such as `localhost` listens on every address that it
-has, on one port. All of a listener's sockets are opened, or none. Refuses to know what is spoken on them.
+Promises: `[::]:443` and `*:443` listen on both families; a name such as `localhost` listens on every address
+that it has, on one port. All of a listener's sockets are opened, or none. Refuses to know what is spoken on
+them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Any
 
 from tlsproxy import policy
 from tlsproxy.errors import ListenError
@@ -37,18 +39,20 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     return opened
 
 
-def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple]]:  # type: ignore[type-arg]  # as socket has it
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     if host in _ANY:
         if _has_ipv6():
             return [(socket.AF_INET6, ("::", port, 0, 0))]
         return [(socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104  # what `*` asks for
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    families = [(family, address) for family, _, _, _, address in found]
+    families: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = [
+        (family, address) for family, _, _, _, address in found
+    ]
     usable = [(f, a) for f, a in dict.fromkeys(families) if f != socket.AF_INET6 or _has_ipv6()]
     return usable or families
 
 
-def _open(family: socket.AddressFamily, address: tuple, *, dual_stack: bool) -> socket.socket:  # type: ignore[type-arg]
+def _open(family: socket.AddressFamily, address: tuple[Any, ...], *, dual_stack: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         # Without it a restart fails for a minute while old connections linger in TIME-WAIT.

@@ -1,12 +1,14 @@
 """What a worker serves right now: certstore's publisher, for a data plane in this process.
 
-Promises: `prepare` builds everything that a generation needs, proves it by handshakes with itself, and changes nothing
-that is served; `commit` publishes what was prepared by one assignment. Both are called by the store, in the worker
-thread that makes a change, never on the event loop. Refuses to know how contexts are made (tls/contexts.py).
+Promises: `prepare` builds everything that a generation needs, proves it by handshakes with itself, and
+changes nothing that is served; `commit` publishes what was prepared by one assignment. Both are called by the
+store, in the worker thread that makes a change, never on the event loop. Refuses to know how contexts are
+made (tls/contexts.py).
 
-Theory. A connection reads `table` once, at the moment when its ClientHello is complete. The store takes `live_at` only
-after `commit` has returned; therefore a hello completed after `live_at` reads the new table. Reading an attribute and
-assigning one are single steps under the interpreter's lock: a handshake sees the old table or the new, whole.
+Theory. A connection reads `table` once, at the moment when its ClientHello is complete. The store takes
+`live_at` only after `commit` has returned; therefore a hello completed after `live_at` reads the new table.
+Reading an attribute and assigning one are single steps under the interpreter's lock: a handshake sees the old
+table or the new, whole.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tlsproxy.tls.selector import Table
 
 
 class Serving:
-    """The publisher (`certstore.Publisher`) of one worker, and what its connections are told of their bundle."""
+    """The publisher (`certstore.Publisher`) of one worker, and what connections are told of their bundle."""
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
@@ -29,7 +31,7 @@ class Serving:
         self._fingerprints: dict[str, str] = {}
 
     def load_from(self, load: Callable[[str], Bundle]) -> None:
-        """Take bundles by `load` (the store's) from now on: the store needs its publisher before it can be asked."""
+        """Take bundles by `load`, the store's: a store needs its publisher before it can be asked."""
         self._load = load
 
     @property
@@ -46,11 +48,12 @@ class Serving:
         self._prepared = self._contexts.prepare(generation, self._bundle)
 
     def commit(self, generation: Generation) -> None:
-        """Serve what was prepared. A generation that was not prepared is prepared first, and may raise as that."""
+        """Serve what was prepared; a generation that wasn't is prepared first, and may raise as that."""
         table, self._prepared = self._prepared, None
         if table is None or table.number != generation.number:
             table = self._contexts.prepare(generation, self._bundle)
-        # A connection whose handshake has just ended may still ask for its fingerprint: keep the last table's too.
+        # A connection whose handshake has just ended may still ask for its fingerprint: keep the last table's
+        # too.
         served = {context.bundle_id for one in (self.table, table) for context in one.entries()}
         self._contexts.commit(table)
         self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}

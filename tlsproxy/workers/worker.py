@@ -1,8 +1,8 @@
 """The data plane: takes connections from accept to close.
 
-Promises: each connection is served by the table that is active when its ClientHello is complete; one that fails hurts
-no other; a drain lets exchanges end and then ends what is left. Refuses to know the store, certificates and how they
-change.
+Promises: each connection is served by the table that is active when its ClientHello is complete; one that
+fails hurts no other; a drain lets exchanges end and then ends what is left. Refuses to know the store,
+certificates and how they change.
 """
 
 from __future__ import annotations
