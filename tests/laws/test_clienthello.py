@@ -87,7 +87,7 @@ def test_more_bytes_never_take_back_an_answer(hello, data):
 def seen_by_openssl(data: bytes) -> list[bytes | None]:
     """Feed a server of OpenSSL, and say which names it was asked for (empty: it refused before that).
 
-    Through pyOpenSSL, which gives the bytes as they came; Python's own callback fails where they aren't ASCII.
+    Through pyOpenSSL, which gives the bytes as they came; Python's callback fails where they aren't ASCII.
     """
     seen: list[bytes | None] = []
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
