@@ -58,9 +58,8 @@ async def by_control(proxy: Proxy, cert: bytes, key: bytes) -> float:
 def show(name: str, seconds: list[float]) -> None:
     ms = sorted(1000 * s for s in seconds)
     p99 = ms[min(len(ms) - 1, int(len(ms) * 0.99))]
-    print(
-        f"{name:24} (ms) min {ms[0]:6.0f}  median {statistics.median(ms):6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f}"
-    )
+    median = statistics.median(ms)
+    print(f"{name:24} min {ms[0]:6.0f}  median {median:6.0f}  p99 {p99:6.0f}  max {ms[-1]:6.0f} ms")
 
 
 async def main(count: int) -> None:

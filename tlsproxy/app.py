@@ -1,4 +1,4 @@
-"""The composition root: builds everything from a configuration, runs it in one tree of tasks, ends it in order.
+"""The composition root: builds all from a configuration, runs it in one tree of tasks, ends it in order.
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
 backlog), then the store, then a certificate to serve, then accepting, and only then the control socket, the
