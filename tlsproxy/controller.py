@@ -41,7 +41,7 @@ def log_receipt(receipt: Receipt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Implements `control.server.Controller` over one store; `in_memory` tells whether the last rung is served."""
+    """Implements `control.server.Controller` over one store; `in_memory`: whether the last rung is served."""
 
     config: Config
     store: Store

@@ -56,7 +56,7 @@ def ask_or_read(place: Whereabouts) -> Status:
 
 
 def _read(place: Whereabouts) -> Status:
-    from certstore import BUILD_DATE, clock_plausible, read_bundle, read_generation, read_receipts
+    from certstore import BUILD_DATE, clock_plausible, newest_seen, read_bundle, read_generation, read_receipts
     from tlsproxy.observe.status import Place, StoreFacts, describe
 
     if not place.store.is_dir():
@@ -64,12 +64,11 @@ def _read(place: Whereabouts) -> Status:
     now = datetime.now(UTC)
     receipts, _ = read_receipts(place.store)
     generation = read_generation(place.store)
-    seen = [at for receipt in receipts for at in receipt.times.values()]
     facts = StoreFacts(
         generation=generation,
         slots=generation.slots if generation else (),
         receipts=receipts[:-11:-1],
         bundle=lambda id_: read_bundle(place.store, id_),
-        clock_plausible=clock_plausible(now, BUILD_DATE, max(seen, default=None)),
+        clock_plausible=clock_plausible(now, BUILD_DATE, newest_seen(receipts)),
     )
     return describe(facts, place=Place(str(place.store), str(place.inbox), str(place.control)), now=now)

@@ -48,8 +48,9 @@ class RedirectingClient:
             if request is None:
                 return
             keep = not once and not _closes(request)
-            await self._stream.send_all(self._answer(request, keep=keep))
-            if not keep:
+            answer = self._answer(request, keep=keep)
+            await self._stream.send_all(answer)
+            if not keep or b"\r\nConnection: close\r\n" in answer:  # a Host that nobody can be sent to
                 return
             http.send(h11.Response(status_code=308, headers=[("content-length", "0")]))
             http.send(h11.EndOfMessage())
