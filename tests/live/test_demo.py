@@ -151,3 +151,12 @@ def test_a_certificate_for_no_demo_says_how_to_start_one(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("tlsproxy: error: no demo has its inbox at ")
     assert "tlsproxy: hint: " in done.stderr
+
+
+def test_a_device_that_dies_ends_the_demo_with_one_error_line(tmp_path):
+    with running_demo(tmp_path / "demo") as demo:
+        (device,) = demo.device_pids()
+        os.kill(device, signal.SIGKILL)
+        assert demo.process.wait(START_S) == 1
+        demo.wait_said("^tlsproxy: error: the sample device ended with exit code -9$")
+    assert not any("Traceback" in line for line in demo.said)
