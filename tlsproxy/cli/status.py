@@ -56,7 +56,14 @@ def ask_or_read(place: Whereabouts) -> Status:
 
 
 def _read(place: Whereabouts) -> Status:
-    from certstore import BUILD_DATE, clock_plausible, newest_seen, read_bundle, read_generation, read_receipts
+    from certstore import (
+        BUILD_DATE,
+        clock_plausible,
+        newest_seen,
+        read_bundle,
+        read_generation,
+        read_receipts,
+    )
     from tlsproxy.observe.status import Place, StoreFacts, describe
 
     if not place.store.is_dir():
@@ -69,6 +76,6 @@ def _read(place: Whereabouts) -> Status:
         slots=generation.slots if generation else (),
         receipts=receipts[:-11:-1],
         bundle=lambda id_: read_bundle(place.store, id_),
-        clock_plausible=clock_plausible(now, BUILD_DATE, newest_seen(receipts)),
+        clock_plausible=clock_plausible(now, BUILD_DATE, newest_seen(reversed(receipts))),
     )
     return describe(facts, place=Place(str(place.store), str(place.inbox), str(place.control)), now=now)
