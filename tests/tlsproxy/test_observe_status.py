@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certstore import Bundle, Generation, Receipt, Slot, Source, State, found
+from certstore import Bundle, Generation, NotFound, Receipt, Slot, Source, State, found
 from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
 from tlsproxy.cli.tables import show_status
@@ -72,8 +72,10 @@ def test_each_rung_is_told(pki: Pki, now: datetime) -> None:
 
 
 def test_a_bundle_that_cannot_be_loaded_is_no_reason_for_silence(pki: Pki, now: datetime) -> None:
-    bundle = pki.leaf().bundle()
-    status = described({Source.CUSTOMER: bundle}, now, bundle={}.__getitem__)
+    def lost(bundle_id: str) -> Bundle:
+        raise NotFound("bundle", bundle_id)
+
+    status = described({Source.CUSTOMER: pki.leaf().bundle()}, now, bundle=lost)
     assert status.bundles == ()
     assert status.rung is Rung.MEMORY
 
