@@ -46,6 +46,7 @@ class Caretaker:
 
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
+        self._judge_clock()
         await trio.to_thread.run_sync(self._serve_active)
         if self._serving.table.choose(None, None) is None:
             await wait_random_ready()
@@ -61,12 +62,25 @@ class Caretaker:
             await trio.to_thread.run_sync(self._care)
 
     def _care(self) -> None:
+        self._judge_clock()
         self._attempt("identity", self._care_for_identity)
         self._attempt("refresh", self._refresh)
         self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
         if self.in_memory and self._serving.table.number > 0:
             self.in_memory = False
             _log.info("memory_left")
+
+    def _judge_clock(self) -> None:
+        """Say it once when the clock can't be right, and once when it is set."""
+        if not self._store.clock_plausible():
+            if "clock" not in self._told:
+                self._told.add("clock")
+                _log.warning(
+                    "clock_implausible", now=self._clock().isoformat(), hint="set the clock; expiry waits"
+                )
+        elif "clock" in self._told:
+            self._told.discard("clock")
+            _log.info("clock_plausible", now=self._clock().isoformat())
 
     def _attempt(self, step: str, act: Callable[[], object]) -> None:
         try:

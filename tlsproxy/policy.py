@@ -29,7 +29,8 @@ class TLSPolicy:
     """
 
     profile: Profile = Profile.INTERMEDIATE
-    alpn: tuple[bytes, ...] = (b"http/1.1",)
+    # http/1.0 for clients that speak nothing else and say so (curl --http1.0); nginx takes it as well.
+    alpn: tuple[bytes, ...] = (b"http/1.1", b"http/1.0")
 
 
 # AES-128-GCM first: it takes SHA-256 instead of SHA-384 all through the key schedule, and 128 bits are
