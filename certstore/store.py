@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -79,6 +79,7 @@ class Store:
         self._activation = Activation(root, disk, self._shelf, self._archive)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
+        self._aside: frozenset[str] = frozenset()  # bundles that can be loaded, but that nobody can serve
         recovered = Recovery(root, disk, self._shelf, self._archive, self._ledger).run(
             clock(), self.clock_plausible
         )
@@ -237,6 +238,19 @@ class Store:
             self._put_into_effect(generation, self._view.slots)
             return generation
 
+    def set_aside(self, ids: Iterable[str]) -> Generation:
+        """Do without these bundles until the next start: they can be loaded, but no worker can serve them.
+
+        A slot that names one counts with its last confirmed bundle, and its names go down the sources. Gives
+        the new generation. Raises StoreError, or Refusal when the publisher can't prepare that either.
+        """
+        with self._changing:
+            self._require_writable()
+            self._aside |= frozenset(ids)
+            generation = self._compute(self._view.slots, Cause.RECOVERY)
+            self._put_into_effect(generation, self._view.slots)
+            return generation
+
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
         with self._changing:
@@ -270,7 +284,7 @@ class Store:
         return bundle
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
-        return slot.bundle == bundle.id and bool(self._shelf.facts([bundle.id]))
+        return slot.bundle == bundle.id and bool(self._shelf.facts({bundle.id} - self._aside))
 
     def _already_live(self, receipt: Receipt, slot: Slot) -> Receipt:
         active = self._view.active
@@ -314,7 +328,7 @@ class Store:
     ) -> Generation:
         """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
         now = self._clock()
-        facts = self._shelf.facts(bundles_named(slots.values()))
+        facts = self._shelf.facts(bundles_named(slots.values()) - self._aside)
         if fresh is not None:
             facts[fresh.id] = BundleFacts.of(fresh)
         rows, default = compute(slots.values(), facts, now, self.clock_plausible())

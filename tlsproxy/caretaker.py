@@ -20,6 +20,7 @@ from certstore.identity import missing_names, plan
 from certstore.issuers import selfsigned
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
+from tlsproxy.tls.engines import ContextError
 from tlsproxy.workers.serving import Serving
 
 _log = logger("caretaker")
@@ -127,12 +128,25 @@ class Caretaker:
         try:
             self._serving.prepare(generation)
             self._serving.commit(generation)
+        except ContextError:
+            self._serve_what_can_be_served()
         except Exception as error:  # noqa: BLE001  the border: no fault of a stored bundle may keep us from serving
             _log.error("generation_lost", generation=generation.number, why=str(error))
 
+    def _serve_what_can_be_served(self) -> None:
+        """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
+        slots = self._store.slots()
+        named = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
+        unservable = self._serving.unservable(named)
+        for id_, why in unservable.items():
+            _log.error("bundle_unservable", bundle=id_, why=why)
+        self._attempt("set_aside", partial(self._store.set_aside, unservable))
+
     def _serve_from_memory(self) -> None:
         """The last rung: nothing on disk can be activated, and nothing can be written there."""
-        bundle = self._own() or selfsigned.issue(self._identity(), selfsigned.new_key(), self._clock())
+        bundle = self._own()
+        if bundle is None or self._serving.unservable([bundle.id]):
+            bundle = selfsigned.issue(self._identity(), selfsigned.new_key(), self._clock())
         self._serving.serve_in_memory(bundle)
         self.in_memory = True
         _log.error("serving_from_memory", fingerprint=bundle.fingerprint)

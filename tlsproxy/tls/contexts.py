@@ -50,6 +50,10 @@ class Contexts:
         """Serve `table` from the next hello on. Cannot fail."""
         self.table = table
 
+    def try_out(self, bundle: Bundle) -> None:
+        """Make a context of `bundle` and shake hands with it, for the trial only. Raises ContextError."""
+        self._make(bundle)
+
     def _make(self, bundle: Bundle) -> Context:
         context = make_context(bundle, self.policy, self.engine)
         for finding in prove(context, bundle):

@@ -13,11 +13,12 @@ table or the new, whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from certstore import Bundle, Generation
+from certstore import Bundle, Generation, StoreError
 from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.engines import Context, make_context
+from tlsproxy.tls.engines import Context, ContextError, make_context
 from tlsproxy.tls.selector import Table
 
 
@@ -57,6 +58,17 @@ class Serving:
         served = {context.bundle_id for one in (self.table, table) for context in one.entries()}
         self._contexts.commit(table)
         self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
+
+    def unservable(self, ids: Iterable[str]) -> dict[str, str]:
+        """Say which of these bundles no context can be made of, and why; not which can't be loaded."""
+        found: dict[str, str] = {}
+        for id_ in ids:
+            with suppress(StoreError):
+                try:
+                    self._contexts.try_out(self._bundle(id_))
+                except ContextError as error:
+                    found[id_] = str(error)
+        return found
 
     def serve_in_memory(self, bundle: Bundle) -> None:
         """Serve one bundle to everybody without any store: the last rung, where the disk can't be used."""

@@ -1,0 +1,234 @@
+"""The caretaker: a certificate of the device's own from the first start on, and always a rung to stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+import trio
+
+from certstore import Bundle, Identity, NullGate, Receipt, Source, Store, firstboot
+from certstore.atomic import Disk
+from tlsproxy.caretaker import Caretaker, wait_random_ready
+from tlsproxy.policy import TLSPolicy
+from tlsproxy.tls import contexts as contexts_room
+from tlsproxy.tls.contexts import Contexts
+from tlsproxy.tls.engines import ContextError, make_context
+from tlsproxy.workers.serving import Serving
+
+NAMES = ("device.test", "192.0.2.7")
+
+
+class Scene:
+    """A store, what serves from it, and a caretaker whose time and names the test sets."""
+
+    def __init__(self, path: Path, now: datetime, disk: Disk | None = None) -> None:
+        self.now, self.names = now, NAMES
+        self.serving = Serving(Contexts(TLSPolicy(), "bundled"))
+        self.store = Store.open(path, clock=lambda: self.now, publisher=self.serving, disk=disk)
+        self.serving.load_from(self.store.bundle)
+        self.caretaker = Caretaker(
+            self.store,
+            self.serving,
+            lambda: Identity(self.names, "4711", self.names[0]),
+            lambda: self.now,
+            self.propose,
+        )
+
+    def propose(self, bundle: Bundle) -> Receipt:
+        return self.store.propose(bundle, source=Source.GENERATED, via="identity", gate=NullGate())
+
+    def served(self) -> str | None:
+        context = self.serving.table.choose(None, None)
+        return context and context.bundle_id
+
+    def own(self) -> Bundle:
+        served = self.served()
+        assert served is not None
+        return self.store.bundle(served)
+
+    def pass_time(self, **by: float) -> None:
+        """Let time go by, and the caretaker look once."""
+        self.now += timedelta(**by)
+        self.caretaker._care()
+
+
+@contextmanager
+def scene_at(path: Path, now: datetime, disk: Disk | None = None) -> Iterator[Scene]:
+    scene = Scene(path, now, disk)
+    try:
+        yield scene
+    finally:
+        scene.store.close()
+
+
+async def test_the_first_start_makes_a_certificate_for_this_device(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        own = scene.own()
+        assert own.names == tuple(sorted(NAMES))
+        assert own.self_signed
+        assert not scene.caretaker.in_memory
+
+
+async def test_two_devices_never_share_a_key(tmp_path, now):
+    keys = set()
+    for unit in ("one", "two"):
+        with scene_at(tmp_path / unit, now) as scene:
+            await scene.caretaker.first_start()
+            keys.add(scene.own().spki)
+    assert len(keys) == 2
+
+
+async def test_a_second_start_serves_the_same_certificate(tmp_path, now):
+    served = []
+    for _ in range(2):
+        with scene_at(tmp_path / "store", now) as scene:
+            await scene.caretaker.first_start()
+            served.append(scene.served())
+    assert served[0] == served[1]
+
+
+async def test_no_key_is_made_before_the_random_generator_is_ready(
+    tmp_path, now, monkeypatch, autojump_clock
+):
+    answers = iter([False, False, False, True, True])
+    monkeypatch.setattr(firstboot, "random_ready", lambda: next(answers))
+    with structlog.testing.capture_logs() as log:
+        await wait_random_ready()
+    assert [line["event"] for line in log] == ["random_wait", "random_ready"]
+    assert next(answers), "it was asked until it was ready, and no longer"
+
+
+async def test_a_name_that_is_missing_for_ten_minutes_is_added_with_the_same_key(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        first = scene.own()
+        scene.names = (*NAMES, "192.0.2.8")
+        scene.pass_time(minutes=1)
+        scene.pass_time(minutes=9)
+        assert scene.own() == first
+        scene.pass_time(minutes=1)
+        second = scene.own()
+    assert "192.0.2.8" in second.names
+    assert second.spki == first.spki
+
+
+async def test_a_name_that_comes_and_goes_changes_nothing(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        first = scene.own()
+        for names in ((*NAMES, "192.0.2.8"), NAMES, (*NAMES, "192.0.2.8"), NAMES[:1]):
+            scene.names = names
+            scene.pass_time(minutes=8)
+        scene.pass_time(minutes=60)
+        assert scene.own() == first
+
+
+async def test_it_is_issued_anew_before_its_end_with_the_same_key(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        first = scene.own()
+        scene.pass_time(days=200)
+        assert scene.own() == first
+        scene.pass_time(days=100)
+        second = scene.own()
+    assert second.not_after > first.not_after
+    assert second.spki == first.spki
+
+
+async def test_a_customers_certificate_is_never_replaced_by_the_devices_own(tmp_path, now, pki):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        customers = pki.leaf(start=now, days=1000).bundle()
+        scene.store.propose(customers, source=Source.CUSTOMER, via="test", gate=NullGate())
+        scene.names = ("another.test",)
+        for _ in range(3):
+            scene.pass_time(minutes=30)
+        assert scene.served() == customers.id
+
+
+async def test_a_full_disk_at_the_first_start_is_served_from_memory_and_left_when_it_has_room(tmp_path, now):
+    full = True
+
+    def fail(step: str, path: Path) -> None:
+        if full and path.suffix == ".json" and "slots" in path.parts:
+            raise OSError(28, "No space left on device")
+
+    with scene_at(tmp_path / "store", now, Disk(before=fail)) as scene:
+        await scene.caretaker.first_start()
+        assert scene.caretaker.in_memory
+        assert scene.served() is not None
+        full = False
+        scene.pass_time(minutes=1)
+        assert not scene.caretaker.in_memory
+        assert scene.own().names == tuple(sorted(NAMES))
+
+
+async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now, pki, monkeypatch):
+    mine, other = (pki.leaf((name,), start=now).bundle() for name in ("refused.test", "good.test"))
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        for bundle in (mine, other):
+            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id))
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        served = {
+            name: context and context.bundle_id
+            for name in ("refused.test", "good.test")
+            if (context := scene.serving.table.choose(name, None)) is not None
+        }
+        assert served["good.test"] == other.id
+        assert served["refused.test"] not in {None, mine.id}
+        assert not scene.caretaker.in_memory
+
+
+async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monkeypatch):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        own = scene.own()
+    monkeypatch.setattr(contexts_room, "make_context", refusing(own.id))
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        assert scene.caretaker.in_memory
+        assert scene.served() not in {None, own.id}
+
+
+def refusing(bundle_id: str) -> Callable[..., object]:
+    def make(bundle: Bundle, policy: TLSPolicy, engine: str) -> object:
+        if bundle.id == bundle_id:
+            raise ContextError(bundle.id, engine, "ee key too small")
+        return make_context(bundle, policy, "bundled")
+
+    return make
+
+
+async def test_a_clock_that_cannot_be_right_is_told_once_and_its_return_too(tmp_path, now):
+    with structlog.testing.capture_logs() as log, scene_at(tmp_path / "store", now) as scene:
+        right, scene.now = now, firstboot.BUILD_DATE - timedelta(days=2000)
+        await scene.caretaker.first_start()
+        scene.pass_time(minutes=1)
+        assert scene.served() is not None
+        scene.now = max(right, firstboot.BUILD_DATE)
+        scene.pass_time(minutes=1)
+    events = [line["event"] for line in log if line["event"].startswith("clock")]
+    assert events == ["clock_implausible", "clock_plausible"]
+
+
+async def test_run_looks_again_and_again_until_it_is_cancelled(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        with trio.move_on_after(0) as scope:
+            await scene.caretaker.run()
+    assert scope.cancelled_caught
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Give a time that certificates of the test authority are made around, whole seconds."""
+    return datetime.now().astimezone().replace(microsecond=0)
