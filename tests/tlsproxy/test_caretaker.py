@@ -20,14 +20,14 @@ from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import ContextError, make_context
 from tlsproxy.workers.serving import Serving
 
-NAMES = ("device.test", "192.0.2.7")
+NAMES: tuple[str, ...] = ("device.test", "192.0.2.7")
 
 
 class Scene:
     """A store, what serves from it, and a caretaker whose time and names the test sets."""
 
     def __init__(self, path: Path, now: datetime, disk: Disk | None = None) -> None:
-        self.now, self.names = now, NAMES
+        self.now, self.names = now, tuple(NAMES)
         self.serving = Serving(Contexts(TLSPolicy(), "bundled"))
         self.store = Store.open(path, clock=lambda: self.now, publisher=self.serving, disk=disk)
         self.serving.load_from(self.store.bundle)
@@ -42,9 +42,9 @@ class Scene:
     def propose(self, bundle: Bundle) -> Receipt:
         return self.store.propose(bundle, source=Source.GENERATED, via="identity", gate=NullGate())
 
-    def served(self) -> str | None:
-        context = self.serving.table.choose(None, None)
-        return context and context.bundle_id
+    def served(self, name: str | None = None) -> str | None:
+        context = self.serving.table.choose(name, None)
+        return None if context is None else context.bundle_id
 
     def own(self) -> Bundle:
         served = self.served()
@@ -178,13 +178,8 @@ async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now,
     monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id))
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
-        served = {
-            name: context and context.bundle_id
-            for name in ("refused.test", "good.test")
-            if (context := scene.serving.table.choose(name, None)) is not None
-        }
-        assert served["good.test"] == other.id
-        assert served["refused.test"] not in {None, mine.id}
+        assert scene.served("good.test") == other.id
+        assert scene.served("refused.test") not in {None, mine.id}
         assert not scene.caretaker.in_memory
 
 
