@@ -1,0 +1,141 @@
+"""Accepting: a connection that fails hurts no other, limits hold, and a shortage of descriptors passes."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from tlsproxy.errors import ListenError
+from tlsproxy.net.accept import Gauge, accept_forever
+from tlsproxy.net.listeners import open_listeners
+from tlsproxy.net.stream import SocketStream
+
+
+@dataclass
+class Door:
+    """An accept loop whose connections wait until they are let go."""
+
+    address: tuple[str, int]
+    gauge: Gauge
+    told: list[str] = field(default_factory=list)
+    open: int = 0
+    let_go: trio.Event = field(default_factory=trio.Event)
+
+    async def serve(self, sock: socket.socket, _peer: object) -> None:
+        self.open += 1
+        if await SocketStream(sock).receive_some(1) == b"!":
+            raise RuntimeError("a fault of ours")
+        await self.let_go.wait()
+
+    def tell(self, code: str, _error: BaseException | None) -> None:
+        self.told.append(code)
+
+
+@asynccontextmanager
+async def door(limit: int = 100, listener: socket.socket | None = None) -> AsyncIterator[Door]:
+    opened = listener or open_listeners("127.0.0.1", 0)[0]
+    one = Door(opened.getsockname(), Gauge(limit))
+    with opened, trio.fail_after(10):
+        async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+            accepting.start_soon(accept_forever, opened, one.serve, one.gauge, one.tell, connections)
+            yield one
+            accepting.cancel_scope.cancel()
+            connections.cancel_scope.cancel()
+
+
+async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
+    async with door(limit=1) as one:
+        first = await trio.open_tcp_stream(*one.address)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for _ in range(3):
+            async with await trio.open_tcp_stream(*one.address) as turned_away:
+                assert await turned_away.receive_some() == b""
+        assert one.told == ["connections_full"]
+        assert (one.gauge.open, one.gauge.turned_away) == (1, 3)
+        async with first:
+            await first.send_all(b"?")
+            one.let_go.set()
+            assert await first.receive_some() == b""
+        async with await trio.open_tcp_stream(*one.address) as admitted:
+            await admitted.send_all(b"?")
+            assert await admitted.receive_some() == b""
+        assert one.gauge.open == 0
+
+
+async def test_a_fault_in_one_connection_ends_only_that_one():
+    async with door() as one:
+        good = await trio.open_tcp_stream(*one.address)
+        async with await trio.open_tcp_stream(*one.address) as bad:
+            await bad.send_all(b"!")
+            assert await bad.receive_some() == b""
+        assert one.told == ["connection_fault"]
+        await good.send_all(b"?")
+        one.let_go.set()
+        assert await good.receive_some() == b""
+        await good.aclose()
+
+
+class Exhausted(socket.socket):
+    """A listening socket for which there are no descriptors left, for a while."""
+
+    shortage = 3
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.shortage:
+            self.shortage -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+async def test_a_shortage_of_descriptors_is_told_once_and_passes(autojump_clock):
+    listener = Exhausted()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.setblocking(False)
+    async with door(listener=listener) as one:
+        one.let_go.set()
+        async with await trio.open_tcp_stream(*one.address) as client:
+            await client.send_all(b"?")
+            assert await client.receive_some() == b""
+        assert listener.shortage == 0
+        assert one.told == ["accept_exhausted"]
+
+
+def test_all_addresses_of_a_name_listen_on_one_port():
+    listeners = open_listeners("localhost", 0)
+    try:
+        assert len({sock.getsockname()[1] for sock in listeners}) == 1
+        assert len(listeners) == len({sock.getsockname()[0] for sock in listeners})
+    finally:
+        for sock in listeners:
+            sock.close()
+
+
+@pytest.mark.parametrize("host", ["::", "*", ""])
+def test_everywhere_takes_ipv4_and_ipv6(host):
+    (listener,) = open_listeners(host, 0)
+    port = listener.getsockname()[1]
+    with listener:
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            if family is socket.AF_INET6 and listener.family is not family:
+                continue  # a machine without IPv6
+            with socket.socket(family) as client:
+                client.connect((address, port))
+
+
+def test_a_taken_port_is_an_error_that_says_who_could_help():
+    (taken,) = open_listeners("127.0.0.1", 0)
+    with taken, pytest.raises(ListenError, match="another program listens there") as caught:
+        open_listeners("127.0.0.1", taken.getsockname()[1])
+    assert caught.value.hint
+
+
+def test_a_strange_address_is_an_error_in_words():
+    with pytest.raises(ListenError, match="this machine has no such address"):
+        open_listeners("192.0.2.99", 0)
