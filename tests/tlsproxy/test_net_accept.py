@@ -136,6 +136,11 @@ def test_a_taken_port_is_an_error_that_says_who_could_help():
     assert caught.value.hint
 
 
+def test_a_name_without_an_address_is_an_error_in_words():
+    with pytest.raises(ListenError, match="no address is known for that name"):
+        open_listeners("nowhere.invalid", 0)
+
+
 def test_a_strange_address_is_an_error_in_words():
     with pytest.raises(ListenError, match="this machine has no such address"):
         open_listeners("192.0.2.99", 0)

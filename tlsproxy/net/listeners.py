@@ -35,7 +35,7 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for sock in opened:
             sock.close()
-        raise ListenError(_shown(host, port), _why(error)) from error
+        raise ListenError(_shown(host, port), *_why(error)) from error
     return opened
 
 
@@ -79,10 +79,24 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
 
 
-def _why(error: OSError) -> str:
-    words = {
-        errno.EADDRINUSE: "another program listens there",
-        errno.EACCES: "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
-        errno.EADDRNOTAVAIL: "this machine has no such address",
-    }
-    return words.get(error.errno or 0, error.strerror or str(error))
+# By errno: the reason in words, and what to do about it.
+_REASONS = {
+    errno.EADDRINUSE: (
+        "another program listens there",
+        "name another address, or see who has this one: ss -ltnp",
+    ),
+    errno.EACCES: (
+        "ports below 1024 need a privilege",
+        "take a higher port, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE",
+    ),
+    errno.EADDRNOTAVAIL: ("this machine has no such address", "see which it has: ip address"),
+    socket.EAI_NONAME: (
+        "no address is known for that name",
+        "name an address, or mend the name's resolution",
+    ),
+}
+
+
+def _why(error: OSError) -> tuple[str, str]:
+    unknown = ((error.strerror or str(error)).lower(), "")
+    return _REASONS.get(error.errno or 0, unknown)
