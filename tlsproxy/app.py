@@ -28,7 +28,6 @@ from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.forward.site import ExchangeRecord, Forwarded, Limits, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
-from tlsproxy.net.accept import Gauge
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.log import logger
@@ -38,7 +37,7 @@ from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers.serving import Serving
-from tlsproxy.workers.worker import Listening, Worker
+from tlsproxy.workers.worker import Capacity, Listening, Worker
 
 _log = logger("app")
 Listeners = tuple[ListenerStatus, ...]
@@ -133,9 +132,7 @@ class House:
         sweeper = Sweeper()
         async with trio.open_nursery() as nursery:
             site = _site(config, sweeper)
-            worker = Worker(
-                self.serving, site, Gauge(config.limits.connections), config.limits.handshake_s, _tell_fault
-            )
+            worker = Worker(self.serving, site, _capacity(config), _tell_fault)
             await nursery.start(sweeper.run)
             serving = await nursery.start(self._serve, worker, [one for one, _ in listening])
             nursery.start_soon(caretaker.run)
@@ -218,6 +215,7 @@ def _site(config: Config, sweeper: Sweeper) -> Site:
         limits=Limits(
             heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
             max_body_bytes=limits.max_body_bytes,
+            requests=limits.requests_per_connection,
             header_s=limits.header_s,
             idle_s=limits.idle_s,
             body_s=limits.body_s,
@@ -226,6 +224,11 @@ def _site(config: Config, sweeper: Sweeper) -> Site:
         forwarded=Forwarded(config.forwarded.trust, tell_bundle=config.forwarded.tell_bundle),
         observer=_UpstreamFaults(),
     )
+
+
+def _capacity(config: Config) -> Capacity:
+    limits = config.limits
+    return Capacity(limits.connections, limits.connections_per_address, limits.handshakes, limits.handshake_s)
 
 
 class _UpstreamFaults:

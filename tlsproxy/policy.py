@@ -109,6 +109,25 @@ KEEPALIVE_PROBES = 4
 # Open client connections, unless configured: 4,096 idle ones cost 70 MB at 17 KB each, which a small device
 # still has. A new one above the limit is closed at once, so that those inside it keep being served.
 CONNECTIONS = 4096
+# Of these, for one address (IPv6: one /64): a quarter, so that no single client keeps the others out; an
+# office behind one address, with six connections and a WebSocket for each browser, still fits a hundred
+# times.
+CONNECTIONS_PER_ADDRESS = 1024
+# Handshakes at once: each may hold a client's hello, and all that wait are answered late anyway. At 0.7 ms
+# each this is what a core does in a second or so.
+HANDSHAKES = 1024
+# When all places are taken, this share of those who only wait (for a hello, a head, the next request) gives
+# way to new ones, whoever would be closed next anyway first: in slices, so that looking for them stays cheap
+# per new connection.
+ROOM_SHARE = 32
+# Turns of the loop until those who give way are gone: to be woken, to end, and one in reserve.
+ROOM_TURNS = 3
+# Requests over one connection; then it ends in good order (nginx: 1,000 since 1.19.10), which bounds what a
+# leak costs.
+REQUESTS_PER_CONNECTION = 10_000
+# A body may take `body_s` and beyond that must come at this rate on the whole, bytes a second: a slow-loris
+# sends a byte a minute (Apache's RequestReadTimeout asks for 500; a modem's worst is some hundred).
+BODY_RATE = 256.0
 # From SIGTERM until what is still open is cut. systemd kills after 90 s (DefaultTimeoutStopSec), Docker
 # after 10 s.
 DRAIN_S = 8.0

@@ -7,46 +7,79 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
 
 from tlsproxy.errors import ListenError
-from tlsproxy.net.accept import Gauge, accept_forever
+from tlsproxy.net.accept import Acceptor, plain_address
+from tlsproxy.net.admission import Admission, Verdict
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.stream import SocketStream
 
 
 @dataclass
 class Door:
-    """An accept loop whose connections wait until they are let go."""
+    """An accept loop whose connections wait until they are let go, or give way."""
 
     address: tuple[str, int]
-    gauge: Gauge
+    limit: int
+    per_address: int = 100
+    give_way: bool = False
     told: list[str] = field(default_factory=list)
-    open: int = 0
     let_go: trio.Event = field(default_factory=trio.Event)
 
-    async def serve(self, sock: socket.socket, _peer: object) -> None:
-        self.open += 1
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.limit, self.per_address, lambda _: False)
+        self.acceptor = Acceptor(self.admission, self.make_room, self.tell)
+
+    async def serve(self, sock: socket.socket, _address: str) -> None:
         if await SocketStream(sock).receive_some(1) == b"!":
             raise RuntimeError("a fault of ours")
         await self.let_go.wait()
+
+    def make_room(self) -> bool:
+        if self.give_way:
+            self.let_go.set()
+        return self.give_way
 
     def tell(self, code: str, _error: BaseException | None) -> None:
         self.told.append(code)
 
 
 @asynccontextmanager
-async def door(limit: int = 100, listener: socket.socket | None = None) -> AsyncIterator[Door]:
+async def door(listener: socket.socket | None = None, **how: Any) -> AsyncIterator[Door]:
     opened = listener or open_listeners("127.0.0.1", 0)[0]
-    one = Door(opened.getsockname(), Gauge(limit))
+    one = Door(opened.getsockname(), **{"limit": 100, **how})
     with opened, trio.fail_after(10):
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
-            accepting.start_soon(accept_forever, opened, one.serve, one.gauge, one.tell, connections)
+            accepting.start_soon(one.acceptor.run, opened, one.serve, connections, b"busy")
             yield one
             accepting.cancel_scope.cancel()
             connections.cancel_scope.cancel()
+
+
+async def test_a_client_above_its_addresss_share_gets_a_last_word_and_an_end():
+    async with door(per_address=1) as one, await trio.open_tcp_stream(*one.address) as first:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        async with await trio.open_tcp_stream(*one.address) as second:
+            assert await second.receive_some() == b"busy"
+        assert one.told == ["address_full"]
+        await first.send_all(b"?")
+        one.let_go.set()
+        assert await first.receive_some() == b""
+
+
+async def test_who_only_waits_gives_way_when_all_places_are_taken():
+    async with door(limit=1, give_way=True) as one, await trio.open_tcp_stream(*one.address) as waiting:
+        await waiting.send_all(b"?")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        async with await trio.open_tcp_stream(*one.address) as new:
+            assert await waiting.receive_some() == b""
+            await new.send_all(b"?")
+            assert await new.receive_some() == b""
+    assert (one.admission.open, one.admission.turned_away, one.told) == (0, 0, [])
 
 
 async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
@@ -55,9 +88,9 @@ async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(3):
             async with await trio.open_tcp_stream(*one.address) as turned_away:
-                assert await turned_away.receive_some() == b""
+                assert await turned_away.receive_some() == b"busy"
         assert one.told == ["connections_full"]
-        assert (one.gauge.open, one.gauge.turned_away) == (1, 3)
+        assert (one.admission.open, one.admission.turned_away) == (1, 3)
         async with first:
             await first.send_all(b"?")
             one.let_go.set()
@@ -65,7 +98,7 @@ async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
         async with await trio.open_tcp_stream(*one.address) as admitted:
             await admitted.send_all(b"?")
             assert await admitted.receive_some() == b""
-        assert one.gauge.open == 0
+        assert one.admission.open == 0
 
 
 async def test_a_fault_in_one_connection_ends_only_that_one():
@@ -105,6 +138,36 @@ async def test_a_shortage_of_descriptors_is_told_once_and_passes(autojump_clock)
             assert await client.receive_some() == b""
         assert listener.shortage == 0
         assert one.told == ["accept_exhausted"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (("192.0.2.7", 5), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 5, 0, 0), "192.0.2.7"),
+        (("2001:db8::1", 5, 0, 0), "2001:db8::1"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::1"),
+        ("", ""),
+    ],
+)
+def test_a_peer_is_known_by_one_form_of_its_address(peer, address):
+    assert plain_address(peer) == address
+
+
+def test_an_ipv6_client_is_counted_by_its_network_and_a_trusted_proxy_not_at_all():
+    admission = Admission(10, 2, lambda address: address == "192.0.2.1")
+    for address in ("2001:db8::1", "2001:db8::2"):
+        admission.enter(address)
+    assert admission.judge("2001:db8::3") is Verdict.ADDRESS_FULL
+    assert admission.judge("2001:db8:0:1::3") is Verdict.ADMIT
+    admission.leave("2001:db8::1")
+    assert admission.judge("2001:db8::3") is Verdict.ADMIT
+    for _ in range(9):
+        admission.enter("192.0.2.1")
+    assert admission.judge("192.0.2.1") is Verdict.FULL
+    for _ in range(9):
+        admission.leave("192.0.2.1")
+    assert admission.judge("192.0.2.1") is Verdict.ADMIT
 
 
 def test_all_addresses_of_a_name_listen_on_one_port():

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 import trio
 
-from tests.tlsproxy.tls_wire import no_deadline, table_of
+from tests.tlsproxy.tls_wire import table_of
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.engines import Context, make_context
@@ -58,7 +58,7 @@ async def echoing(context: Context, *options: str) -> AsyncIterator[SClient]:
         sock, _ = listener.accept()
         sock.setblocking(False)
         with sock, contextlib.suppress(HandshakeError, trio.BrokenResourceError):
-            stream = await accept_tls(sock, table_of(context), no_deadline)
+            stream = await accept_tls(sock, table_of(context))
             while data := await stream.receive_some():
                 await stream.send_all(data.upper())
 

@@ -72,10 +72,6 @@ def table_of(context: Context | None, number: int = 1, **rows: Context) -> Calla
     return lambda: table
 
 
-def no_deadline(_seconds: float) -> None:
-    """Stand for a sweeper that never comes."""
-
-
 @asynccontextmanager
 async def connected(
     context: Context, asking: ssl.SSLContext | None = None
@@ -86,7 +82,7 @@ async def connected(
     streams: list[TLSStream] = []
 
     async def accept() -> None:
-        streams.append(await accept_tls(server, table_of(context), no_deadline))
+        streams.append(await accept_tls(server, table_of(context)))
 
     async with client:
         with server:

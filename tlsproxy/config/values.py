@@ -75,6 +75,9 @@ class LimitsConfig:
     """What one client, or all of them, may take. Sizes in bytes, durations in seconds."""
 
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = policy.CONNECTIONS
+    connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = policy.CONNECTIONS_PER_ADDRESS
+    handshakes: Annotated[int, Meta(ge=1, le=1_000_000)] = policy.HANDSHAKES
+    requests_per_connection: Annotated[int, Meta(ge=1, le=2**31)] = policy.REQUESTS_PER_CONNECTION
     max_header_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = policy.MAX_HEAD_BYTES
     max_body_bytes: Annotated[int, Meta(ge=0, le=2**62)] = policy.MAX_BODY_BYTES
     handshake_s: Seconds = policy.HANDSHAKE_S

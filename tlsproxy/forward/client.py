@@ -20,6 +20,7 @@ from enum import Enum
 
 from trio.lowlevel import notify_closing
 
+from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.site import ClientFacts, Site
 from tlsproxy.http.headers import ForwardedFacts
@@ -41,6 +42,7 @@ class Client:
 
     __slots__ = (
         "_acknowledged",
+        "_body_credit",
         "_fd",
         "buffer",
         "client_by",
@@ -82,6 +84,7 @@ class Client:
         self.watch_fd = -1
         self._fd = stream.sock.fileno()
         self._acknowledged: int | None = -1
+        self._body_credit = site.limits.body_s
 
     async def send(self, data: bytes) -> None:
         """Send to the client, as long as it keeps taking something within `send_s`."""
@@ -92,17 +95,22 @@ class Client:
     async def receive_body(self, max_bytes: int) -> bytes:
         """Receive more of a request's body, b"" where the client ended instead.
 
-        Raises ClientProtocolError 408 where nothing came within `body_s`.
+        Raises ClientProtocolError 408 where nothing came within `body_s`, or all of it too slowly.
         """
-        self.client_by = self.site.sweeper.after(self.site.limits.body_s)
+        sweeper = self.site.sweeper
+        asked = sweeper.now
+        self.client_by = sweeper.after(max(min(self.site.limits.body_s, self._body_credit), 0.0))
         try:
-            return await self.stream.receive_some(max_bytes)
+            data = await self.stream.receive_some(max_bytes)
         except BROKEN:
             if self.late is Late.CLIENT:
                 raise ClientProtocolError(408, "body_timeout", "the request's body took too long") from None
             raise
         finally:
             self.client_by = NEVER
+        # only the time that we waited for the client counts, not what the upstream took
+        self._body_credit += len(data) / policy.BODY_RATE - (sweeper.now - asked)
+        return data
 
     async def refuse(self, error: ClientProtocolError) -> None:
         """Answer a head that was not let in, and end the connection so that the answer arrives."""
@@ -132,6 +140,7 @@ class Client:
         self.client_by = self.taken_by = self.upstream_by = NEVER
         self.watch_fd = -1
         self.upstream_stream = None
+        self._body_credit = self.site.limits.body_s
 
     def wake(self) -> None:
         """Wake whoever waits on this connection or its upstream; they see trio.ClosedResourceError."""

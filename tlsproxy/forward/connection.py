@@ -24,11 +24,12 @@ from tlsproxy.net.sweeper import NEVER
 class Connection:
     """Serves one client; owns its stream. `serve` it once; `drain` may be called from another task."""
 
-    __slots__ = ("_client", "_idle")
+    __slots__ = ("_client", "_idle", "_known")
 
     def __init__(self, stream: ByteStream, facts: ClientFacts, site: Site) -> None:
         self._client = Client(stream, facts, site)
         self._idle = True  # no byte of a request is here
+        self._known = False  # a request was served here
 
     async def serve(self) -> None:
         """Serve requests until the client goes, an error ends it, or it is drained or cancelled."""
@@ -37,9 +38,13 @@ class Connection:
         sweeper.add(client)
         orderly = False
         try:
+            left = client.site.limits.requests
             while (head := await self._next_request()) is not None:
+                left -= 1
+                client.draining = client.draining or left <= 0
                 if not await Exchange(client, head).run() or client.draining:
                     break
+                self._known = True
             orderly = True
         except BROKEN:
             pass  # the client is gone, or doesn't read: nobody is left to be told
@@ -55,6 +60,21 @@ class Connection:
         self._client.draining = True
         if self._idle and self._client.stream.sock.fileno() >= 0:
             notify_closing(self._client.stream.sock)
+
+    @property
+    def waits(self) -> bool:
+        """Whether this connection only waits for its client to send, and no upstream works for it."""
+        return self._client.client_by < NEVER and self._client.upstream_stream is None
+
+    @property
+    def standing(self) -> tuple[bool, float]:
+        """Whether a request was ever served here, and since when this waits (trio time), to a second."""
+        limits = self._client.site.limits
+        return self._known, self._client.client_by - (limits.idle_s if self._idle else limits.header_s)
+
+    def give_way(self) -> None:
+        """End a connection that only waits, to make room for others."""
+        self._client.wake()
 
     async def _next_request(self) -> RequestHead | None:
         """Return the next request head; None where the connection is to end, its client told why."""

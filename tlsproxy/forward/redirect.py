@@ -20,14 +20,16 @@ class RedirectingClient:
 
     def __init__(self, stream: SocketStream, https_port: int, sweeper: Sweeper) -> None:
         self._stream, self._https_port, self._sweeper = stream, https_port, sweeper
-        self.deadline = trio.current_time() + policy.HEADER_S
+        now = trio.current_time()
+        self.standing = (False, now)
+        self.deadline = now + policy.HEADER_S
         self.watch_fd = -1
 
     def expire(self) -> None:
         """End an idle client: its waiter sees ClosedResourceError (called by the sweeper)."""
         trio.lowlevel.notify_closing(self._stream.sock)
 
-    hung_up = expire
+    hung_up = give_way = expire
 
     async def serve(self, first: bytes = b"", *, once: bool = False) -> None:
         """Answer until the client goes or, with `once`, after one answer; `first` was read already."""

@@ -46,6 +46,7 @@ class Limits:
 
     heads: HeadLimits = DEFAULT_LIMITS
     max_body_bytes: int = policy.MAX_BODY_BYTES
+    requests: int = policy.REQUESTS_PER_CONNECTION
     header_s: float = policy.HEADER_S
     idle_s: float = policy.IDLE_S
     body_s: float = policy.BODY_S

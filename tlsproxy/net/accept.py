@@ -1,101 +1,132 @@
 """Accepting connections: one loop a listening socket, and the border that isolates each connection.
 
 Promises: a client that fails, or a fault of ours in serving it, ends that connection only; running out of
-descriptors or memory pauses accepting and recovers by itself; above the limit a new connection is closed at
-once, so that those inside it keep being served. Refuses to know what a connection speaks.
+descriptors or memory pauses accepting and recovers by itself. When all places are taken, those who only wait
+give way first; who can't be let in gets a short last word and an end. Refuses to know what a connection
+speaks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import trio
 
 from tlsproxy import policy
+from tlsproxy.net.admission import Admission, Verdict
 
 # The machine is short of something that other connections will give back (accept(2)).
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-
-@dataclass(slots=True)
-class Gauge:
-    """How many connections are open, over all listeners of a worker, and how many were turned away."""
-
-    limit: int
-    open: int = 0
-    turned_away: int = 0
-    accepted: int = 0
-    told: set[str] = field(default_factory=set)
-
-
-Serve = Callable[[socket.socket, tuple], Awaitable[None]]  # type: ignore[type-arg]  # an address as socket gives it
+Serve = Callable[[socket.socket, str], Awaitable[None]]
 Tell = Callable[[str, BaseException | None], None]
 
 
-async def accept_forever(
-    listener: socket.socket, serve: Serve, gauge: Gauge, tell: Tell, connections: trio.Nursery
-) -> NoReturn:
-    """Accept from `listener` until cancelled, serving each connection in a task of `connections`.
+@dataclass(slots=True)
+class Acceptor:
+    """Accepts for one worker, over all its listening sockets.
 
-    `serve` gets a non-blocking socket with TCP_NODELAY and its peer's address; the socket is closed when it
-    returns. `tell` gets the code of what went wrong and the error. Cancelling this ends no connection.
+    `make_room` asks those who only wait to end, and says whether there were any; `tell` gets the code of what
+    went wrong, once while it lasts, and the error.
     """
-    while True:
+
+    admission: Admission
+    make_room: Callable[[], bool]
+    tell: Tell
+    _told: set[str] = field(default_factory=set)
+
+    async def run(
+        self, listener: socket.socket, serve: Serve, connections: trio.Nursery, last_word: bytes = b""
+    ) -> NoReturn:
+        """Accept from `listener` until cancelled, serving each connection in a task of `connections`.
+
+        `serve` gets a non-blocking socket and its peer's address as text; the socket is closed when it
+        returns. `last_word` is sent to those who can't be let in. Cancelling this ends no connection.
+        """
+        burst = 0
+        while True:
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)
+                continue
+            except OSError as error:
+                await self._recover(error)
+                continue
+            sock.setblocking(False)
+            address = plain_address(peer)
+            verdict = self.admission.judge(address)
+            if verdict is Verdict.FULL:
+                verdict = await self._squeeze_in(sock, address)
+            if verdict is Verdict.ADMIT:
+                self.admission.enter(address)
+                connections.start_soon(self._isolate, sock, address, serve)
+            else:
+                self._turn_away(sock, verdict, last_word)
+            burst += 1
+            if not burst % policy.ACCEPT_BURST:
+                await trio.lowlevel.checkpoint()
+
+    async def _squeeze_in(self, sock: socket.socket, address: str) -> Verdict:
+        """Let who only waits give way; they need a turn or two to be gone."""
         try:
-            sock, peer = listener.accept()
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(listener)
-            continue
-        except OSError as error:
-            await _recover(error, gauge, tell)
-            continue
-        if gauge.open >= gauge.limit:
-            gauge.turned_away += 1
+            if self.make_room():
+                for _ in range(policy.ROOM_TURNS):
+                    await trio.lowlevel.checkpoint()
+                    if self.admission.open < self.admission.limit:
+                        break
+        except BaseException:
             sock.close()
-            _tell_once("connections_full", None, gauge, tell)
+            raise
+        return self.admission.judge(address)
+
+    def _turn_away(self, sock: socket.socket, verdict: Verdict, last_word: bytes) -> None:
+        self.admission.turned_away += 1
+        with contextlib.suppress(OSError):
+            sock.send(last_word)
+        sock.close()
+        self._tell_once(verdict.value, None)
+
+    async def _isolate(self, sock: socket.socket, address: str, serve: Serve) -> None:
+        try:
+            await serve(sock, address)
+        except OSError:
+            pass  # the client is gone; nobody is left to be told
+        except Exception as error:  # noqa: BLE001  the border: a fault in one connection ends that one only
+            self.tell("connection_fault", error)
+        finally:
+            self.admission.leave(address)
+            if sock.fileno() >= 0:
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+            if self._told and self.admission.open < self.admission.limit // 2:
+                self._told.clear()
+
+    async def _recover(self, error: OSError) -> None:
+        if error.errno not in _EXHAUSTED:
+            # The client was gone before we took it (ECONNABORTED, and network errors that Linux passes on
+            # here).
             await trio.lowlevel.checkpoint()
-            continue
-        gauge.open += 1
-        gauge.accepted += 1
-        connections.start_soon(_isolate, sock, peer, serve, (gauge, tell))
-        if not gauge.accepted % policy.ACCEPT_BURST:
-            await trio.lowlevel.checkpoint()
+            return
+        self._tell_once("accept_exhausted", error)
+        self.make_room()
+        await trio.sleep(policy.ACCEPT_PAUSE_S)
+
+    def _tell_once(self, code: str, error: BaseException | None) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self.tell(code, error)
 
 
-async def _isolate(sock: socket.socket, peer: tuple, serve: Serve, of: tuple[Gauge, Tell]) -> None:  # type: ignore[type-arg]
-    gauge, tell = of
-    try:
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await serve(sock, peer)
-    except OSError:
-        pass  # the client is gone; nobody is left to be told
-    except Exception as error:  # noqa: BLE001  # the border: a fault in one connection ends that connection only
-        tell("connection_fault", error)
-    finally:
-        gauge.open -= 1
-        if sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(sock)
-            sock.close()
-        if gauge.open < gauge.limit:
-            gauge.told.discard("connections_full")
-
-
-async def _recover(error: OSError, gauge: Gauge, tell: Tell) -> None:
-    if error.errno not in _EXHAUSTED:
-        # The client was gone before we took it (ECONNABORTED, and network errors that Linux passes on here).
-        await trio.lowlevel.checkpoint()
-        return
-    _tell_once("accept_exhausted", error, gauge, tell)
-    await trio.sleep(policy.ACCEPT_PAUSE_S)
-
-
-def _tell_once(code: str, error: BaseException | None, gauge: Gauge, tell: Tell) -> None:
-    if code not in gauge.told:
-        gauge.told.add(code)
-        tell(code, error)
+def plain_address(peer: Any) -> str:
+    """Give a peer's address as text, "" for none; IPv4 in its own form also on a dual-stack socket."""
+    if not isinstance(peer, tuple):
+        return ""
+    address = str(peer[0]).partition("%")[0]
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address

@@ -14,6 +14,7 @@ from typing import Any
 
 from tlsproxy import policy
 from tlsproxy.errors import ListenError
+from tlsproxy.net.stream import set_keepalive
 
 _ANY = ("", "*", "::")
 
@@ -57,6 +58,10 @@ def _open(family: socket.AddressFamily, address: tuple[Any, ...], *, dual_stack:
     try:
         # Without it a restart fails for a minute while old connections linger in TIME-WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Linux hands these on to every connection accepted here, which saves each of them the calls: answers
+        # leave at once, and the kernel finds out about clients that vanished from an event stream.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_keepalive(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
         sock.bind(address)

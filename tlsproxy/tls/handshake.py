@@ -2,7 +2,7 @@
 
 Promises: a handshake is served by the table that is active at the moment when its hello is complete, and by
 no older one; a client that can't be served is told so by an alert. Plain HTTP is recognised, and left to the
-caller. Refuses to know deadlines: it asks for one, and is woken by `trio.lowlevel.notify_closing`.
+caller. Refuses to know deadlines: it is woken by `trio.lowlevel.notify_closing`.
 
 Theory. Between the hello's last byte and the choice no await may stand: a new generation would be committed
 in between, its receipt say live, and this handshake still be served by the old one. Bytes that came with the
@@ -27,7 +27,7 @@ from tlsproxy.tls.engines.port import Context, Engine
 from tlsproxy.tls.selector import Table
 from tlsproxy.tls.stream import TLSStream
 
-__all__ = ["PlainHTTP", "Tables", "accept_tls"]
+__all__ = ["BUSY_ALERT", "PlainHTTP", "Tables", "accept_tls"]
 
 Tables: TypeAlias = Callable[[], Table[Context]]
 """Gives the table that is active now."""
@@ -35,6 +35,15 @@ Tables: TypeAlias = Callable[[], Table[Context]]
 _TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
 _DECODE_ERROR, _INTERNAL_ERROR, _NO_APPLICATION_PROTOCOL = 50, 80, 120
+
+
+def _alert(description: int) -> bytes:
+    """Write a fatal alert in the clear, as it is before a ServerHello."""
+    return bytes((21, 3, 3, 0, 2, 2, description))
+
+
+BUSY_ALERT = _alert(_INTERNAL_ERROR)
+"""What a client is told before its hello was read, where there is no room for it: TLS has no better word."""
 
 
 class PlainHTTP(ProxyError):  # noqa: N818  no fault where a redirect can answer it
@@ -51,16 +60,14 @@ class PlainHTTP(ProxyError):  # noqa: N818  no fault where a redirect can answer
         return "plain HTTP came to a TLS port"
 
 
-async def accept_tls(sock: socket.socket, tables: Tables, set_deadline: Callable[[float], None]) -> TLSStream:
+async def accept_tls(sock: socket.socket, tables: Tables) -> TLSStream:
     """Read the hello, choose the context from the table that is active then, and make the handshake.
 
-    `sock` is connected and non-blocking; the stream that is returned owns it. `set_deadline` is called once,
-    with the seconds that all of this may take; whoever keeps deadlines wakes us by
-    `trio.lowlevel.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises HandshakeError after
-    the alert was sent and `sock` closed, and PlainHTTP, after which (as after a cancellation) `sock` is
-    still the caller's.
+    `sock` is connected and non-blocking; the stream that is returned owns it. Whoever keeps its deadline
+    wakes us by `trio.lowlevel.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
+    HandshakeError after the alert was sent and `sock` closed, and PlainHTTP, after which (as after a
+    cancellation) `sock` is still the caller's.
     """
-    set_deadline(policy.HANDSHAKE_S)
     try:
         data, hello = await _read_hello(sock)
         context = _choose(sock, hello, tables())
@@ -151,9 +158,9 @@ def _local_address(sock: socket.socket) -> str | None:
 
 
 def _send_alert(sock: socket.socket, description: int) -> None:
-    """Send a fatal alert in the clear, as it is before a ServerHello; once, without waiting."""
+    """Send a fatal alert in the clear; once, without waiting."""
     with contextlib.suppress(OSError):
-        sock.send(bytes((21, 3, 3, 0, 2, 2, description)))
+        sock.send(_alert(description))
 
 
 def _close(sock: socket.socket) -> None:

@@ -8,20 +8,25 @@ certificates and how they change.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Protocol
 
 import trio
 
+from tlsproxy import policy
 from tlsproxy.errors import HandshakeError
 from tlsproxy.forward.connection import Connection
 from tlsproxy.forward.redirect import RedirectingClient
 from tlsproxy.forward.site import ClientFacts, Site
-from tlsproxy.net.accept import Gauge, Tell, accept_forever
+from tlsproxy.http.replies import reply
+from tlsproxy.net.accept import Acceptor, Tell
+from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.net.sweeper import NEVER, Sweeper
 from tlsproxy.tls.engines import Context
-from tlsproxy.tls.handshake import PlainHTTP, Tables, accept_tls
+from tlsproxy.tls.handshake import BUSY_ALERT, PlainHTTP, Tables, accept_tls
 from tlsproxy.tls.selector import Table
 from tlsproxy.workers.serving import Serving
 
@@ -35,12 +40,38 @@ class Listening:
     https_port: int
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much a worker takes: connections in all and for one address, handshakes at once, their time (s)."""
+
+    connections: int = policy.CONNECTIONS
+    per_address: int = policy.CONNECTIONS_PER_ADDRESS
+    handshakes: int = policy.HANDSHAKES
+    handshake_s: float = policy.HANDSHAKE_S
+
+
+class Waiting(Protocol):
+    """What may give way to newcomers."""
+
+    @property
+    def standing(self) -> tuple[bool, float]:
+        """Tell whether a request was ever served, and since when it waits; the least goes first."""
+        ...
+
+    def give_way(self) -> None:
+        """End, in the next turns of the loop."""
+        ...
+
+
 class Worker:
     """Serves the connections of its listening sockets, which belong to its maker."""
 
-    def __init__(self, serving: Serving, site: Site, gauge: Gauge, handshake_s: float, tell: Tell) -> None:
-        self._serving, self._site, self._gauge = serving, site, gauge
-        self._handshake_s, self._tell = handshake_s, tell
+    def __init__(self, serving: Serving, site: Site, capacity: Capacity, tell: Tell) -> None:
+        self._serving, self._site, self._capacity = serving, site, capacity
+        admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
+        self._acceptor = Acceptor(admission, self._make_room, tell)
+        self._greetings: set[_Greeting] = set()
+        self._redirects: set[RedirectingClient] = set()
         self._connections: set[Connection] = set()
         self._accepting = trio.CancelScope()
 
@@ -59,26 +90,38 @@ class Worker:
                     task_status.started()
 
     def drain(self, seconds: float, worker: trio.CancelScope) -> None:
-        """Accept nothing more, let what is under way end, and cancel the rest of `worker` after `seconds`."""
+        """Accept nothing more and let exchanges end; what is left of `worker` after `seconds` is cut."""
         self._accepting.cancel()
         for connection in tuple(self._connections):
             connection.drain()
+        for redirect in tuple(self._redirects):
+            redirect.give_way()
         worker.deadline = trio.current_time() + seconds
 
+    def _make_room(self) -> bool:
+        """Ask a share of those who only wait to give way, strangers and the oldest first; False for none."""
+        waiting: list[Waiting] = [*self._greetings, *self._redirects]
+        waiting += [connection for connection in self._connections if connection.waits]
+        _give_way(waiting)
+        return bool(waiting)
+
     async def _accept(self, one: Listening, connections: trio.Nursery) -> None:
-        async def serve(sock: socket.socket, peer: tuple) -> None:  # type: ignore[type-arg]  # as socket gives it
-            address = _plain_address(peer)
+        async def serve(sock: socket.socket, peer: str) -> None:
             if one.kind == "tls":
-                await self._serve_tls(sock, address, one.https_port)
+                await self._serve_tls(sock, peer, one.https_port)
             else:
                 await self._redirect(sock, one.https_port)
 
-        await accept_forever(one.sock, serve, self._gauge, self._tell, connections)
+        last_word = BUSY_ALERT if one.kind == "tls" else reply(503, close=True)
+        await self._acceptor.run(one.sock, serve, connections, last_word)
 
     async def _serve_tls(self, sock: socket.socket, peer: str, port: int) -> None:
-        greeting = _Greeting(sock, self._site.sweeper, self._handshake_s)
+        greeting = _Greeting(sock, self._site.sweeper, self._capacity.handshake_s)
+        if len(self._greetings) >= self._capacity.handshakes:
+            _give_way(self._greetings)
+        self._greetings.add(greeting)
         try:
-            stream = await accept_tls(sock, greeting.choose_from(self._serving), greeting.due_in)
+            stream = await accept_tls(sock, greeting.choose_from(self._serving))
         except PlainHTTP as plain:
             greeting.end()
             await self._redirect(sock, port, plain.data)
@@ -86,6 +129,7 @@ class Worker:
         except (HandshakeError, trio.ClosedResourceError):
             return
         finally:
+            self._greetings.discard(greeting)
             greeting.end()
         facts = ClientFacts(
             peer,
@@ -101,17 +145,33 @@ class Worker:
             self._connections.discard(connection)
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
-        await RedirectingClient(SocketStream(sock), port, self._site.sweeper).serve(first, once=bool(first))
+        client = RedirectingClient(SocketStream(sock), port, self._site.sweeper)
+        self._redirects.add(client)
+        try:
+            await client.serve(first, once=bool(first))
+        finally:
+            self._redirects.discard(client)
+
+
+def _give_way(waiting: Collection[Waiting]) -> None:
+    share = max(1, len(waiting) // policy.ROOM_SHARE)
+    for one in nsmallest(share, waiting, key=lambda one: one.standing):
+        one.give_way()
 
 
 class _Greeting:
     """A connection before its handshake is done: it has a deadline, and learns which generation it got."""
 
-    __slots__ = ("_sock", "_sweeper", "deadline", "generation", "watch_fd")
+    __slots__ = ("_sock", "_sweeper", "deadline", "generation", "standing", "watch_fd")
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper, seconds: float) -> None:
         self._sock, self._sweeper = sock, sweeper
-        self.deadline = sweeper.after(seconds)
+        # exact, not the sweeper's second: when many come at once, the order of their coming decides who gives
+        # way
+        # exact, not the sweeper's second: when many come at once, the order in which they came decides
+        now = trio.current_time()
+        self.standing = (False, now)
+        self.deadline = now + seconds
         self.watch_fd = -1
         self.generation = 0
         sweeper.add(self)
@@ -124,9 +184,6 @@ class _Greeting:
 
         return tables
 
-    def due_in(self, _seconds: float) -> None:
-        """Keep the deadline that the configuration set."""
-
     def end(self) -> None:
         self.deadline = NEVER
         self._sweeper.discard(self)
@@ -135,11 +192,4 @@ class _Greeting:
         if self._sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self._sock)
 
-    hung_up = expire
-
-
-def _plain_address(peer: tuple) -> str:  # type: ignore[type-arg]  # as socket gives it
-    """Give a peer's address as text; an IPv4 client of a dual-stack socket gets its IPv4 form."""
-    address = str(peer[0]).partition("%")[0] if peer else ""
-    mapped = address.removeprefix("::ffff:")
-    return mapped if "." in mapped else address
+    hung_up = give_way = expire

@@ -1,0 +1,60 @@
+"""Admission: how many connections may be open, in all and for one address; it counts and decides, no more.
+
+Promises: no address takes more than its share, so one client, or one attacker, never keeps the others out. An
+IPv6 client is counted by its /64, since a host is given a whole one (RFC 6177, RFC 7934); proxies whose word
+counts (`forwarded.trust`) are not, since they speak for many. Refuses to know what a connection speaks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What is to be done with a new connection; the value is the code that is told."""
+
+    ADMIT = "admitted"
+    FULL = "connections_full"
+    ADDRESS_FULL = "address_full"
+
+
+class Admission:
+    """Counts the open connections of one worker."""
+
+    __slots__ = ("_by_network", "_is_exempt", "limit", "open", "per_address", "turned_away")
+
+    def __init__(self, limit: int, per_address: int, is_exempt: Callable[[str], bool]) -> None:
+        self.limit, self.per_address = limit, per_address
+        self._is_exempt = is_exempt
+        self._by_network: Counter[str] = Counter()
+        self.open = 0
+        self.turned_away = 0
+
+    def judge(self, address: str) -> Verdict:
+        """Say whether a client with this address ("" for none) may come in now."""
+        if self._by_network[network_of(address)] >= self.per_address and not self._is_exempt(address):
+            return Verdict.ADDRESS_FULL
+        return Verdict.FULL if self.open >= self.limit else Verdict.ADMIT
+
+    def enter(self, address: str) -> None:
+        """Count a connection in."""
+        self.open += 1
+        self._by_network[network_of(address)] += 1
+
+    def leave(self, address: str) -> None:
+        """Count it out."""
+        self.open -= 1
+        network = network_of(address)
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
+
+
+def network_of(address: str) -> str:
+    """Give what an address is counted by: itself, for IPv6 its /64."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) >> 64 << 64))
