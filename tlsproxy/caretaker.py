@@ -86,11 +86,10 @@ class Caretaker:
     def _attempt(self, step: str, act: Callable[[], object]) -> None:
         try:
             act()
-        except (StoreError, Refusal) as error:
+        except Exception as error:  # noqa: BLE001  the border: no turn that fails may end the proxy
             if step not in self._told:
                 self._told.add(step)
-                code = error.code if isinstance(error, StoreError) else error.findings[0].code
-                _log.error("care_failed", step=step, code=code, why=str(error))
+                _log.error("care_failed", step=step, code=_code_of(error), why=str(error))
         else:
             self._told.discard(step)
 
@@ -150,6 +149,17 @@ class Caretaker:
         self._serving.serve_in_memory(bundle)
         self.in_memory = True
         _log.error("serving_from_memory", fingerprint=bundle.fingerprint)
+
+
+def _code_of(error: Exception) -> str:
+    match error:
+        case StoreError():
+            return error.code
+        case Refusal():
+            return error.findings[0].code
+        case OSError():
+            return "system_failed"
+    return "internal_error"
 
 
 async def wait_random_ready() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -213,6 +214,28 @@ async def test_a_clock_that_cannot_be_right_is_told_once_and_its_return_too(tmp_
         scene.pass_time(minutes=1)
     events = [line["event"] for line in log if line["event"].startswith("clock")]
     assert events == ["clock_implausible", "clock_plausible"]
+
+
+async def test_a_look_that_fails_for_want_of_descriptors_is_told_once_and_does_not_end_the_proxy(
+    tmp_path, now
+):
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as told:
+        await scene.caretaker.first_start()
+        served, identity = scene.served(), scene.caretaker._identity
+
+        def no_descriptor_left() -> Identity:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        scene.caretaker._identity = no_descriptor_left
+        for _ in range(2):
+            scene.pass_time(minutes=1)
+        assert scene.served() == served
+        assert [e["code"] for e in told if e["event"] == "care_failed"] == ["system_failed"]
+        scene.caretaker._identity = identity
+        scene.names = (*NAMES, "new.test")
+        scene.pass_time(minutes=1)
+        scene.pass_time(minutes=11)
+        assert "new.test" in scene.own().names
 
 
 async def test_run_looks_again_and_again_until_it_is_cancelled(tmp_path, now):
