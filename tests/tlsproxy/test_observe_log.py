@@ -42,6 +42,18 @@ def test_elsewhere_than_on_a_terminal_an_event_is_one_json_object_a_line() -> No
     }
 
 
+def test_a_log_that_nobody_reads_any_more_hurts_nobody() -> None:
+    class Unread(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    closed = io.StringIO()
+    closed.close()
+    for out in (Unread(), closed):
+        log.configure("json", out)
+        log.logger("control").info("generation_live")
+
+
 def test_a_terminal_gets_readable_lines() -> None:
     assert "generation_live" in written("console", generation=7)
     assert "generation=7" in written("console", generation=7)

@@ -7,6 +7,9 @@ Theory: a log goes where its secrets must not. Keys could slip in by three ways,
 a value (bytes and PEM keys are withheld by `_withhold`, at any depth), by the name of a field (`token`,
 `key_pem`), and by local variables in tracebacks (structlog's pretty ones show them by default: so
 tracebacks are plain here).
+
+Whoever reads the log may leave (a container's collector, `| head`), and a disk may be full: a line that can't
+be written is dropped, since a proxy that stops serving for want of a log helps nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -30,13 +34,29 @@ _DEEPEST = 6
 def configure(style: Format = "auto", stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Send events to `stream` (default stderr) from now on; "auto" is the console style on a terminal."""
     out: TextIO = sys.stderr if stream is None else stream
-    is_console = style == "console" or (style == "auto" and out.isatty())
+    is_terminal = not out.closed and out.isatty()
+    is_console = style == "console" or (style == "auto" and is_terminal)
     structlog.configure(
-        processors=[*_shared(), *(_for_console(colours=out.isatty()) if is_console else _for_programs())],
+        processors=[*_shared(), *(_for_console(colours=is_terminal) if is_console else _for_programs())],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Outlet(out))),
         cache_logger_on_first_use=False,
     )
+
+
+class _Outlet:
+    """A stream as structlog writes to it, whose failures are nobody's business."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def logger(room: str) -> FilteringBoundLogger:
