@@ -13,7 +13,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from certstore.names import normalise
+from certstore.names import is_address, normalise
 
 __all__ = ["alternative_names", "fault", "name_words", "read", "subject_words"]
 
@@ -60,7 +60,12 @@ def alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], t
         if not isinstance(entry, x509.DNSName | x509.IPAddress):
             continue
         try:
-            usable.add(normalise(str(entry.value)))
+            name = normalise(str(entry.value))
+            if isinstance(entry, x509.DNSName) and is_address(
+                name
+            ):  # RFC 9525 section 6.2: no client takes it
+                raise ValueError("an address among the host names")  # noqa: TRY301  one way to be ignored
+            usable.add(name)
         except ValueError:
             ignored.append(str(entry.value))
     return tuple(sorted(usable)), tuple(ignored)

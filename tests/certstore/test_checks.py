@@ -164,6 +164,13 @@ def test_names_that_no_client_can_ask_for_are_told_and_the_others_count(pki: Pki
     assert codes(bundle, now) == ["name_ignored", "name_ignored"]
 
 
+def test_an_address_written_as_a_host_name_is_told_because_no_client_takes_it(pki: Pki, now):
+    san = x509.SubjectAlternativeName([x509.DNSName("192.0.2.1"), x509.DNSName("good.test")])
+    bundle = pki.leaf(names=(), tweak=with_extension(san)).bundle()
+    assert bundle.names == ("good.test",)
+    assert codes(bundle, now) == ["name_ignored"]
+
+
 # --- form, signatures, chain ---
 
 
