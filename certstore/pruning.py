@@ -36,6 +36,9 @@ def prune(
 ) -> frozenset[str]:
     """Remove generations and bundles beyond what is kept; gives the receipts that the kept ones name."""
     numbers = archive.numbers()
+    # what a start had to compute in memory, for want of a disk, is not what the active file names
+    pointed = archive.pointed_at()
+    in_use = {*in_use, *([pointed] if pointed is not None else [])}
     kept = generations_kept(numbers, active.number if active is not None else 0, keep, in_use)
     archive.remove(number for number in numbers if number not in kept)
     slots = tuple(slots)

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_BEYOND = 10**17  # a million changes a second for 3,000 years; names of generations have 18 digits
 _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,8 +62,11 @@ def text(data: Mapping[str, object], key: str) -> str:
 
 
 def number(data: Mapping[str, object], key: str) -> int:
-    """Read an integer."""
-    return _field(data, key, int)
+    """Read a generation's number or a count: not negative, and with room for many more behind it."""
+    found = _field(data, key, int)
+    if not 0 <= found < _BEYOND:
+        raise ValueError(f"{key} is out of range")
+    return found
 
 
 def flag(data: Mapping[str, object], key: str) -> bool:

@@ -29,7 +29,7 @@ from certstore.findings import Finding, found
 from certstore.generation import Cause, Generation, compute
 from certstore.ledger import Ledger
 from certstore.reading import read_generation, read_slots
-from certstore.receipts import Receipt, State
+from certstore.receipts import WITNESSES, Receipt, State
 from certstore.shelf import Archive, Shelf
 from certstore.slots import Key, Slot, bundles_named, in_order
 
@@ -72,13 +72,19 @@ class Recovery:
         slots = self._confirm(slots)
         self._settle(slots, active, now)
         numbers = self._archive.numbers()
-        number = max([*numbers, *([active.number] if active else [])], default=0) + 1
+        number = self._next_number(numbers, active, slots)
         if not lost:
             self._drop_unborn(active, slots, numbers)
         healed = self._heal(active, slots, number, now, plausible=clock_plausible())
         if healed is not None:
             number = max(number, healed.number + 1)
         return Recovered(healed, slots, number, tuple(self._findings))
+
+    def _next_number(self, numbers: list[int], active: Generation | None, slots: Mapping[Key, Slot]) -> int:
+        """Give a number beyond all that were ever used, also where the generations themselves are gone."""
+        told = [receipt.generation or 0 for receipt in self._ledger.newest(WITNESSES)]
+        since = [slot.since for slot in slots.values()]
+        return max([*numbers, *told, *since, *([active.number] if active else [])], default=0) + 1
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Do a step that writes. After the first that fails no other is tried: the disk takes no writes."""
@@ -106,11 +112,16 @@ class Recovery:
         except StoreCorrupt as error:
             self._findings.append(found("active_damaged", why=error))
             return None, True
-        # before its first activation a store has no active file; after it, it always has
-        lost = active is None and self._ledger.has_been_live()
+        # before its first activation a store has no active file and no confirmed slot; after it, it always
+        # has. Either witness is enough: without one, every key here would be taken for half done and removed.
+        lost = active is None and (self._ledger.has_been_live() or self._has_confirmed_slot())
         if lost:
             self._findings.append(found("active_damaged", why=f"{self._root / layout.ACTIVE} is missing"))
         return active, lost
+
+    def _has_confirmed_slot(self) -> bool:
+        on_disk, _ = read_slots(self._root)
+        return any(slot.last_confirmed is not None for slot in on_disk)
 
     def _restore_slots(self, active: Generation | None) -> dict[Key, Slot]:
         """Put the slots back to what the active generation recorded."""

@@ -154,10 +154,14 @@ class Archive:
 
     def is_active(self, number: int) -> bool:
         """Look whether the active file names this generation now."""
+        return self.pointed_at() == number
+
+    def pointed_at(self) -> int | None:
+        """Look which generation the active file names now; None when it can't be read."""
         try:
-            return read_active(self._root) == number
+            return read_active(self._root)
         except StoreError:
-            return False
+            return None
 
 
 def _meta(bundle: Bundle) -> dict[str, object]:

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from certstore import records
 
-__all__ = ["Key", "Slot", "Source", "bundles_named", "in_order", "slot_id"]
+__all__ = ["Key", "Slot", "Source", "bundles_named", "in_order", "slot_id", "without_former_selves"]
 
 
 class Source(StrEnum):
@@ -113,3 +113,16 @@ def in_order(slots: Iterable[Slot]) -> tuple[Slot, ...]:
 def bundles_named(slots: Iterable[Slot]) -> frozenset[str]:
     """Give the ids of all bundles that these slots serve or could go back to."""
     return frozenset(id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None)
+
+
+def without_former_selves(slots: Mapping[Key, Slot], proposed: Slot) -> dict[Key, Slot]:
+    """Leave out what we once called ourselves: of our identities the proposed and the newest before it stay.
+
+    Every new address gives our own certificate another set of names, so another slot; without this a device
+    that moves between networks would collect them for ever.
+    """
+    if proposed.source is not Source.GENERATED:
+        return dict(slots)
+    own = [slot for slot in slots.values() if slot.source is Source.GENERATED and slot.key != proposed.key]
+    former = {slot.key for slot in sorted(own, key=lambda slot: slot.newness)[:-1]}
+    return {key: slot for key, slot in slots.items() if key not in former}

@@ -39,7 +39,7 @@ from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt, State
 from certstore.recovery import Recovery
 from certstore.shelf import Archive, Shelf
-from certstore.slots import Key, Slot, Source, bundles_named, in_order, slot_id
+from certstore.slots import Key, Slot, Source, bundles_named, in_order, slot_id, without_former_selves
 
 __all__ = [
     "Clock",
@@ -242,13 +242,20 @@ class Store:
         """Do without these bundles until the next start: they can be loaded, but no worker can serve them.
 
         A slot that names one counts with its last confirmed bundle, and its names go down the sources. Gives
-        the new generation. Raises StoreError, or Refusal when the publisher can't prepare that either.
+        the new generation; where the disk takes no writes, it is served all the same. Raises what the
+        publisher raises when it can't prepare that either.
         """
         with self._changing:
-            self._require_writable()
             self._aside |= frozenset(ids)
             generation = self._compute(self._view.slots, Cause.RECOVERY)
-            self._put_into_effect(generation, self._view.slots)
+            try:
+                self._require_writable()
+                self._put_into_effect(generation, self._view.slots)
+            except StoreError:
+                self._next_number = generation.number + 1
+                self._publisher.prepare(generation)
+                self._view = _View(generation, self._view.slots)
+                self._publisher.commit(generation)
             return generation
 
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
@@ -313,10 +320,11 @@ class Store:
             stored_at=self._clock(),
             since=number,
         )
-        slots = _without_former_selves({**self._view.slots, slot.key: slot}, slot)
+        slots = without_former_selves({**self._view.slots, slot.key: slot}, slot)
         generation = self._compute(slots, Cause.PROPOSAL, receipt, bundle)
         former = [old for key, old in self._view.slots.items() if key not in slots]
         self._put_into_effect(generation, slots, Change(bundle, slot, before))
+        self._aside -= {bundle.id}
         return self._confirm(receipt.advance(State.LIVE, self._clock(), generation.number), slot, former)
 
     def _compute(
@@ -339,8 +347,14 @@ class Store:
         self, generation: Generation, slots: Mapping[Key, Slot], change: Change | None = None
     ) -> None:
         self._next_number += 1  # a number that a publisher has seen is never used for anything else
-        self._activation.run(generation, self._publisher, change)
-        self._view = _View(generation, MappingProxyType(dict(slots)))
+        view = _View(generation, MappingProxyType(dict(slots)))
+        try:
+            self._activation.run(generation, self._publisher, change)
+        except BaseException:
+            if self._archive.is_active(generation.number):  # interrupted just behind the point of no return
+                self._view = view
+            raise
+        self._view = view
         self._publisher.commit(generation)
 
     def _confirm(self, live: Receipt, slot: Slot, former: list[Slot]) -> Receipt:
@@ -365,22 +379,14 @@ class Store:
         return receipt
 
     def _abandon(self, receipt: Receipt, finding: Finding) -> None:
-        """Refuse what we failed to carry out, on disk too if that still takes writes."""
+        """Refuse what we failed to carry out, on disk too if that still takes writes.
+
+        Behind the point of no return it is served, so not refused: the next start settles it.
+        """
+        if self._view.active is not None and self._view.active.receipt == receipt.id:
+            return
         with suppress(StoreError):
             self._record(receipt.with_findings((finding,)).advance(State.REFUSED, self._clock()))
-
-
-def _without_former_selves(slots: Mapping[Key, Slot], proposed: Slot) -> dict[Key, Slot]:
-    """Leave out what we once called ourselves: of our identities the proposed and the newest before it stay.
-
-    Every new address gives our own certificate another set of names, so another slot; without this a device
-    that moves between networks would collect them for ever.
-    """
-    if proposed.source is not Source.GENERATED:
-        return dict(slots)
-    own = [slot for slot in slots.values() if slot.source is Source.GENERATED and slot.key != proposed.key]
-    former = {slot.key for slot in sorted(own, key=lambda slot: slot.newness)[:-1]}
-    return {key: slot for key, slot in slots.items() if key not in former}
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -294,3 +295,37 @@ def test_what_was_handled_survives_damage_to_one_of_its_files(root, clock):
     damage(min((root / "handled").iterdir()))
     with Store.open(root, clock=clock) as store:
         assert [store.handled("/inbox", digest) is None for digest in ("d1", "d2")].count(True) == 1
+
+
+def test_keys_survive_the_loss_of_both_the_active_file_and_the_receipts(root, clock, pki):
+    """A backup of the certificates alone was put back: nothing there may be taken for half done."""
+    (receipt,) = fill(root, clock, (pki.leaf(), CUSTOMER))
+    (root / "active").unlink()
+    shutil.rmtree(root / "receipts")
+    with Store.open(root, clock=clock) as store:
+        assert codes(store) == ["active_damaged"]
+        assert served(store) == receipt.bundle
+    with Store.open(root, clock=clock) as store:
+        assert (served(store), codes(store)) == (receipt.bundle, [])
+
+
+def test_numbers_grow_on_where_all_generations_were_lost(root, clock, pki):
+    """A new slot for a shared name wins over an older one by its number."""
+    fill(root, clock, *[(pki.leaf(("a.test", "b.test")), CUSTOMER) for _ in range(5)])
+    shutil.rmtree(root / "generations")
+    (root / "active").unlink()
+    with Store.open(root, clock=clock) as store:
+        assert active_of(store).number == 6
+        newer = propose(store, pki.leaf(("a.test",)))
+        assert {row.pattern: row.bundle for row in active_of(store).rows}["a.test"] == newer.bundle
+
+
+def test_a_number_that_nobody_could_have_written_is_damage(root, clock, pki):
+    (receipt,) = fill(root, clock, (pki.leaf(), CUSTOMER))
+    with Store.open(root, clock=clock) as store:
+        (slot,) = store.slots()
+    slot_path(root, slot).write_bytes(dump(replace(slot, since=10**40).to_json()))
+    with Store.open(root, clock=clock) as store:
+        assert store.slots() == (slot,)
+        assert served(store) == receipt.bundle
+        assert propose(store, pki.leaf()).generation == 2

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certstore.atomic import Disk
 from certstore.errors import Refusal, StoreInsecure, StoreLocked, StoreNewer, StoreNotWritable
 from certstore.findings import found
 from certstore.receipts import State
@@ -326,6 +327,78 @@ def test_an_interrupted_proposal_is_undone_and_says_so(store, pki, publisher):
     del after[f"receipts/{newest.id}.json"]
     assert after == before
     assert served(store) == first.bundle
+
+
+def test_what_was_interrupted_behind_the_point_of_no_return_is_never_called_refused(
+    store, pki, clock, publisher, monkeypatch
+):
+    def fail(generation):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publisher, "commit", fail)
+    with pytest.raises(KeyboardInterrupt):
+        propose(store, pki.leaf())
+    (receipt,) = store.receipts()
+    assert receipt.state is State.RECEIVED
+    store.close()
+    with Store.open(store.path, clock=clock) as again:
+        assert again.receipt(receipt.id).state is State.CONFIRMED
+        assert served(again) == again.receipt(receipt.id).bundle
+
+
+def test_an_interrupt_just_behind_the_rename_leaves_memory_and_disk_agreeing(store, pki, monkeypatch):
+    point_at = store._archive.point_at
+
+    def interrupted(number):
+        point_at(number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._archive, "point_at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        propose(store, pki.leaf())
+    monkeypatch.undo()
+    assert store.active.number == 1
+    propose(store, pki.leaf(("other.test",)))
+    assert {row.pattern for row in store.active.rows} == {"device.test", "other.test"}
+
+
+def test_a_bundle_that_was_set_aside_and_then_brought_in_again_stays(store, pki):
+    issued = pki.leaf()
+    first = propose(store, issued)
+    factory = propose(store, pki.leaf(), FACTORY)
+    assert store.set_aside([first.bundle]).default == factory.bundle
+    assert propose(store, issued).bundle == served(store) == first.bundle
+    assert store.refresh() is None
+    assert served(store) == first.bundle
+
+
+def test_a_bundle_is_set_aside_where_the_disk_takes_no_writes_too(tmp_path, pki, clock, publisher):
+    with Store.open(tmp_path / "store", clock=clock) as store:
+        bad, good = propose(store, pki.leaf()), propose(store, pki.leaf(), FACTORY)
+    (tmp_path / "store" / "FORMAT").write_bytes(b"99\n")
+    before = files_under(tmp_path / "store")
+    with Store.open(tmp_path / "store", clock=clock, publisher=publisher) as store:
+        store.set_aside([bad.bundle])
+        assert served(store) == publisher.committed[-1].default == good.bundle
+    assert files_under(tmp_path / "store") == before
+
+
+def test_pruning_never_removes_what_the_active_file_names(tmp_path, pki, clock):
+    """A start that could not write serves a generation that only memory has."""
+    root, full = tmp_path / "store", True
+    with Store.open(root, clock=clock) as store:
+        bad, _ = propose(store, pki.leaf()), propose(store, pki.leaf(), FACTORY)
+    (root / "bundles" / bad.bundle / "key.pem").write_bytes(b"")
+
+    def fail(step, path):
+        if full:
+            raise OSError(28, "No space left on device")
+
+    with Store.open(root, clock=clock, disk=Disk(fail)) as store:
+        full = False
+        assert store.active.number == 3
+        store.prune(keep=0)
+    assert (root / "generations" / "2.json").exists()
 
 
 def test_time_in_receipts_is_the_time_of_the_clock_that_was_handed_in(store, pki, clock):
