@@ -45,6 +45,7 @@ def test_a_listen_address_is_a_host_and_a_port(text: str, place: tuple[str, int]
         ("https://x:443", "brackets"),
         ("bad host:443", "no host name"),
         ("-x:443", "no host name"),
+        (f"{'x' * 64}.test:443", "no host name"),
     ],
 )
 def test_a_bad_listen_address_is_refused_with_the_way_it_is_meant(text: str, words: str) -> None:
