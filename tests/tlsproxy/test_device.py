@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 
 import pytest
@@ -78,6 +79,14 @@ def test_a_boards_serial_number_ends_with_a_nul_that_is_not_part_of_it(tmp_path,
 )
 def test_only_addresses_that_last_are_names(address, stable):
     assert is_stable(ipaddress.ip_address(address)) is stable
+
+
+def test_a_sandbox_that_hides_the_interfaces_leaves_the_names(monkeypatch):
+    def no_netlink() -> None:
+        raise OSError(errno.EAFNOSUPPORT, "address family not supported by protocol")
+
+    monkeypatch.setattr("psutil.net_if_addrs", no_netlink)
+    assert device.identity(IdentityConfig(names=("device.test",))).names == ("device.test",)
 
 
 def test_the_systems_own_addresses_are_stable_and_told_once():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,10 +20,10 @@ _PASSING = 0x01 | 0x08 | 0x20 | 0x40
 
 
 def stable_addresses() -> tuple[str, ...]:
-    """Give the device's stable addresses as text, IPv4 first, each once, sorted."""
+    """Give the device's stable addresses as text, IPv4 first, each once, sorted; none where nobody tells."""
     found: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
     passing = _passing_ipv6()
-    for addresses in psutil.net_if_addrs().values():
+    for addresses in _interfaces().values():
         for entry in addresses:
             if entry.family not in (socket.AF_INET, socket.AF_INET6):
                 continue
@@ -30,6 +31,13 @@ def stable_addresses() -> tuple[str, ...]:
             if is_stable(address) and address not in passing:
                 found.add(address)
     return tuple(str(a) for a in sorted(found, key=lambda a: (a.version, int(a))))
+
+
+def _interfaces() -> dict[str, list[Any]]:
+    try:
+        return psutil.net_if_addrs()
+    except OSError:  # no descriptor left, or a sandbox without AF_NETLINK, which getifaddrs(3) asks
+        return {}
 
 
 def is_stable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
