@@ -130,26 +130,30 @@ class House:
         caretaker = Caretaker(store, self.serving, identity, now, controller.propose_own)
         await caretaker.first_start()
         sweeper = Sweeper()
-        async with trio.open_nursery() as nursery:
-            site = _site(config, sweeper)
-            worker = Worker(self.serving, site, _capacity(config), _tell_fault)
-            await nursery.start(sweeper.run)
-            serving = await nursery.start(self._serve, worker, [one for one, _ in listening])
-            nursery.start_soon(caretaker.run)
-            await nursery.start(control_server.run, config.control_socket, controller)
-            for inbox in self._inboxes(controller):
-                await nursery.start(inbox.run)
-            _log.info("serving", listeners=[_shown(s) for s in statuses], **self._served())
-            nursery.start_soon(self._drain_at_signal, worker, serving.scope)
-            task_status.started(statuses)
-            await serving.done.wait()
-            nursery.cancel_scope.cancel()
+        with _site(config, sweeper) as site:
+            async with trio.open_nursery() as nursery:
+                worker = Worker(self.serving, site, _capacity(config), _tell_fault)
+                await nursery.start(sweeper.run)
+                serving = await nursery.start(self._serve, worker, [one for one, _ in listening])
+                # before anybody is told that we serve: who then asks for the end must get an orderly one
+                await nursery.start(self._drain_at_signal, worker, serving.scope)
+                nursery.start_soon(caretaker.run)
+                await nursery.start(control_server.run, config.control_socket, controller)
+                for inbox in self._inboxes(controller):
+                    await nursery.start(inbox.run)
+                _log.info("serving", listeners=[_shown(s) for s in statuses], **self._served())
+                task_status.started(statuses)
+                await serving.done.wait()
+                nursery.cancel_scope.cancel()
         _log.info("stopped")
 
-    async def _drain_at_signal(self, worker: Worker, scope: trio.CancelScope) -> None:
+    async def _drain_at_signal(
+        self, worker: Worker, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         """Drain at the first SIGTERM or SIGINT; who asks a second time doesn't want to wait."""
         seconds = self.config.limits.drain_s
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for _ in signals:
                 _log.info("draining", seconds=seconds)
                 worker.drain(seconds, scope)
@@ -203,27 +207,33 @@ class _Serving:
     done: trio.Event
 
 
-def _site(config: Config, sweeper: Sweeper) -> Site:
+@contextmanager
+def _site(config: Config, sweeper: Sweeper) -> Iterator[Site]:
+    """Make what connections are given; at the end the upstreams' idle connections are closed."""
     limits, addresses = config.limits, {str(route.upstream): route.upstream for route in config.routes}
-    return Site(
-        routes=RouteTable(tuple(Route(route.path, str(route.upstream)) for route in config.routes)),
-        upstreams={
-            name: make_upstream(name, address, sweeper, limits.connect_s)
-            for name, address in addresses.items()
-        },
-        sweeper=sweeper,
-        limits=Limits(
-            heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
-            max_body_bytes=limits.max_body_bytes,
-            requests=limits.requests_per_connection,
-            header_s=limits.header_s,
-            idle_s=limits.idle_s,
-            body_s=limits.body_s,
-            response_s=limits.response_s,
-        ),
-        forwarded=Forwarded(config.forwarded.trust, tell_bundle=config.forwarded.tell_bundle),
-        observer=_UpstreamFaults(),
-    )
+    upstreams = {
+        name: make_upstream(name, address, sweeper, limits.connect_s) for name, address in addresses.items()
+    }
+    try:
+        yield Site(
+            routes=RouteTable(tuple(Route(route.path, str(route.upstream)) for route in config.routes)),
+            upstreams=upstreams,
+            sweeper=sweeper,
+            limits=Limits(
+                heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
+                max_body_bytes=limits.max_body_bytes,
+                requests=limits.requests_per_connection,
+                header_s=limits.header_s,
+                idle_s=limits.idle_s,
+                body_s=limits.body_s,
+                response_s=limits.response_s,
+            ),
+            forwarded=Forwarded(config.forwarded.trust, tell_bundle=config.forwarded.tell_bundle),
+            observer=_UpstreamFaults(),
+        )
+    finally:
+        for upstream in upstreams.values():
+            upstream.close()
 
 
 def _capacity(config: Config) -> Capacity:
