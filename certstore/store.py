@@ -239,15 +239,18 @@ class Store:
             return generation
 
     def set_aside(self, ids: Iterable[str]) -> Generation:
-        """Do without these bundles until the next start: they can be loaded, but no worker can serve them.
+        """Do without exactly these bundles until the next start: they can be loaded, but not served.
 
-        A slot that names one counts with its last confirmed bundle, and its names go down the sources. Gives
-        the new generation; where the disk takes no writes, it is served all the same. Raises what the
-        publisher raises when it can't prepare that either.
+        A slot that names one counts with its last confirmed bundle, then down the sources. Gives the generation
+        that is served then, in memory where the disk takes no writes. Raises what the publisher raises.
         """
         with self._changing:
-            self._aside |= frozenset(ids)
+            self._aside, active = frozenset(ids), self._view.active
             generation = self._compute(self._view.slots, Cause.RECOVERY)
+            if active is not None and (generation.rows, generation.default) == (active.rows, active.default):
+                self._publisher.prepare(active)
+                self._publisher.commit(active)
+                return active
             try:
                 self._require_writable()
                 self._put_into_effect(generation, self._view.slots)

@@ -20,7 +20,6 @@ from certstore.identity import missing_names, plan
 from certstore.issuers import selfsigned
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
-from tlsproxy.tls.engines import ContextError
 from tlsproxy.workers.serving import Serving
 
 _log = logger("caretaker")
@@ -42,6 +41,7 @@ class Caretaker:
         self._identity, self._clock, self._propose = identity, clock, propose
         self._missing_since: datetime | None = None
         self._told: set[str] = set()
+        self._aside: frozenset[str] = frozenset()
         self.in_memory = False
         """Whether nothing on disk can be served, and a certificate in memory stands in."""
 
@@ -65,6 +65,7 @@ class Caretaker:
     def _care(self) -> None:
         self._judge_clock()
         self._attempt("identity", self._care_for_identity)
+        self._attempt("aside", self._look_again_at_what_is_aside)
         self._attempt("refresh", self._refresh)
         self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
         if self.in_memory and self._serving.table.number > 0:
@@ -96,7 +97,8 @@ class Caretaker:
     def _care_for_identity(self) -> None:
         now, wanted, current = self._clock(), self._identity(), self._own()
         missing = current is not None and missing_names(current, wanted)
-        self._missing_since = (self._missing_since or now) if missing else None
+        # a clock that was set back must not make the ten minutes years
+        self._missing_since = min(self._missing_since or now, now) if missing else None
         due = plan(current, wanted, now, self._missing_since)
         if due is None:
             return
@@ -127,10 +129,9 @@ class Caretaker:
         try:
             self._serving.prepare(generation)
             self._serving.commit(generation)
-        except ContextError:
-            self._serve_what_can_be_served()
         except Exception as error:  # noqa: BLE001  the border: no fault of a stored bundle may keep us from serving
             _log.error("generation_lost", generation=generation.number, why=str(error))
+            self._serve_what_can_be_served()
 
     def _serve_what_can_be_served(self) -> None:
         """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
@@ -139,7 +140,18 @@ class Caretaker:
         unservable = self._serving.unservable(named)
         for id_, why in unservable.items():
             _log.error("bundle_unservable", bundle=id_, why=why)
-        self._attempt("set_aside", partial(self._store.set_aside, unservable))
+        self._aside = frozenset(unservable)
+        self._attempt("set_aside", partial(self._store.set_aside, self._aside))
+
+    def _look_again_at_what_is_aside(self) -> None:
+        """Take back what can be served after all: at the start, memory or descriptors may have been short."""
+        still = frozenset(self._serving.unservable(self._aside))
+        if still != self._aside:
+            generation = self._store.set_aside(still)
+            _log.warning(
+                "bundles_servable_again", bundles=sorted(self._aside - still), generation=generation.number
+            )
+            self._aside = still
 
     def _serve_from_memory(self) -> None:
         """The last rung: nothing on disk can be activated, and nothing can be written there."""

@@ -184,6 +184,76 @@ async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now,
         assert not scene.caretaker.in_memory
 
 
+async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
+    tmp_path, now, pki, monkeypatch
+):
+    mine, other = (pki.leaf((name,), start=now).bundle() for name in ("refused.test", "good.test"))
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        for bundle in (mine, other):
+            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id))
+
+    def fail(step: str, path: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with structlog.testing.capture_logs() as log, scene_at(tmp_path / "store", now, Disk(fail)) as scene:
+        await scene.caretaker.first_start()
+        assert scene.served("good.test") == other.id
+        assert scene.served("refused.test") not in {None, mine.id}
+        assert not scene.caretaker.in_memory
+    assert [line["bundle"] for line in log if line["event"] == "bundle_unservable"] == [mine.id]
+
+
+async def test_a_bundle_that_failed_for_want_of_descriptors_comes_back_by_itself(
+    tmp_path, now, pki, monkeypatch
+):
+    mine = pki.leaf(("device.test",), start=now).bundle()
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        scene.store.propose(mine, source=Source.CUSTOMER, via="test", gate=NullGate())
+    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id, OSError(24, "Too many open files")))
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        fallen = scene.served()
+        assert fallen not in {None, mine.id}
+        scene.pass_time(minutes=1)
+        assert scene.served() == fallen
+        monkeypatch.undo()
+        scene.pass_time(minutes=1)
+        assert scene.served() == mine.id
+        number = scene.serving.table.number
+        scene.pass_time(minutes=1)
+        assert scene.serving.table.number == number
+
+
+async def test_a_clock_that_was_set_back_does_not_make_ten_minutes_years(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        scene.names = (*NAMES, "192.0.2.8")
+        scene.pass_time(hours=20)
+        scene.pass_time(hours=-20)
+        scene.pass_time(minutes=10)
+        assert "192.0.2.8" in scene.own().names
+
+
+async def test_the_first_start_waits_for_the_random_generator_before_it_makes_a_key(
+    tmp_path, now, monkeypatch, autojump_clock
+):
+    stored_when_asked: list[int] = []
+
+    def ready() -> bool:
+        stored_when_asked.append(len(scene.store.slots()))
+        return len(stored_when_asked) > 3
+
+    monkeypatch.setattr(firstboot, "random_ready", ready)
+    with structlog.testing.capture_logs() as log, scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        assert scene.own().names == tuple(sorted(NAMES))
+    assert stored_when_asked == [0, 0, 0, 0]
+    assert [line["event"] for line in log].count("random_wait") == 1
+
+
 async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monkeypatch):
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
@@ -195,10 +265,10 @@ async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monk
         assert scene.served() not in {None, own.id}
 
 
-def refusing(bundle_id: str) -> Callable[..., object]:
+def refusing(bundle_id: str, error: Exception | None = None) -> Callable[..., object]:
     def make(bundle: Bundle, policy: TLSPolicy, engine: str) -> object:
         if bundle.id == bundle_id:
-            raise ContextError(bundle.id, engine, "ee key too small")
+            raise error or ContextError(bundle.id, engine, "ee key too small")
         return make_context(bundle, policy, "bundled")
 
     return make

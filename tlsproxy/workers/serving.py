@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from certstore import Bundle, Generation, StoreError
 from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.engines import Context, ContextError, make_context
+from tlsproxy.tls.engines import Context, make_context
 from tlsproxy.tls.selector import Table
 
 
@@ -66,8 +66,10 @@ class Serving:
             with suppress(StoreError):
                 try:
                     self._contexts.try_out(self._bundle(id_))
-                except ContextError as error:
-                    found[id_] = str(error)
+                except StoreError:
+                    raise
+                except Exception as error:  # noqa: BLE001  the border around one bundle: the others are served
+                    found[id_] = str(error) or type(error).__name__
         return found
 
     def serve_in_memory(self, bundle: Bundle) -> None:
