@@ -137,6 +137,9 @@ DRAIN_S = 8.0
 LISTEN_BACKLOG = 4096
 # Accepting rests for so long when descriptors or memory are used up; others give some back meanwhile.
 ACCEPT_PAUSE_S = 0.1
+# A shortage, or clients turned away, are told to the log this often while they last: whoever causes them must
+# not fill the disk as well.
+TELL_AGAIN_S = 60.0
 # So many connections are accepted before those that are open get their turn.
 ACCEPT_BURST = 64
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from tlsproxy import policy
 from tlsproxy.errors import ListenError
 from tlsproxy.net.accept import Acceptor, plain_address
 from tlsproxy.net.admission import Admission, Verdict
@@ -38,6 +39,9 @@ class Door:
         if await SocketStream(sock).receive_some(1) == b"!":
             raise RuntimeError("a fault of ours")
         await self.let_go.wait()
+
+    async def be_done(self, _sock: socket.socket, _address: str) -> None:
+        await trio.sleep(1)
 
     def make_room(self) -> bool:
         if self.give_way:
@@ -138,6 +142,26 @@ async def test_a_shortage_of_descriptors_is_told_once_and_passes(autojump_clock)
             assert await client.receive_some() == b""
         assert listener.shortage == 0
         assert one.told == ["accept_exhausted"]
+
+
+async def test_a_lasting_shortage_is_told_once_a_minute_however_few_connections_are_open(autojump_clock):
+    listener = Exhausted()
+    listener.shortage = 10_000
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.setblocking(False)
+    one = Door(listener.getsockname(), limit=4096)
+    with listener:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(one.acceptor.run, listener, one.serve, accepting)
+            for minute in range(1, 4):
+                one.admission.enter("192.0.2.7")
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    await one.acceptor._isolate(ours, "192.0.2.7", one.be_done)
+                assert one.told == ["accept_exhausted"] * minute
+                await trio.sleep(policy.TELL_AGAIN_S)
+            accepting.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ class Acceptor:
     """Accepts for one worker, over all its listening sockets.
 
     `make_room` asks those who only wait to end, and says whether there were any; `tell` gets the code of what
-    went wrong, once while it lasts, and the error.
+    went wrong and the error; a shortage and clients turned away are told every `policy.TELL_AGAIN_S`.
     """
 
     admission: Admission
     make_room: Callable[[], bool]
     tell: Tell
-    _told: set[str] = field(default_factory=set)
+    _told: dict[str, float] = field(default_factory=dict)  # code -> trio time of the last telling
 
     async def run(
         self, listener: socket.socket, serve: Serve, connections: trio.Nursery, last_word: bytes = b""
@@ -90,7 +90,7 @@ class Acceptor:
         with contextlib.suppress(OSError):
             sock.send(last_word)
         sock.close()
-        self._tell_once(verdict.value, None)
+        self._tell_at_times(verdict.value, None)
 
     async def _isolate(self, sock: socket.socket, address: str, serve: Serve) -> None:
         try:
@@ -104,8 +104,6 @@ class Acceptor:
             if sock.fileno() >= 0:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
-            if self._told and self.admission.open < self.admission.limit // 2:
-                self._told.clear()
 
     async def _recover(self, error: OSError) -> None:
         if error.errno not in _EXHAUSTED:
@@ -113,13 +111,14 @@ class Acceptor:
             # here).
             await trio.lowlevel.checkpoint()
             return
-        self._tell_once("accept_exhausted", error)
+        self._tell_at_times("accept_exhausted", error)
         self.make_room()
         await trio.sleep(policy.ACCEPT_PAUSE_S)
 
-    def _tell_once(self, code: str, error: BaseException | None) -> None:
-        if code not in self._told:
-            self._told.add(code)
+    def _tell_at_times(self, code: str, error: BaseException | None) -> None:
+        now = trio.current_time()
+        if now >= self._told.get(code, float("-inf")) + policy.TELL_AGAIN_S:
+            self._told[code] = now
             self.tell(code, error)
 
 
