@@ -241,8 +241,8 @@ class Store:
     def set_aside(self, ids: Iterable[str]) -> Generation:
         """Do without exactly these bundles until the next start: they can be loaded, but not served.
 
-        A slot that names one counts with its last confirmed bundle, then down the sources. Gives the generation
-        that is served then, in memory where the disk takes no writes. Raises what the publisher raises.
+        A slot that names one counts with its last confirmed bundle, then down the sources. Gives what is
+        served then, in memory where the disk takes no writes. Raises what the publisher raises.
         """
         with self._changing:
             self._aside, active = frozenset(ids), self._view.active

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from certstore.atomic import Disk
 from tlsproxy.caretaker import Caretaker, wait_random_ready
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls import contexts as contexts_room
+from tlsproxy.tls import gate as gate_room
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import ContextError, make_context
 from tlsproxy.workers.serving import Serving
@@ -176,7 +177,7 @@ async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now,
         await scene.caretaker.first_start()
         for bundle in (mine, other):
             scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
-    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id))
+    refuse(monkeypatch, mine.id)
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         assert scene.served("good.test") == other.id
@@ -192,7 +193,7 @@ async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
         await scene.caretaker.first_start()
         for bundle in (mine, other):
             scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
-    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id))
+    refuse(monkeypatch, mine.id)
 
     def fail(step: str, path: Path) -> None:
         raise OSError(30, "Read-only file system")
@@ -212,7 +213,7 @@ async def test_a_bundle_that_failed_for_want_of_descriptors_comes_back_by_itself
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         scene.store.propose(mine, source=Source.CUSTOMER, via="test", gate=NullGate())
-    monkeypatch.setattr(contexts_room, "make_context", refusing(mine.id, OSError(24, "Too many open files")))
+    refuse(monkeypatch, mine.id, OSError(24, "Too many open files"))
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         fallen = scene.served()
@@ -258,20 +259,23 @@ async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monk
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         own = scene.own()
-    monkeypatch.setattr(contexts_room, "make_context", refusing(own.id))
+    refuse(monkeypatch, own.id)
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         assert scene.caretaker.in_memory
         assert scene.served() not in {None, own.id}
 
 
-def refusing(bundle_id: str, error: Exception | None = None) -> Callable[..., object]:
+def refuse(monkeypatch: pytest.MonkeyPatch, bundle_id: str, error: Exception | None = None) -> None:
+    """Let the TLS library refuse one bundle, as another one of its releases might."""
+
     def make(bundle: Bundle, policy: TLSPolicy, engine: str) -> object:
         if bundle.id == bundle_id:
             raise error or ContextError(bundle.id, engine, "ee key too small")
         return make_context(bundle, policy, "bundled")
 
-    return make
+    for room in (contexts_room, gate_room):
+        monkeypatch.setattr(room, "make_context", make)
 
 
 async def test_a_clock_that_cannot_be_right_is_told_once_and_its_return_too(tmp_path, now):

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from certstore import Severity
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, EngineName, make_context, resolve
-from tlsproxy.tls.gate import prove
+from tlsproxy.tls.gate import HandshakeGate, prove
 from tlsproxy.tls.selector import Table, build_table
 
 if TYPE_CHECKING:
-    from certstore import Bundle, Generation
+    from certstore import Bundle, Finding, Generation
 
 
 class Contexts:
@@ -50,9 +50,10 @@ class Contexts:
         """Serve `table` from the next hello on. Cannot fail."""
         self.table = table
 
-    def try_out(self, bundle: Bundle) -> None:
-        """Make a context of `bundle` and shake hands with it, for the trial only. Raises ContextError."""
-        self._make(bundle)
+    def try_out(self, bundle: Bundle) -> tuple[Finding, ...]:
+        """Say what keeps `bundle` from being served, whatever that is; nothing where all is well."""
+        findings = HandshakeGate(self.policy, self.engine).try_out(bundle)
+        return tuple(finding for finding in findings if finding.is_error)
 
     def _make(self, bundle: Bundle) -> Context:
         context = make_context(bundle, self.policy, self.engine)

@@ -64,12 +64,9 @@ class Serving:
         found: dict[str, str] = {}
         for id_ in ids:
             with suppress(StoreError):
-                try:
-                    self._contexts.try_out(self._bundle(id_))
-                except StoreError:
-                    raise
-                except Exception as error:  # noqa: BLE001  the border around one bundle: the others are served
-                    found[id_] = str(error) or type(error).__name__
+                faults = self._contexts.try_out(self._bundle(id_))
+                if faults:
+                    found[id_] = "; ".join(fault.words for fault in faults)
         return found
 
     def serve_in_memory(self, bundle: Bundle) -> None:
