@@ -387,6 +387,17 @@ async def test_draining_ends_an_idle_client_at_once_and_a_busy_one_with_its_resp
         assert await busy.everything() == b""
 
 
+async def test_a_request_that_has_come_when_draining_begins_is_answered():
+    async with forwarding() as rig:
+        client = await rig.connect()
+        await client.ask()
+        await rig.settle()
+        client.stream.sock.send(GET)  # no turn of the loop: nobody has read it yet
+        rig.connections[0].drain()
+        assert (await client.answer()).headers["connection"] == "close"
+        assert await client.everything() == b""
+
+
 async def test_nothing_is_left_open_behind_a_client():
     async with forwarding(always_ok) as rig:
         client = await rig.connect()

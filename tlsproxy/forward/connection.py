@@ -17,7 +17,7 @@ from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.exchange import Exchange
 from tlsproxy.forward.site import ClientFacts, Site
 from tlsproxy.http.head import RequestHead, check_unfinished, find_head_end, parse_request
-from tlsproxy.net.stream import BROKEN, ByteStream
+from tlsproxy.net.stream import BROKEN, ByteStream, is_readable
 from tlsproxy.net.sweeper import NEVER
 
 
@@ -56,10 +56,15 @@ class Connection:
                 client.stream.abort()
 
     def drain(self) -> None:
-        """End in good order: at once where no request is under way, else with its response."""
+        """End in good order: at once where no request is under way or has just come, else with its response.
+
+        Before `serve` it means that there is time for one request.
+        """
         self._client.draining = True
-        if self._idle and self._client.stream.sock.fileno() >= 0:
-            notify_closing(self._client.stream.sock)
+        sock = self._client.stream.sock
+        # what has come wakes the reader by itself: closing now would lose a request that was sent in time
+        if self._idle and sock.fileno() >= 0 and not is_readable(sock):
+            notify_closing(sock)
 
     @property
     def waits(self) -> bool:
@@ -98,10 +103,9 @@ class Connection:
     async def _receive_head(self) -> int:
         """Read until a whole head is in the buffer; return its end, -1 where the client ended before."""
         client = self._client
-        if self._idle and client.draining:
-            return -1
         sweeper, limits = client.site.sweeper, client.site.limits
-        client.client_by = sweeper.after(limits.idle_s if self._idle else limits.header_s)
+        patient = self._idle and not client.draining
+        client.client_by = sweeper.after(limits.idle_s if patient else limits.header_s)
         try:
             while data := await client.stream.receive_some(policy.UP_READ_BYTES):
                 if self._idle:

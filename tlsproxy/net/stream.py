@@ -172,6 +172,13 @@ class SocketStream:
         return trio.BrokenResourceError(f"the connection broke: {error}")
 
 
+def is_readable(sock: socket.socket) -> bool:
+    """Say whether bytes or an end wait to be read; never waits."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def delivered_bytes(sock: socket.socket) -> int | None:
     """Return how many bytes the peer has acknowledged in all, None where the kernel can't say (UNIX, closed).
 

@@ -90,8 +90,14 @@ class Worker:
                     task_status.started()
 
     def drain(self, seconds: float, worker: trio.CancelScope) -> None:
-        """Accept nothing more and let exchanges end; what is left of `worker` after `seconds` is cut."""
+        """Accept nothing more and let exchanges end; what is left of `worker` after `seconds` is cut.
+
+        Who has not even said hello is closed; a handshake under way goes on, and one request may follow it.
+        """
         self._accepting.cancel()
+        for greeting in tuple(self._greetings):
+            if not greeting.chosen:
+                greeting.give_way()
         for connection in tuple(self._connections):
             connection.drain()
         for redirect in tuple(self._redirects):
@@ -138,6 +144,8 @@ class Worker:
             generation=greeting.generation,
         )
         connection = Connection(stream, facts, self._site)
+        if self._accepting.cancel_called:
+            connection.drain()
         self._connections.add(connection)
         try:
             await connection.serve()
@@ -162,24 +170,23 @@ def _give_way(waiting: Collection[Waiting]) -> None:
 class _Greeting:
     """A connection before its handshake is done: it has a deadline, and learns which generation it got."""
 
-    __slots__ = ("_sock", "_sweeper", "deadline", "generation", "standing", "watch_fd")
+    __slots__ = ("_sock", "_sweeper", "chosen", "deadline", "generation", "standing", "watch_fd")
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper, seconds: float) -> None:
         self._sock, self._sweeper = sock, sweeper
-        # exact, not the sweeper's second: when many come at once, the order of their coming decides who gives
-        # way
         # exact, not the sweeper's second: when many come at once, the order in which they came decides
         now = trio.current_time()
         self.standing = (False, now)
         self.deadline = now + seconds
         self.watch_fd = -1
+        self.chosen = False  # its hello was read
         self.generation = 0
         sweeper.add(self)
 
     def choose_from(self, serving: Serving) -> Tables:
         def tables() -> Table[Context]:
             table = serving.table
-            self.generation = table.number
+            self.chosen, self.generation = True, table.number
             return table
 
         return tables

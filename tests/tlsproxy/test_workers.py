@@ -1,0 +1,249 @@
+"""The data plane between its sockets: who is served, what is left behind, and how it drains."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+import trio
+import trio.testing
+
+from tests.forwarding import GET, OK
+from tests.tlsproxy.tls_wire import Wire
+from tlsproxy.config.addresses import parse_upstream
+from tlsproxy.forward.site import Site, make_upstream
+from tlsproxy.net.listeners import open_listeners
+from tlsproxy.net.stream import BROKEN
+from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.policy import TLSPolicy
+from tlsproxy.routing.table import Route, RouteTable
+from tlsproxy.tls.contexts import Contexts
+from tlsproxy.tls.engines import make_context
+from tlsproxy.tls.selector import Table
+from tlsproxy.workers.serving import Serving
+from tlsproxy.workers.worker import Capacity, Listening, Worker
+
+CLOSED = b"\r\nConnection: close\r\n"
+
+
+@dataclass
+class Plane:
+    """A worker that serves on one TLS port and one for plain HTTP, before an upstream that answers `/`."""
+
+    worker: Worker
+    sweeper: Sweeper
+    scope: trio.CancelScope
+    tls: int
+    http: int
+    asked: trio.Event
+
+    async def client(self) -> Wire:
+        return Wire(await trio.open_tcp_stream("127.0.0.1", self.tls))
+
+    async def plain(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.http)
+
+    async def settle(self) -> None:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+    def sweep_later(self, seconds: float) -> None:
+        self.sweeper.sweep(trio.current_time() + seconds)
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Count what is kept for clients; the sweeper also looks after the upstream."""
+        worker = self.worker
+        kept = (worker._greetings, worker._redirects, worker._connections)
+        return (*map(len, kept), worker._acceptor.admission.open, len(self.sweeper) - 1)
+
+
+NOTHING = (0, 0, 0, 0, 0)
+
+
+@pytest.fixture
+async def plane(pki) -> AsyncIterator[Plane]:
+    async with serving(pki.leaf().bundle()) as plane:
+        yield plane
+
+
+@asynccontextmanager
+async def serving(bundle) -> AsyncIterator[Plane]:
+    contexts = Contexts(TLSPolicy(), "bundled")
+    contexts.commit(Table(1, {}, {}, make_context(bundle, contexts.policy, contexts.engine)))
+    asked = trio.Event()
+
+    async def upstream(stream: trio.SocketStream) -> None:
+        while request := await stream.receive_some():
+            if request.startswith(b"GET /never"):
+                asked.set()
+            else:
+                await stream.send_all(OK)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            (behind,) = await nursery.start(_serve_tcp, upstream)
+            address = parse_upstream(f"http://127.0.0.1:{behind.socket.getsockname()[1]}")
+            sweeper = Sweeper()
+            service = make_upstream("service", address, sweeper, 5.0)
+            site = Site(RouteTable((Route("/", "service"),)), {"service": service}, sweeper)
+            faults: list[tuple[str, BaseException | None]] = []
+            worker = Worker(Serving(contexts), site, Capacity(), lambda *fault: faults.append(fault))
+            (tls,), (http,) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
+            plane = Plane(worker, sweeper, trio.CancelScope(), _port(tls), _port(http), asked)
+            with tls, http:
+                nursery.start_soon(_run, plane, [Listening(tls, "tls", 8443), Listening(http, "http", 8443)])
+                yield plane
+                plane.scope.cancel()
+                await plane.settle()
+            service.close()
+            assert faults == []
+            assert plane.left == NOTHING
+            nursery.cancel_scope.cancel()
+
+
+async def _serve_tcp(handler, *, task_status) -> None:
+    await trio.serve_tcp(handler, 0, host="127.0.0.1", task_status=task_status)
+
+
+async def _run(plane: Plane, listening: list[Listening]) -> None:
+    with plane.scope:
+        await plane.worker.run(listening)
+
+
+def _port(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+async def say_nothing(client: Wire) -> None:
+    pass
+
+
+async def say_half_a_hello(client: Wire) -> None:
+    client.handshake()
+    await client.stream.send_all(client.take()[:100])
+
+
+async def say_hello(client: Wire) -> None:
+    client.handshake()
+    await client.flush()
+
+
+async def shake_hands(client: Wire) -> None:
+    await client.shake_hands()
+
+
+async def ask_in_vain(client: Wire) -> None:
+    await client.shake_hands()
+    await client.send(GET.replace(b"/", b"/never", 1))
+
+
+async def speak_plainly(client: Wire) -> None:
+    await client.stream.send_all(GET[:20])
+
+
+PHASES = [say_nothing, say_half_a_hello, say_hello, shake_hands, ask_in_vain, speak_plainly]
+
+
+async def close(client: Wire, _plane: Plane) -> None:
+    await client.stream.aclose()
+
+
+async def reset(client: Wire, _plane: Plane) -> None:
+    client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await client.stream.aclose()
+
+
+async def cancel(_client: Wire, plane: Plane) -> None:
+    plane.scope.cancel()
+
+
+async def be_late(_client: Wire, plane: Plane) -> None:
+    for seconds in (300, 600, 900):  # late, then told so, then lingered for
+        await plane.settle()
+        plane.sweep_later(seconds)
+
+
+@pytest.mark.parametrize("end", [close, reset, cancel, be_late])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_wherever_a_client_ends_nothing_of_it_stays(plane, phase, end):
+    client = await plane.client()
+    async with client.stream:
+        await phase(client)
+        await plane.settle()
+        assert plane.left != NOTHING
+        await end(client, plane)
+        await plane.settle()
+        if end in {close, reset} and phase is ask_in_vain:
+            plane.sweep_later(0)  # nobody reads from a client whose request is complete
+            await plane.settle()
+        assert plane.left == NOTHING
+
+
+async def test_a_client_is_served_by_tls_and_a_plain_one_is_sent_there(plane):
+    client = await plane.client()
+    async with client.stream:
+        await client.shake_hands()
+        await client.send(GET)
+        assert (await client.receive(1)).startswith(b"HTTP/1.1 200")
+    for port in (plane.tls, plane.http):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as plain:
+            await plain.send_all(GET)
+            assert b"Location: https://device.test:8443/\r\n" in await plain.receive_some()
+
+
+async def test_draining_closes_at_once_who_only_waits(plane):
+    waiting = [await plane.client() for _ in range(3)]
+    await say_half_a_hello(waiting[1])
+    await waiting[2].shake_hands()
+    plain = await plane.plain()
+    await plain.send_all(GET)
+    assert await plain.receive_some()
+    await plane.settle()
+    plane.worker.drain(1000, plane.scope)
+    for client in waiting:
+        with suppress(trio.BrokenResourceError):  # a reset: what it said was not read to its end
+            while await client.more():
+                pass
+    assert await plain.receive_some() == b""
+    await plane.settle()
+    assert plane.left == NOTHING, "and the worker has ended without its deadline"
+    for stream in (plain, *(client.stream for client in waiting)):
+        await stream.aclose()
+
+
+async def test_a_handshake_under_way_when_draining_begins_may_be_followed_by_one_request(plane):
+    client = await plane.client()
+    async with client.stream:
+        await say_hello(client)
+        await plane.settle()
+        plane.worker.drain(1000, plane.scope)
+        await client.shake_hands()
+        await plane.settle()
+        await client.send(GET + GET)
+        got = b""
+        with suppress(EOFError):
+            while True:
+                got += await client.receive(1)
+        assert got.count(b"HTTP/1.1 200") == 1
+        assert CLOSED in got
+
+
+async def test_at_the_deadline_of_a_drain_what_still_runs_is_cut(plane):
+    client = await plane.client()
+    async with client.stream:
+        await ask_in_vain(client)
+        await plane.asked.wait()
+        plane.worker.drain(1000, plane.scope)
+        await plane.settle()
+        assert plane.left != NOTHING
+        plane.worker.drain(0, plane.scope)
+        with suppress(*BROKEN):
+            while await client.more():
+                pass
+        await plane.settle()
+        assert plane.left == NOTHING
