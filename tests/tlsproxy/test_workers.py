@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from certstore import Bundle, Cause, Generation
 from tests.forwarding import GET, OK
 from tests.tlsproxy.tls_wire import Wire
 from tlsproxy.config.addresses import parse_upstream
@@ -22,8 +23,6 @@ from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.engines import make_context
-from tlsproxy.tls.selector import Table
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.worker import Capacity, Listening, Worker
 
@@ -35,6 +34,7 @@ class Plane:
     """A worker that serves on one TLS port and one for plain HTTP, before an upstream that answers `/`."""
 
     worker: Worker
+    serving: Serving
     sweeper: Sweeper
     scope: trio.CancelScope
     tls: int
@@ -72,8 +72,9 @@ async def plane(pki) -> AsyncIterator[Plane]:
 
 @asynccontextmanager
 async def serving(bundle) -> AsyncIterator[Plane]:
-    contexts = Contexts(TLSPolicy(), "bundled")
-    contexts.commit(Table(1, {}, {}, make_context(bundle, contexts.policy, contexts.engine)))
+    published = Serving(Contexts(TLSPolicy(), "bundled"))
+    published.load_from({bundle.id: bundle}.__getitem__)
+    swap(published, 1, bundle)
     asked = trio.Event()
 
     async def upstream(stream: trio.SocketStream) -> None:
@@ -91,9 +92,9 @@ async def serving(bundle) -> AsyncIterator[Plane]:
             service = make_upstream("service", address, sweeper, 5.0)
             site = Site(RouteTable((Route("/", "service"),)), {"service": service}, sweeper)
             faults: list[tuple[str, BaseException | None]] = []
-            worker = Worker(Serving(contexts), site, Capacity(), lambda *fault: faults.append(fault))
+            worker = Worker(published, site, Capacity(), lambda *fault: faults.append(fault))
             (tls,), (http,) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
-            plane = Plane(worker, sweeper, trio.CancelScope(), _port(tls), _port(http), asked)
+            plane = Plane(worker, published, sweeper, trio.CancelScope(), _port(tls), _port(http), asked)
             with tls, http:
                 nursery.start_soon(_run, plane, [Listening(tls, "tls", 8443), Listening(http, "http", 8443)])
                 yield plane
@@ -231,6 +232,31 @@ async def test_a_handshake_under_way_when_draining_begins_may_be_followed_by_one
                 got += await client.receive(1)
         assert got.count(b"HTTP/1.1 200") == 1
         assert CLOSED in got
+
+
+async def test_who_shook_hands_slowly_while_bundles_were_swapped_is_known_by_the_one_that_it_got(pki):
+    bundles = {bundle.id: bundle for bundle in (pki.leaf().bundle() for _ in range(4))}
+    first, *later = bundles.values()
+    async with serving(first) as plane:
+        plane.serving.load_from(bundles.__getitem__)
+        client = await plane.client()
+        async with client.stream:
+            await say_hello(client)
+            await plane.settle()
+            for number, bundle in enumerate(later, 2):
+                swap(plane.serving, number, bundle)
+            await client.shake_hands()
+            await plane.settle()
+            (connection,) = plane.worker._connections
+            facts = connection._client.facts
+            assert (facts.fingerprint, facts.generation) == (first.fingerprint, 1)
+
+
+def swap(serving: Serving, number: int, bundle: Bundle) -> None:
+    made_at = bundle.not_before
+    generation = Generation(number, (), bundle.id, (), Cause.PROPOSAL, None, made_at)
+    serving.prepare(generation)
+    serving.commit(generation)
 
 
 async def test_at_the_deadline_of_a_drain_what_still_runs_is_cut(plane):

@@ -13,7 +13,7 @@ table or the new, whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from certstore import Bundle, Generation, StoreError
@@ -40,8 +40,16 @@ class Serving:
         """What is served now."""
         return self._contexts.table
 
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Tell the leaf's fingerprint of each bundle of `table`, at least; what is given never changes.
+
+        Who reads it just after `table` keeps it, however many generations come during its handshake.
+        """
+        return self._fingerprints
+
     def fingerprint(self, bundle_id: str) -> str:
-        """Give the leaf's fingerprint of a bundle that is or was served here; "" for another."""
+        """Give the leaf's fingerprint of a bundle that is served here; "" for another."""
         return self._fingerprints.get(bundle_id, "")
 
     def prepare(self, generation: Generation) -> None:
@@ -53,8 +61,7 @@ class Serving:
         table, self._prepared = self._prepared, None
         if table is None or table.number != generation.number:
             table = self._contexts.prepare(generation, self._bundle)
-        # A connection whose handshake has just ended may still ask for its fingerprint: keep the last table's
-        # too.
+        # A connection that has just read the last table asks for its fingerprints next: keep them once more.
         served = {context.bundle_id for one in (self.table, table) for context in one.entries()}
         self._contexts.commit(table)
         self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}

@@ -8,7 +8,7 @@ certificates and how they change.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Protocol
@@ -140,7 +140,7 @@ class Worker:
         facts = ClientFacts(
             peer,
             "https",
-            fingerprint=self._serving.fingerprint(stream.bundle_id),
+            fingerprint=greeting.fingerprints.get(stream.bundle_id, ""),
             generation=greeting.generation,
         )
         connection = Connection(stream, facts, self._site)
@@ -170,7 +170,16 @@ def _give_way(waiting: Collection[Waiting]) -> None:
 class _Greeting:
     """A connection before its handshake is done: it has a deadline, and learns which generation it got."""
 
-    __slots__ = ("_sock", "_sweeper", "chosen", "deadline", "generation", "standing", "watch_fd")
+    __slots__ = (
+        "_sock",
+        "_sweeper",
+        "chosen",
+        "deadline",
+        "fingerprints",
+        "generation",
+        "standing",
+        "watch_fd",
+    )
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper, seconds: float) -> None:
         self._sock, self._sweeper = sock, sweeper
@@ -181,12 +190,14 @@ class _Greeting:
         self.watch_fd = -1
         self.chosen = False  # its hello was read
         self.generation = 0
+        self.fingerprints: Mapping[str, str] = {}
         sweeper.add(self)
 
     def choose_from(self, serving: Serving) -> Tables:
         def tables() -> Table[Context]:
             table = serving.table
             self.chosen, self.generation = True, table.number
+            self.fingerprints = serving.fingerprints
             return table
 
         return tables
