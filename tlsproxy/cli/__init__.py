@@ -21,7 +21,7 @@ from tlsproxy.cli.check import check
 from tlsproxy.cli.demo import demo
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.run import run
+from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
 
 __all__ = ["main", "tlsproxy"]
@@ -50,4 +50,5 @@ for _command in (run, check, certs, status, demo):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (default: this process's own) and give the exit code."""
-    return ended(lambda: tlsproxy.main(arguments, prog_name="tlsproxy", standalone_mode=False))
+    obj = AS_PROGRAM if arguments is None else None
+    return ended(lambda: tlsproxy.main(arguments, prog_name="tlsproxy", standalone_mode=False, obj=obj))

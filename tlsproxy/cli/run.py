@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tlsproxy.observe.log import Format
 
 
+AS_PROGRAM = object()
+"""The root context's `obj` where this process is the command, so that it may be started anew."""
+
+
 @click.command(
     short_help="Run the proxy.",
     epilog=examples(
@@ -60,6 +64,10 @@ def run(
     store's inbox takes effect by itself.
     """
     wanted = _wanted(config, listen, upstream, store)
+    if click.get_current_context().find_root().obj is AS_PROGRAM:
+        from tlsproxy.cli.openssl import limit_system_engine
+
+        limit_system_engine(wanted.tls.engine)
 
     import trio
 
