@@ -396,6 +396,7 @@ def test_pruning_never_removes_what_the_active_file_names(tmp_path, pki, clock):
 
     with Store.open(root, clock=clock, disk=Disk(fail)) as store:
         full = False
+        assert store.active is not None
         assert store.active.number == 3
         store.prune(keep=0)
     assert (root / "generations" / "2.json").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -57,8 +57,8 @@ class Plane:
     def left(self) -> tuple[int, ...]:
         """Count what is kept for clients; the sweeper also looks after the upstream."""
         worker = self.worker
-        kept = (worker._greetings, worker._redirects, worker._connections)
-        return (*map(len, kept), worker._acceptor.admission.open, len(self.sweeper) - 1)
+        kept: tuple[Sized, ...] = (worker._greetings, worker._redirects, worker._connections)
+        return (*(len(one) for one in kept), worker._acceptor.admission.open, len(self.sweeper) - 1)
 
 
 NOTHING = (0, 0, 0, 0, 0)

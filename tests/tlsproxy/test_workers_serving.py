@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Bundle, Generation, Row, Source
 from certstore.errors import NotFound
+from tests.pki import Pki
 from tests.tlsproxy.tls_pair import Client as TLSClient
 from tests.tlsproxy.tls_pair import client_context, connect, shake_hands
 from tlsproxy.policy import TLSPolicy
@@ -31,22 +32,22 @@ def served(serving: Serving, name: str | None = None) -> Context:
 
 
 @pytest.fixture
-def one(pki) -> Bundle:
+def one(pki: Pki) -> Bundle:
     return pki.leaf(("one.test",)).bundle()
 
 
 @pytest.fixture
-def other(pki) -> Bundle:
+def other(pki: Pki) -> Bundle:
     return pki.leaf(("other.test",), key="rsa").bundle()
 
 
 @pytest.fixture
-def weak(pki) -> Bundle:
+def weak(pki: Pki) -> Bundle:
     return pki.leaf(("weak.test",), key=rsa.generate_private_key(65_537, 1024)).bundle()
 
 
 @pytest.fixture(params=["system", "bundled"])
-def serving(request, one, other, weak) -> Serving:
+def serving(request: pytest.FixtureRequest, one: Bundle, other: Bundle, weak: Bundle) -> Serving:
     shelf = {bundle.id: bundle for bundle in (one, other, weak)}
 
     def load(bundle_id: str) -> Bundle:
