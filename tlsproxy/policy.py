@@ -204,6 +204,9 @@ POOL_MAX_IDLE = 64
 # How long a host name's addresses are kept; names of a local network move rarely, and a failure asks again
 # at once.
 RESOLVE_KEEP_S = 30.0
+# Threads that ask the resolver for one upstream's name at once; glibc's takes up to 30 s where no server
+# answers.
+RESOLVERS = 2
 # A UNIX socket with a full backlog is asked again after this, twice as long each time.
 BACKLOG_PAUSE_S = 0.005
 BACKLOG_PAUSE_MAX_S = 0.25

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -200,9 +201,31 @@ async def test_dialling_tries_every_address_of_a_name():
 
 
 async def test_ip_literals_and_paths_are_not_looked_up():
-    assert await resolve(Place(host="::1", port=5)) == ((socket.AF_INET6, ("::1", 5)),)
-    assert await resolve(Place(host="10.1.2.3", port=5)) == ((socket.AF_INET, ("10.1.2.3", 5)),)
-    assert await resolve(Place(scheme="unix", path="/run/x")) == ((socket.AF_UNIX, "/run/x"),)
+    threads = trio.CapacityLimiter(1)
+    assert await resolve(Place(host="::1", port=5), threads) == ((socket.AF_INET6, ("::1", 5)),)
+    assert await resolve(Place(host="10.1.2.3", port=5), threads) == ((socket.AF_INET, ("10.1.2.3", 5)),)
+    assert await resolve(Place(scheme="unix", path="/run/x"), threads) == ((socket.AF_UNIX, "/run/x"),)
+
+
+async def test_a_resolver_that_hangs_leaves_the_threads_to_others(monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: go_on.wait(10) and [])
+    dialler = Dialler(Place(host="upstream.test", port=5), connect_s=0.01)
+    shared = trio.to_thread.current_default_thread_limiter()
+
+    async def in_vain() -> None:
+        with pytest.raises(TimeoutError):
+            await dialler()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(in_vain)
+        assert dialler._resolving.borrowed_tokens == policy.RESOLVERS
+        assert shared.borrowed_tokens == 0
+        go_on.set()
+        while dialler._resolving.borrowed_tokens:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_unix_socket_is_dialled_and_a_full_backlog_is_waited_out(tmp_path):

@@ -17,6 +17,7 @@ import errno
 import ipaddress
 import os
 import socket
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -56,12 +57,14 @@ class Address(Protocol):
 class Dialler:
     """Opens connections to one address; what its name resolved to is kept for a while."""
 
-    __slots__ = ("_address", "_known", "_known_until", "connect_s")
+    __slots__ = ("_address", "_known", "_known_until", "_resolving", "connect_s")
 
     def __init__(self, address: Address, *, connect_s: float = policy.UPSTREAM_CONNECT_S) -> None:
         self._address = address
         self._known: tuple[Place, ...] = ()
         self._known_until = 0.0
+        # threads of its own: a resolver that hangs must not use up those that the store and the inbox work in
+        self._resolving = trio.CapacityLimiter(policy.RESOLVERS)
         self.connect_s = connect_s
 
     async def __call__(self) -> SocketStream:
@@ -81,23 +84,24 @@ class Dialler:
     async def _places(self) -> tuple[Place, ...]:
         now = trio.current_time()
         if not self._known or now >= self._known_until:
-            self._known = await resolve(self._address)
+            self._known = await resolve(self._address, self._resolving)
             self._known_until = now + policy.RESOLVE_KEEP_S
         return self._known
 
 
-async def resolve(address: Address) -> tuple[Place, ...]:
+async def resolve(address: Address, threads: trio.CapacityLimiter) -> tuple[Place, ...]:
     """Return every place of `address`, at least one; no resolver is asked for an IP literal or a path.
 
     Raises OSError (socket.gaierror) where a name has no address. Cancellable; the resolver's thread may go
-    on.
+    on, and is one of `threads` until it ends.
     """
     if address.scheme == "unix":
         return ((socket.AF_UNIX, str(address.path)),)
     try:
         literal = ipaddress.ip_address(address.host)
     except ValueError:
-        found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        ask = partial(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=threads)
         return tuple((socket.AddressFamily(family), where) for family, _, _, _, where in found)
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
     return ((family, (address.host, address.port)),)
