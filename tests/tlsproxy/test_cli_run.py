@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -61,6 +62,7 @@ async def test_a_signal_ends_a_proxy_that_served_with_nothing_but_its_log(
 ) -> None:
     store = tmp_path / "store"
     words = command("run", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9", "--store", store)
+    words = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *words]
     with trio.fail_after(60):
         process = await nursery.start(partial(trio.run_process, words, stderr=subprocess.PIPE, check=False))
         log = Log(process)
@@ -72,6 +74,8 @@ async def test_a_signal_ends_a_proxy_that_served_with_nothing_but_its_log(
         status = await ask(store)
         assert status["process"]["pid"] == process.pid
         assert status["rung"] == "generated"
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard, "a client and its upstream take two descriptors: what may be had is needed"
         assert status["listeners"][0]["port"] > 0
         process.send_signal(how)
         while await log.event() is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +70,7 @@ def run(
         from tlsproxy.cli.openssl import limit_system_engine
 
         limit_system_engine(wanted.tls.engine)
+        _allow_descriptors()
 
     import trio
 
@@ -76,6 +79,13 @@ def run(
 
     configure(log)
     trio.run(serve, wanted)
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit to the hard one: a client takes two, and 1,024 is for those who use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _wanted(
