@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import stat
@@ -46,6 +47,8 @@ from tlsproxy.errors import ControlError, ProxyError
 from tlsproxy.observe.log import logger
 
 _log = logger("control")
+# trio tells each failed accept with a traceback, ten times a second; a shortage is told by net/accept.py
+logging.getLogger("trio.serve_listeners").setLevel(logging.CRITICAL)
 _BACKLOG = 16
 
 
