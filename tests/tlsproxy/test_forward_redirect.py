@@ -56,6 +56,12 @@ async def test_what_was_read_on_the_tls_port_is_answered_and_the_connection_ends
     assert b"Connection: close\r\n" in answer
 
 
+async def test_the_answer_to_a_giant_head_is_not_overtaken_by_a_reset():
+    async with client() as (stream, _), trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"GET / HTTP/1.1\r\nX: " + b"x" * 500_000)
+        assert (await receive_to_end(stream)).startswith(b"HTTP/1.1 431 ")
+
+
 async def test_a_posts_body_is_read_past_and_the_method_kept():
     async with client() as (stream, _):
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: device.test\r\nContent-Length: 5\r\n\r\nhello" + GET)

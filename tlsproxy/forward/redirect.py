@@ -11,7 +11,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.http.replies import redirect_to_https, reply
-from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.stream import SocketStream, linger
 from tlsproxy.net.sweeper import Sweeper
 
 
@@ -27,7 +27,8 @@ class RedirectingClient:
 
     def expire(self) -> None:
         """End an idle client: its waiter sees ClosedResourceError (called by the sweeper)."""
-        trio.lowlevel.notify_closing(self._stream.sock)
+        if self._stream.sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._stream.sock)
 
     hung_up = give_way = expire
 
@@ -59,6 +60,9 @@ class RedirectingClient:
             if http.our_state is not h11.DONE:
                 return
             http.start_next_cycle()
+            await (
+                trio.lowlevel.checkpoint()
+            )  # h11 takes its time, and two thousand requests fit into one read
 
     def _answer(self, request: h11.Request, *, keep: bool) -> bytes:
         return redirect_to_https(
@@ -78,6 +82,8 @@ class RedirectingClient:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
                 await self._stream.send_all(reply(error.error_status_hint, b"", close=True))
+                self.deadline = trio.current_time() + policy.LINGER_S
+                await linger(self._stream.sock)
                 return None
             if event is h11.NEED_DATA:
                 http.receive_data(await self._stream.receive_some())
