@@ -10,7 +10,8 @@ What could go wrong, and why it is done this way:
   there, and have keys moved to where he reads them. So the folder must be a real one and our own, else
   nothing is moved.
 - *A key is readable to others*. The folder is 0700, so it is safe as soon as it is moved; files are made
-  0600 after that, by descriptor and never through a link.
+  0600 after that, by descriptor and never through a link: a file with a second name somewhere else keeps
+  its mode, for somebody may rely on it there (/etc/passwd, where the proxy runs as root).
 - *The clock is wrong.* Age is only judged when the clock is plausible; a folder from before the software
   was built gets today's date instead of being removed.
 """
@@ -111,7 +112,10 @@ class Quarantine:
 def _close_to_others(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        os.fchmod(descriptor, 0o700 if is_folder else 0o600)
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            os.fchmod(descriptor, 0o700)
+        elif status.st_nlink == 1:
+            os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)

@@ -44,6 +44,17 @@ def test_a_moved_symlink_leaves_what_it_leads_to_as_it_was(tmp_path):
     assert (tmp_path / "inbox" / ".refused" / "000001-aa" / "bad.pem").is_symlink()
 
 
+def test_a_file_that_has_a_second_name_elsewhere_keeps_its_mode(tmp_path):
+    other = tmp_path / "passwd"
+    other.write_bytes(b"bad")
+    other.chmod(0o644)
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "bad.pem").hardlink_to(other)
+    assert Quarantine(tmp_path / "inbox").take("000001-aa", seen(tmp_path / "inbox")) is None
+    assert other.stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "inbox" / ".refused" / "000001-aa" / "bad.pem").read_bytes() == b"bad"
+
+
 def test_a_quarantine_that_others_can_enter_is_closed_again(tmp_path):
     (tmp_path / ".refused").mkdir()
     (tmp_path / ".refused").chmod(0o777)
