@@ -51,7 +51,7 @@ async def cancelled_amidst(publisher: SlowPublisher, act) -> None:
 
 async def test_an_import_cancelled_amidst_its_change_is_whole_and_told(tmp_path, pki):
     publisher = SlowPublisher()
-    told: list[object] = []
+    told: list[State] = []
     with Store.open(tmp_path / "s", clock=now, publisher=publisher) as store:
         issued = pki.leaf()
         candidate = Candidate((("x.pem", issued.chain_pem + issued.key_pem),))
@@ -69,7 +69,7 @@ async def test_our_own_certificate_proposed_in_a_thread_while_all_is_cancelled_i
     tmp_path, pki
 ):
     publisher = SlowPublisher()
-    told: list[object] = []
+    told: list[State] = []
     with Store.open(tmp_path / "s", clock=now, publisher=publisher) as store:
         bundle: Bundle = pki.leaf().bundle()
 
