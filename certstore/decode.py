@@ -33,7 +33,7 @@ __all__ = ["LARGEST_FILE", "Candidate", "Decoded", "assemble", "decode", "spki_o
 
 LARGEST_FILE: Final = 1 << 20  # bytes; a chain of four RSA-4096 certificates has 8 KiB
 MOST_CERTIFICATES: Final = 100  # system trust stores have 140 and more: they are no chain
-MOST_KEYS: Final = 10  # each RSA key costs a proof
+MOST_KEYS: Final = 10  # each RSA key costs a proof, and each that turns out damaged has cost one
 
 _CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
 _KEY_LABELS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"})
@@ -91,6 +91,7 @@ class _Reading:
     def __init__(self) -> None:
         self.certificates: dict[bytes, x509.Certificate] = {}  # by DER: the same one twice is one
         self.keys: dict[str, PrivateKey] = {}  # by SPKI
+        self.tried: set[bytes] = set()  # keys by DER, damaged ones as well
         self.findings: list[Finding] = []
 
     def say(self, code: str, **facts: object) -> None:
@@ -164,9 +165,12 @@ class _Reading:
             self.say("certificate_unparsable", file=name, why=error)
 
     def key(self, name: str, der: bytes) -> None:
-        if len(self.keys) >= MOST_KEYS:
+        if der in self.tried:
+            return
+        if len(self.tried) >= MOST_KEYS:
             self.say("too_many_keys", limit=MOST_KEYS)
             return
+        self.tried.add(der)
         try:
             key = load_key(der)
             self.keys.setdefault(spki_of(key.public_key()), key)

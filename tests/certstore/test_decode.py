@@ -356,6 +356,24 @@ def test_more_certificates_and_keys_than_any_candidate_has_are_refused(pki: Pki,
     assert refusal_codes(issued.chain_pem, issued.key_pem, pki.leaf().key_pem) == ["too_many_keys"]
 
 
+def test_damaged_keys_cost_no_more_than_good_ones(pki: Pki, monkeypatch):
+    monkeypatch.setattr(decoding, "MOST_KEYS", 2)
+    tried: list[bytes] = []
+
+    def refuse(der: bytes):
+        tried.append(der)
+        raise ValueError("damaged")
+
+    monkeypatch.setattr(decoding, "load_key", refuse)
+    damaged = [pki.leaf().key_pem for _ in range(4)]
+    assert refusal_codes(b"".join([*damaged, *damaged])) == ["key_unparsable", "too_many_keys"]
+    assert len(tried) == 2
+
+
+def test_a_der_file_of_nothing_but_tiny_elements_is_not_tried_one_by_one():
+    assert refusal_codes(b"0\x00" * 500_000) == ["unparsable"]
+
+
 def test_a_damaged_file_among_good_ones_refuses_them_all(pki: Pki):
     issued = pki.leaf()
     assert refusal_codes(issued.chain_pem, issued.key_pem, b"what is this") == ["unparsable"]
