@@ -24,6 +24,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from certstore.findings import Finding, found
@@ -34,6 +35,9 @@ __all__ = ["MAX_ENTRIES", "MAX_FILE_BYTES", "MAX_GROUPS", "TRUST_S", "identity_o
 MAX_FILE_BYTES = 1 << 20  # a long chain with its key has 20 KB; a bundle of all public roots 230 KB
 MAX_ENTRIES = 500  # certbot keeps five names a certificate; more is a directory that was not meant
 MAX_GROUPS = 200  # certificates of one certbot
+# All contents of a snapshot, which are kept from one look to the next: two hundred certificates of certbot
+# have 5 MB, and five hundred files of the largest size would be 500 MB of a device's memory.
+MAX_HELD_BYTES = 16 << 20
 TRUST_S = 2.5  # the coarsest clock still in use is FAT's, 2 s
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -56,12 +60,13 @@ def read_snapshot(
         else {}
     )
     top = os.path.abspath(path)  # noqa: PTH100  names may hold undecodable bytes: plain text all the way
-    first, inner = _read_group(top, kind, known.get(top, {}), began)
+    room = _Room(MAX_HELD_BYTES)
+    first, inner = _read_group(top, kind, _Before(known.get(top, {}), began, room))
     groups = [first]
     if kind is Kind.WATCH:
         for name in inner[:MAX_GROUPS]:
             path_inside = f"{top.rstrip('/')}/{name}"
-            group, _ = _read_group(path_inside, kind, known.get(path_inside, {}), began)
+            group, _ = _read_group(path_inside, kind, _Before(known.get(path_inside, {}), began, room))
             if not any(one.code == "path_missing" for one in group.trouble):  # removed between two looks
                 groups.append(group)
         if len(inner) > MAX_GROUPS:
@@ -74,7 +79,29 @@ def identity_of(status: os.stat_result) -> Identity:
     return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _read_group(path: str, kind: Kind, known: Mapping[str, Entry], now: float) -> tuple[Group, list[str]]:
+@dataclass(slots=True)
+class _Room:
+    """How many bytes of contents a snapshot may still take in."""
+
+    left: int
+
+    def has_for(self, status: os.stat_result | OSError) -> bool:
+        """Say whether a file with this status fits; what isn't read at all always does."""
+        if isinstance(status, OSError) or not stat.S_ISREG(status.st_mode):
+            return True
+        return status.st_size > MAX_FILE_BYTES or status.st_size <= self.left
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What the reading of a group begins with: what is known of it, the time, the room for contents."""
+
+    known: Mapping[str, Entry]
+    now: float
+    room: _Room
+
+
+def _read_group(path: str, kind: Kind, before: _Before) -> tuple[Group, list[str]]:
     """Read one directory; give it and the names of its sub-directories (of a watched one)."""
     try:
         directory = os.open(path, _DIRECTORY)
@@ -89,10 +116,14 @@ def _read_group(path: str, kind: Kind, known: Mapping[str, Entry], now: float) -
             status = _status(directory, name)
             if isinstance(status, os.stat_result) and stat.S_ISDIR(status.st_mode) and kind is Kind.WATCH:
                 inner.append(name)
-            elif len(entries) == MAX_ENTRIES:
-                trouble = (found("directory_too_full", path=path, limit=MAX_ENTRIES),)
-            elif status is not None:
-                entries.append(_entry(directory, name, status, known.get(name), now))
+            elif status is None:
+                continue
+            elif len(entries) == MAX_ENTRIES or not before.room.has_for(status):
+                trouble = (found("directory_too_full", path=path, limit=len(entries)),)
+            else:
+                entry = _entry(directory, name, status, before.known.get(name), before.now)
+                before.room.left -= len(entry.content or b"")
+                entries.append(entry)
     except OSError as error:  # the listing itself: the directory's disk or server is failing
         trouble = (_why_no_directory(path, error),)
     finally:

@@ -98,6 +98,19 @@ def test_a_crowd_of_files_is_cut_off_and_said(tmp_path, monkeypatch):
     assert [finding.code for finding in snapshot.trouble] == ["directory_too_full"]
 
 
+def test_many_large_files_fill_no_memory_and_keep_no_small_one_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(rescan, "MAX_HELD_BYTES", 2_500)
+    for name in "abcd":
+        (tmp_path / name).write_bytes(b"x" * 1_000)
+    (tmp_path / "small.pem").write_bytes(b"small")
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "inner.pem").write_bytes(b"y" * 600)
+    snapshot = read_snapshot(tmp_path, Kind.WATCH)
+    assert set(entries(snapshot)) == {"a", "b", "small.pem"}
+    assert entries(snapshot, 1) == {}
+    assert {finding.code for finding in snapshot.trouble} == {"directory_too_full"}
+
+
 def test_a_file_is_read_again_until_its_identity_can_be_trusted_and_then_no_more(tmp_path, clock):
     path = tmp_path / "a.pem"
     path.write_bytes(b"a")
