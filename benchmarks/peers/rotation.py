@@ -1,0 +1,103 @@
+"""How each peer is told of a new certificate: its own best way, with no connection dropped.
+
+What is handed over is on disk already: at a path of its own (`new`), and, for those that know only fixed
+paths, there too (`fixed`). Each way returns when the peer has been told, which needn't mean that it serves.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.credentials import Credentials
+from certstore import Candidate
+from tlsproxy.control.client import Client
+
+TOLD_S = 10.0
+
+
+class Rotating(Protocol):
+    """What a rotation needs of a running server."""
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Its files."""
+        ...
+
+    def serve(self, credentials: Credentials, template: str | None = None) -> Credentials:
+        """Write the credentials to the fixed paths, or fill a template in anew with their own."""
+        ...
+
+    @property
+    def new(self) -> Credentials:
+        """The certificate to be served next."""
+        ...
+
+
+def by_hangup(server: Rotating) -> None:
+    """nginx, hitch, stunnel: replace the files, then SIGHUP (new workers, or contexts, take over)."""
+    server.serve(server.new)
+    os.kill(server.pid, signal.SIGHUP)
+
+
+def by_file(template: str) -> Callable[[Rotating], None]:
+    """Traefik, Envoy: rename a watched file over that names the new certificate."""
+
+    def rotate(server: Rotating) -> None:
+        server.serve(server.new, template)
+
+    return rotate
+
+
+def by_runtime_socket(server: Rotating) -> None:
+    """HAProxy: a transaction on its runtime socket; and the disk, or a restart would go back."""
+    fixed = server.serve(server.new)
+    pem = fixed.both.read_text().strip()
+    for command in (f"set ssl cert {fixed.both} <<\n{pem}\n\n", f"commit ssl cert {fixed.both}\n"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(TOLD_S)
+            sock.connect(str(server.folder / "runtime.sock"))
+            sock.sendall(command.encode())
+            answer = b""
+            while data := sock.recv(65536):
+                answer += data
+        if b"Transaction" not in answer and b"Success" not in answer:
+            raise OSError(answer.decode("utf-8", "replace").strip())
+
+
+def by_admin_socket(server: Rotating) -> None:
+    """Caddy: load a configuration that names the new files."""
+    server.serve(server.new, "Caddyfile")
+    connection = http.client.HTTPConnection("localhost", timeout=TOLD_S)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(TOLD_S)
+        connection.sock.connect(str(server.folder / "admin.sock"))
+        body = (server.folder / "Caddyfile").read_bytes()
+        connection.request("POST", "/load", body, {"Content-Type": "text/caddyfile"})
+        answer = connection.getresponse()
+        words = answer.read()
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise OSError(words.decode("utf-8", "replace").strip())
+
+
+def by_control_socket(server: Rotating) -> None:
+    """tlsproxy: propose it as `certs import` does; returns when it is live."""
+    issued = server.new.issued
+    candidate = Candidate((("device.pem", issued.chain_pem), ("device.key", issued.key_pem)))
+    with Client(server.folder / "store" / "run" / "control.sock") as client:
+        receipt = client.propose(candidate, "api")
+    if receipt.live_at is None:
+        raise OSError(f"refused: {', '.join(receipt.codes)}")

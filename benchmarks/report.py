@@ -1,0 +1,101 @@
+"""RESULTS.md from the results: tables of medians, of ratios, of targets. Pure: values in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.figures import Figure, Results, Spread
+from benchmarks.scenarios.scenario import Scenario
+from benchmarks.targets import judge
+
+PREFACE = """\
+Made by `make bench`, which writes it anew. Less is better everywhere: processor time of all processes of the
+server, by the kernel's count (clock ticks of 10 ms), for the same work. A figure is the median over the
+rounds, in brackets the least and the most. A ratio is ours / theirs within one round: below 1 we are
+cheaper."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run of the suite: who was measured at what, and under which circumstances."""
+
+    scenarios: Sequence[Scenario]
+    ours: Sequence[str]
+    theirs: Sequence[str]
+    results: Results
+    circumstances: list[str]
+    versions: dict[str, str]
+    missing: Sequence[str]
+    failures: list[str] = field(default_factory=list)
+
+
+def told(value: Spread | None, digits: int) -> str:
+    """Write a median with its spread, where it has one."""
+    if value is None:
+        return "-"
+    median = f"{value.median:.{digits}f}"
+    least, most = f"{value.least:.{digits}f}", f"{value.most:.{digits}f}"
+    return median if least == most else f"{median} ({least} to {most})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table; the first column is left-aligned, the others right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _figures(run: Run, figures: Sequence[Figure]) -> str:
+    head = ["", *(figure.title for figure in figures)]
+    rows = [
+        [name, *(told(run.results.of(figure.key, name), figure.digits) for figure in figures)]
+        for name in (*run.ours, *run.theirs)
+    ]
+    return table(head, rows)
+
+
+def _ratios(run: Run, figures: Sequence[Figure]) -> str:
+    head = ["ratio to", *(f"{own}: {figure.key}" for figure in figures for own in run.ours)]
+    rows = [
+        [name, *(told(run.results.ratio(f.key, own, name), 2) for f in figures for own in run.ours)]
+        for name in run.theirs
+    ]
+    return table(head, rows)
+
+
+def _targets(run: Run) -> str:
+    titles = {figure.key: figure.title for scenario in run.scenarios for figure in scenario.figures}
+    rows = []
+    for lines in zip(*(judge(run.results, own) for own in run.ours), strict=True):
+        target = lines[0].target
+        bound = f"{target.most:g} x {target.peer}" if target.peer else f"{target.most:g}"
+        cells = (
+            line.word if line.measured is None else f"{line.word}: {line.measured:.3g}" for line in lines
+        )
+        rows.append([titles.get(target.figure, target.figure), bound, *cells])
+    return table(["figure", "at most", *run.ours], rows)
+
+
+def markdown(run: Run, notes: str) -> str:
+    """Write the whole page; `notes` are a person's words about it, kept apart from what is generated."""
+    parts = [
+        "# Beside the peers",
+        PREFACE,
+        "\n".join(f"- {line}" for line in run.circumstances),
+        "![Processor time and memory beside the peers](results.svg)",
+        "## Held to the targets",
+        _targets(run),
+    ]
+    for scenario in run.scenarios:
+        parts += [f"## {scenario.title}", f"Load: {scenario.load}.", _figures(run, scenario.figures)]
+        if scenario.name != "rotation":  # nought failed has no ratio
+            parts.append(_ratios(run, scenario.figures))
+    parts += [
+        "## Who was measured",
+        table(["", "version, and what was negotiated"], [list(pair) for pair in run.versions.items()]),
+        "hitch and stunnel read no HTTP: they move bytes, one connection to the upstream for each client.",
+    ]
+    if run.failures:
+        parts += ["## What failed", "\n".join(f"- {line}" for line in run.failures)]
+    parts += ["## What isn't measured yet", "\n".join(f"- {line}" for line in run.missing)]
+    return "\n\n".join([*parts, notes.strip()]).strip() + "\n"

@@ -1,0 +1,62 @@
+"""What the figures must show, as the suite was asked for: at most so many times a peer's, or so much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.figures import Results
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound for a figure: times that of `peer`, or absolute where `peer` is None."""
+
+    figure: str
+    most: float
+    peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target with what was measured (None: one of the two is missing)."""
+
+    target: Target
+    measured: float | None
+
+    @property
+    def word(self) -> str:
+        """Say how it went."""
+        if self.measured is None:
+            return "not measured"
+        return "reached" if self.measured <= self.target.most else "missed"
+
+
+TARGETS = (
+    *(Target("request", 1.0, peer) for peer in ("Caddy", "Traefik", "Envoy")),
+    Target("request", 3.5, "nginx"),
+    *(Target("full", 1.3, peer) for peer in ("Caddy", "Traefik", "HAProxy")),
+    *(
+        Target(way, most, peer)
+        for way in ("down", "up")
+        for peer, most in (("nginx", 1.0), ("HAProxy", 1.0), ("Caddy", 1.0), ("Traefik", 1.0), ("Envoy", 1.4))
+    ),
+    Target("idle", 25.0),
+    Target("rest", 90.0),
+    Target("live", 50.0),
+    Target("failed", 0.0),
+    Target("lost", 0.0),
+    Target("p99", 1.5),
+)
+
+
+def judge(results: Results, ours: str) -> list[Verdict]:
+    """Hold the medians to the targets."""
+    verdicts = []
+    for target in TARGETS:
+        seen = (
+            results.ratio(target.figure, ours, target.peer)
+            if target.peer
+            else results.of(target.figure, ours)
+        )
+        verdicts.append(Verdict(target, seen.median if seen else None))
+    return verdicts
