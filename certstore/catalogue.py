@@ -50,12 +50,10 @@ _TABLE: Final[dict[str, Entry]] = {
     "file_unreadable": Entry(
         _E,
         "{file} can't be read: {why}",
-        "let tlsproxy's user read it, or let a deploy hook call: tlsproxy certs import",
+        "let tlsproxy's user read it, or hand certificates in as a user who can: tlsproxy certs import",
     ),
     "file_missing": Entry(_E, "{file} doesn't exist", "check the name of the file"),
-    "is_directory": Entry(
-        _E, "{file} is a directory", "put the certificate and key files themselves here, not a directory"
-    ),
+    "is_directory": Entry(_E, "{file} is a directory", "give the certificate and key files themselves"),
     "not_a_file": Entry(_E, "{file} is a pipe, socket or device", "put regular files here"),
     "symlink_loop": Entry(_E, "{file} is a symbolic link that leads back to itself", "mend the link"),
     "symlink_dangling": Entry(_E, "{file} is a symbolic link to nothing", "mend the link"),
@@ -69,7 +67,7 @@ _TABLE: Final[dict[str, Entry]] = {
     "directory_unreadable": Entry(
         _W,
         "the directory {path} can't be read: {why}",
-        "let tlsproxy's user read it, or let a deploy hook call: tlsproxy certs import",
+        "let tlsproxy's user read it, or hand certificates in as a user who can: tlsproxy certs import",
     ),
     "directory_too_full": Entry(
         _W,
@@ -155,8 +153,13 @@ _TABLE: Final[dict[str, Entry]] = {
         "there are several device certificates that match: {subjects}",
         "give one certificate with its key at a time",
     ),
+    "key_kept": Entry(
+        _W,
+        "the private key that came along is not this certificate's; the right one, already here, is used",
+        "look which certificate that key belongs to, and keep it from strangers",
+    ),
     "key_unused": Entry(
-        _N, "{count} more private keys were there and not used", "remove keys that are no longer needed"
+        _N, "private keys that came along and were not used: {count}", "remove keys that are no longer needed"
     ),
     "leaf_unused": Entry(
         _N,
@@ -196,7 +199,8 @@ _TABLE: Final[dict[str, Entry]] = {
     "ca_as_leaf": Entry(
         _E,
         "this is the certificate of an authority (CA:TRUE), not of a device",
-        "give the certificate that was issued for the device; make self-signed ones with CA:FALSE",
+        "give the certificate that was issued for the device; make self-signed ones with: openssl req -x509"
+        " -addext basicConstraints=critical,CA:FALSE",
     ),
     "not_for_servers": Entry(
         _E,
@@ -216,6 +220,11 @@ _TABLE: Final[dict[str, Entry]] = {
     "key_too_large": Entry(
         _W,
         "the key ({key}) makes every handshake slow",
+        "use a P-256 key, or RSA with 2048 to 4096 bits",
+    ),
+    "key_far_too_large": Entry(
+        _E,
+        "clients refuse a key of this size ({key}), and each handshake with it would hold up all others",
         "use a P-256 key, or RSA with 2048 to 4096 bits",
     ),
     "key_type_unsupported": Entry(

@@ -230,8 +230,10 @@ def assemble(
     for other in chain.others:
         code = "stranger_dropped" if is_authority(other) else "leaf_unused"
         findings.append(found(code, subject=subject_words(other)))
-    unused = sum(spki != bundle.spki for spki in map(spki_of, (k.public_key() for k in decoded.keys)))
-    if unused:
+    given = [spki_of(key.public_key()) for key in decoded.keys]
+    if given and bundle.spki not in given:
+        findings.append(found("key_kept"))
+    elif unused := sum(spki != bundle.spki for spki in given):
         findings.append(found("key_unused", count=unused))
     return bundle, tuple(findings)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
-from certstore import firstboot, layout, records
+from certstore import firstboot, layout
 from certstore.activation import Activation, Change, try_out
 from certstore.atomic import Disk
 from certstore.bundle import Bundle, PrivateKey
@@ -108,7 +108,7 @@ class Store:
         root = Path(path).absolute()
         disk = disk or Disk()
         enter(root, disk)
-        note = f"process {os.getpid()}, since {records.moment_text(clock())}"
+        note = f"process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%S} UTC"
         lock = Lock.acquire(root / layout.LOCK, note, lock_wait_s)
         try:
             barred = furnish(root, disk)
@@ -200,7 +200,7 @@ class Store:
                 receipt = replace(receipt, bundle=bundle.id)
                 slot = self._view.slots.get((source, slot_id(bundle.names)))
                 if slot is not None and self._is_live(slot, bundle):
-                    return self._already_live(receipt, slot)
+                    return self._already_live(receipt, slot, told)
                 if slot is not None and slot.sealed:
                     raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
                 self._examine(bundle, gate, told)
@@ -296,12 +296,12 @@ class Store:
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
         return slot.bundle == bundle.id and bool(self._shelf.facts({bundle.id} - self._aside))
 
-    def _already_live(self, receipt: Receipt, slot: Slot) -> Receipt:
+    def _already_live(self, receipt: Receipt, slot: Slot, told: Sequence[Finding]) -> Receipt:
         active = self._view.active
         number = active.number if active is not None else slot.since
-        told = receipt.with_findings((found("already_live"),))
+        noted = receipt.with_findings((*told, found("already_live")))
         now = self._clock()
-        return self._record(told.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
+        return self._record(noted.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
 
     def _examine(self, bundle: Bundle, gate: Gate, told: list[Finding]) -> None:
         checked = check(bundle, self._clock(), self.clock_plausible())

@@ -132,7 +132,15 @@ def test_other_keys_are_noted_and_not_used(pki: Pki):
     bundle, findings = put_together(issued.chain_pem, pki.leaf().key_pem, issued.key_pem, pki.leaf().key_pem)
     assert bundle == issued.bundle()
     assert codes(findings) == ["key_unused"]
-    assert findings[0].words.startswith("2 more")
+    assert findings[0].words.endswith(": 2")
+
+
+def test_a_wrong_key_beside_a_certificate_whose_own_is_here_is_warned_about(pki: Pki):
+    issued = pki.leaf()
+    keys = {issued.bundle().spki: issued.key}
+    bundle, findings = put_together(issued.chain_pem, pki.leaf().key_pem, known_key=keys.get)
+    assert bundle == issued.bundle()
+    assert codes(findings) == ["key_kept"]
 
 
 def test_nothing_shows_what_a_key_file_holds(pki: Pki):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from certstore.decode import Candidate
-from certstore.errors import NotFound
+from certstore.errors import NotFound, StoreLocked
 from certstore.findings import found
 from certstore.receipts import State
 from certstore.slots import Source
@@ -212,6 +212,19 @@ def test_what_is_live_already_is_confirmed_at_once_and_only_the_receipt_is_writt
     assert gate.tried == []
     assert len(publisher.prepared) == 1
     assert files_under(store.path).keys() - before.keys() == {f"receipts/{again.id}.json"}
+
+
+def test_a_wrong_key_beside_what_is_live_already_is_told_of(store, pki):
+    issued = pki.leaf()
+    propose(store, issued)
+    again = Candidate((("cert.pem", issued.chain_pem), ("key.pem", pki.leaf().key_pem)))
+    receipt = store.propose(again, source=CUSTOMER, via="cli", gate=NullGate())
+    assert (receipt.state, receipt.codes) == (State.CONFIRMED, ("key_kept", "already_live"))
+
+
+def test_who_holds_a_store_is_told_with_a_time_that_people_read(store):
+    with pytest.raises(StoreLocked, match=r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"):
+        Store.open(store.path, clock=store._clock)
 
 
 def test_an_older_bundle_can_be_proposed_again(store, pki):
