@@ -207,7 +207,7 @@ class UpstreamError(ProxyError):
 
     `phase` says when: "connect", "send", "head" or "body"; `reused` whether the connection came from the
     pool (it may only have been stale); `status` is what a client sees if no byte of a response was sent
-    yet: 502, 503, 504.
+    yet: 502, 503, 504. One that nobody answers for has the code `upstream_unreachable`.
     """
 
     code = "upstream_failed"
@@ -219,6 +219,8 @@ class UpstreamError(ProxyError):
         self.phase = phase
         self.reused = reused
         self.status = status
+        if phase == "connect" and status == 502:  # the commonest: it isn't running
+            self.code = "upstream_unreachable"
 
     def __str__(self) -> str:
         what = "took too long" if self.status == 504 else "failed"

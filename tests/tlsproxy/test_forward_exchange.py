@@ -189,8 +189,9 @@ async def test_no_upstream_is_502_and_the_connection_lives_on():
         answer = await client.ask(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
         assert answer.status == 502
         assert answer.headers["content-type"].startswith("text/html")
+        assert b"may be starting, or not running" in answer.body
         assert (await client.ask()).headers["content-type"] == "application/problem+json"
-    assert {record.code for record in rig.records} == {"upstream_failed"}
+    assert {record.code for record in rig.records} == {"upstream_unreachable"}
 
 
 async def refuse():

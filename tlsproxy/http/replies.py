@@ -45,6 +45,9 @@ _ANSWERS = {
     504: ("Gateway Timeout", "the service behind this address took too long"),
     505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
+_BY_CODE = {
+    "upstream_unreachable": "the service behind this address isn't there: it may be starting, or not running",
+}
 _REDIRECTS = {301: "Moved Permanently", 308: "Permanent Redirect"}
 
 
@@ -64,7 +67,7 @@ def reply(
     is the stable name of what went wrong, `words` say it to a person.
     """
     title, usual_words = _ANSWERS.get(status) or (f"Status {status}", "the request failed")
-    words = words or usual_words
+    words = words or _BY_CODE.get(code, usual_words)
     code = code or title.lower().replace(" ", "_").replace("-", "_")
     kind = _preferred(accept)
     if kind == _HTML:
