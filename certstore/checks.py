@@ -32,6 +32,7 @@ __all__ = ["check"]
 LONGEST_LIFETIME = timedelta(days=825)
 SMALLEST_RSA = 2048  # bits; NIST SP 800-57 since 2011, and every browser
 LARGEST_QUICK_RSA = 4096  # bits; a signature with 8192 takes over ten times as long as with 4096
+LARGEST_RSA = 8192  # bits; Go's clients refuse more (crypto/tls), and one signature takes a tenth of a second
 SMALLEST_EC = 256  # bits
 _CURVES = {"secp256r1", "secp384r1", "secp521r1"}  # all that RFC 8446 section 4.2.3 has code points for
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
@@ -81,6 +82,8 @@ def _key(bundle: Bundle) -> Iterator[Finding]:
     if isinstance(public, rsa.RSAPublicKey):
         if public.key_size < SMALLEST_RSA:
             yield found("key_too_small", key=words)
+        elif public.key_size > LARGEST_RSA:
+            yield found("key_far_too_large", key=words)
         elif public.key_size > LARGEST_QUICK_RSA:
             yield found("key_too_large", key=words)
     elif isinstance(public, ec.EllipticCurvePublicKey):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -120,6 +121,18 @@ def test_a_key_that_makes_every_handshake_slow_is_warned_about(pki: Pki, now):
     key = rsa.generate_private_key(public_exponent=65537, key_size=4104)
     findings = check(pki.leaf(key=key).bundle(), now, clock_plausible=True)
     assert [(f.code, f.is_error) for f in findings] == [("key_too_large", False)]
+
+
+def test_a_key_so_large_that_its_handshakes_lock_everybody_out_is_refused(pki: Pki, now):
+    e, q = 65537, (1 << 4200) + 1
+    p = q + 2
+    while math.gcd(e, (p - 1) * (q - 1)) > 1 or math.gcd(p, q) > 1:
+        p += 2
+    d = pow(e, -1, (p - 1) * (q - 1))
+    rest = (d % (p - 1), d % (q - 1), pow(q, -1, p))
+    numbers = rsa.RSAPrivateNumbers(p, q, d, *rest, rsa.RSAPublicNumbers(e, p * q))
+    key = numbers.private_key(unsafe_skip_rsa_key_validation=True)  # no primes: finding them takes minutes
+    assert codes(pki.leaf(key=key).bundle(), now) == ["key_far_too_large"]
 
 
 # --- purpose ---
