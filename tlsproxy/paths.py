@@ -24,6 +24,8 @@ _READ_TWICE = re.compile(rb"[%;\\]|//|/\.")
 _SLASHES = re.compile(rb"/{2,}")
 _PARAMETERS = re.compile(rb";[^/]*+")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# An encoded ? or # ends the path of a program that decodes before it splits (CVE-2024-38474): a border to us.
+_ENDS = bytes.maketrans(b"?#", b"//")
 _DOT_SEGMENT = re.compile(rb"(?:^|/)\.\.?(?:/|\Z)")
 # The dot, slash and backslash in two bytes, which UTF-8 forbids and old decoders take (RFC 3629 section
 # 10).
@@ -50,7 +52,7 @@ def plain(path: bytes) -> bytes:
     """
     if _BROKEN_ESCAPE.search(path):
         raise DeceptivePathError("bad_escape", "a percent sign in the path is not followed by two hex digits")
-    seen = _decoded(path)
+    seen = _decoded(path).translate(_ENDS)
     for bytes_, meant in _OVERLONG:
         seen = seen.replace(bytes_, meant)
     return _SLASHES.sub(b"/", _PARAMETERS.sub(b"", seen.replace(b"\\", b"/")))

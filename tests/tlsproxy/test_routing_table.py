@@ -52,6 +52,8 @@ def test_the_longest_prefix_wins_and_ends_where_a_segment_ends(path, upstream):
         b"/api//v2",
         b"/%2561pi",
         b"/api%5Cv2",
+        b"/api%3Fv2",
+        b"/api%23",
     ],
 )
 def test_a_path_whose_route_depends_on_who_reads_it_is_refused(path):
