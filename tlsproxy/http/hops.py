@@ -6,6 +6,7 @@ there. Refuses to know: fields that go end to end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from tlsproxy.http.fields import Role, may_be_nominated
@@ -23,7 +24,7 @@ _EVERYDAY = {
 _OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 # HTTP/2 is agreed on by ALPN, TLS before HTTP, HTTP by speaking it; a tunnel for them would go around the
 # gate.
-_NEVER_UPGRADED_TO = (b"h2c", b"h2", b"http", b"tls")
+_NEVER_UPGRADED_TO = re.compile(rb"h2.*|http|tls", re.IGNORECASE)  # h2c-14 and the like: drafts
 
 
 def connection_options(found: Found) -> frozenset[bytes]:
@@ -64,7 +65,7 @@ def upgrade_of(found: Found, options: frozenset[bytes]) -> bytes | None:
     name, slash, version = offered[0].partition(b"/")
     if not TOKEN.fullmatch(name) or (slash and not TOKEN.fullmatch(version)):
         return None
-    return None if name.lower() in _NEVER_UPGRADED_TO else offered[0]
+    return None if _NEVER_UPGRADED_TO.fullmatch(name) else offered[0]
 
 
 def expects_continue(found: Found) -> bool:
