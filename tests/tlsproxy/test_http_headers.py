@@ -48,6 +48,9 @@ def test_what_a_stranger_says_of_its_origin_is_dropped_in_every_spelling():
         "X-Forwarded-Prefix: 6.6.6.6",
         "Forwarded: for=6.6.6.6",
         "X-Real-IP: 6.6.6.6",
+        "Client-IP: 6.6.6.6",
+        "CLIENT_IP: 6.6.6.6",
+        "True-Client-IP: 6.6.6.6",
         "X-Original-URL: 6.6.6.6",
         "Tlsproxy-Bundle: 6.6.6.6",
     )

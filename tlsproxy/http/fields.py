@@ -53,6 +53,14 @@ _ROLES: dict[bytes, Role] = {
     b"forwarded": Role.ORIGIN,
     b"x-real-ip": Role.ORIGIN,
     b"x-client-ip": Role.ORIGIN,
+    # What else programs ask for a client's address, first of all PHP's much-copied snippet (and Rails:
+    # Client-IP); the last two are what large content networks write.
+    b"client-ip": Role.ORIGIN,
+    b"x-cluster-client-ip": Role.ORIGIN,
+    b"x-forwarded": Role.ORIGIN,
+    b"forwarded-for": Role.ORIGIN,
+    b"true-client-ip": Role.ORIGIN,
+    b"cf-connecting-ip": Role.ORIGIN,
     # Frameworks route by these instead of by the path that was matched (IIS, Symfony: CVE-2018-14773).
     b"x-original-url": Role.ORIGIN,
     b"x-rewrite-url": Role.ORIGIN,
