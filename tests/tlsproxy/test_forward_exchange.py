@@ -297,7 +297,13 @@ async def test_idle_connections_are_closed_by_the_sweeper():
 
 @pytest.mark.parametrize(
     "response",
-    [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"],
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Large: %b\r\nContent-Length: 0\r\n\r\n" % (b"a" * 40_000),
+    ],
+    ids=["nothing", "ssh", "two-lengths", "large-head-in-one-piece"],
 )
 async def test_an_upstream_without_a_proper_answer_is_502(response):
     async def upstream(peer: Peer) -> None:

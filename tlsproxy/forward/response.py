@@ -75,6 +75,8 @@ class Response:
                 raw, buffer = buffer, b""
             else:
                 raw, buffer = buffer[:end], buffer[end:]
+            if len(raw) > policy.MAX_HEAD_BYTES:  # it came in one piece, and is too large all the same
+                check_unfinished_response(raw)
             head = parse_response(raw, request.method, request.upgrade)
             if head.status >= 200 or head.status == 101:
                 self.head, self.rest = head, buffer
