@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from benchmarks import machine, upstream
 from benchmarks.chart import svg
@@ -156,10 +157,18 @@ def measured(options: argparse.Namespace) -> Run:
     )
 
 
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Stop once; whoever is impatient doesn't interrupt the ending of what was started."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Measure and report."""
     options = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         run = measured(options)
     except NotServingError as error:
