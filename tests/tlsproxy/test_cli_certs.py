@@ -48,7 +48,9 @@ class TestWithoutAProxy:
         self, store: Path, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["certs", "import", "--store", str(store), *files]) == ExitCode.DONE
-        assert "served from the next start" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "served from the next start" in said
+        assert f"there was no store at {store}: it was made just now" in said
         generation = read_generation(store)
         assert generation is not None
         assert [row.pattern for row in generation.rows] == ["device.test"]
@@ -153,6 +155,21 @@ def test_what_cannot_be_read_has_its_own_code_and_never_makes_a_store(
         assert main(["certs", "import", "--store", str(store), str(path)]) == ExitCode.FAILED
         assert f"[{code}]" in capsys.readouterr().err
     assert not store.exists()
+
+
+@pytest.mark.parametrize("command", ["status", "certs import x"])
+def test_a_store_of_another_user_is_told_with_what_to_do_not_with_how_options_are_spelt(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # what click asks
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    (tmp_path / "x").write_text("nonsense")
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), "--store", str(tmp_path)]) == ExitCode.FAILED
+    assert "hint: run this as the proxy's user: sudo -u" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("content", "code"), [(b"", "file_empty"), (b"hello\n", "unparsable")])

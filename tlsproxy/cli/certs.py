@@ -72,6 +72,8 @@ def _tell_success(outcome: Outcome) -> None:
         click.echo("probation: none; the certificate stays until another takes its place")
     else:
         click.echo(f"stored: {number}")
+        if outcome.new_store is not None:
+            click.echo(f"there was no store at {outcome.new_store}: it was made just now")
         click.echo("no proxy runs on this store: it is served from the next start")
     for finding in receipt.findings:
         _tell(finding)

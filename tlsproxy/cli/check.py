@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     envvar="TLSPROXY_CONFIG",
     default=USUAL_CONFIG,
     show_default=True,

@@ -38,6 +38,8 @@ class Outcome:
     receipt: Receipt | None
     unreadable: tuple[Finding, ...] = ()
     is_running: bool = True
+    new_store: Path | None = None
+    """The store, where there was none before: perhaps a mistyped path."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -90,6 +92,7 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
     """
     if unreadable:
         return Outcome(None, unreadable)
+    new = None if place.store.exists() else place.store
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
@@ -98,7 +101,7 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
         except NotRunningError:
             pass
         try:
-            return Outcome(_store(place, candidate), is_running=False)
+            return Outcome(_store(place, candidate), is_running=False, new_store=new)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise

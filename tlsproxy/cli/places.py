@@ -35,15 +35,16 @@ class Whereabouts:
 
 def place_options(command: F) -> F:
     """Give a command the options `--store` and `--config`, as parameters `store` and `config`."""
+    # readable=False: what can't be read is told when it is used, with a hint that helps.
     store = click.option(
         "--store",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
         envvar="TLSPROXY_STORE",
         help="The store's folder, for a proxy that was started with --store.",
     )
     config = click.option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path, dir_okay=False, readable=False),
         envvar="TLSPROXY_CONFIG",
         help=f"The proxy's configuration file [default: {USUAL_CONFIG}, if there].",
     )

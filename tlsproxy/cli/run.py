@@ -31,7 +31,7 @@ AS_PROGRAM = object()
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     envvar="TLSPROXY_CONFIG",
     help="The configuration file.",
 )
@@ -46,7 +46,7 @@ AS_PROGRAM = object()
 )
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     envvar="TLSPROXY_STORE",
     help="Without a file: the folder for keys and certificates.",
 )
