@@ -64,6 +64,7 @@ def test_a_second_start_serves_what_the_first_one_did(tmp_path):
     with running_demo(tmp_path / "demo") as demo:
         demo.certificate()
         before = demo.certificate_pem()
+    assert [path.name for path in demo.folder.iterdir()] == ["store"]  # no socket of the device is left
     with running_demo(tmp_path / "demo") as demo:
         assert demo.certificate_pem() == before
         assert any("kept from before" in line for line in demo.said)
@@ -116,6 +117,7 @@ def test_a_taken_port_is_one_error_line(tmp_path):
         )
     assert again.returncode == 1
     assert again.stderr.startswith(f"tlsproxy: error: can't listen on {address}")
+    assert "demo --listen localhost:9443" in again.stderr
     assert "Traceback" not in again.stderr
 
 

@@ -40,7 +40,7 @@ from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES
 from tlsproxy.demo.front import Front, Sighting, look
 from tlsproxy.demo.narration import Scene, line, opening
 from tlsproxy.demo.places import Places, here
-from tlsproxy.errors import ExitCode, ProxyError
+from tlsproxy.errors import ExitCode, ListenError, ProxyError
 from tlsproxy.observe import log
 from tlsproxy.observe.status import ListenerStatus
 
@@ -85,9 +85,24 @@ def show(listen: str, folder: Path) -> int:
     log.configure("console", level=logging.ERROR)  # the demo's own lines tell the rest
     with ExitStack() as temporary:
         stage = set_up(listen, folder, temporary)
-        trio.run(partial(run, stage, say=click.echo))
+        try:
+            trio.run(partial(run, stage, say=click.echo))
+        except* ListenError as group:
+            raise _with_way_out(group) from group
         click.echo(f"\nended; its state is kept in {folder}" if stage.places.folder == folder else "\nended")
     return ExitCode.DONE
+
+
+def _with_way_out(group: BaseExceptionGroup[ListenError]) -> ListenError:
+    """Give the error with a command for who only typed `make demo`."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ListenError)
+    if "listens there" not in error.why:
+        return error
+    way_out = f"take another port: {here()} demo --listen localhost:9443; or see who has this one: ss -ltnp"
+    return ListenError(error.address, error.why, way_out)
 
 
 def set_up(listen: str, folder: Path, temporary: ExitStack) -> Stage:
@@ -176,6 +191,7 @@ async def _run_device(
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
+        _forget(path)
     raise DeviceError(f"ended with exit code {code}")
 
 
@@ -191,7 +207,7 @@ async def _end(process: trio.Process) -> None:
 
 def _listening(path: Path) -> socket.socket:
     """Listen at `path`, over what an earlier demo left there: it is over, since the proxy holds the store."""
-    path.unlink(missing_ok=True)
+    _forget(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
@@ -200,6 +216,10 @@ def _listening(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _places(folder: Path, temporary: ExitStack) -> tuple[Places, tuple[str, ...]]:
