@@ -74,6 +74,13 @@ def _form(leaf: x509.Certificate) -> Iterator[Finding]:
     why = fault(leaf)
     if why is not None:
         yield found("certificate_malformed", part="list of extensions", why=why)
+        return
+    for extension in leaf.extensions:  # RFC 5280 section 4.2: who doesn't know a critical one must refuse
+        if extension.critical and isinstance(
+            extension.value, x509.UnrecognizedExtension | x509.PrecertPoison
+        ):
+            part = f"critical extension {extension.oid.dotted_string}"
+            yield found("certificate_malformed", part=part, why="it is of a kind that no TLS client knows")
 
 
 def _key(bundle: Bundle) -> Iterator[Finding]:

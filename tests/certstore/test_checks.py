@@ -135,6 +135,18 @@ def test_a_key_so_large_that_its_handshakes_lock_everybody_out_is_refused(pki: P
     assert codes(pki.leaf(key=key).bundle(), now) == ["key_far_too_large"]
 
 
+@pytest.mark.parametrize(
+    "extension",
+    [x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00"), x509.PrecertPoison()],
+    ids=["unknown", "precertificate"],
+)
+def test_a_critical_extension_that_no_client_knows_locks_nobody_out(pki: Pki, now, extension):
+    critical = pki.leaf(tweak=lambda builder: builder.add_extension(extension, critical=True))
+    assert codes(critical.bundle(), now) == ["certificate_malformed"]
+    harmless = pki.leaf(tweak=lambda builder: builder.add_extension(extension, critical=False))
+    assert codes(harmless.bundle(), now) == []
+
+
 # --- purpose ---
 
 
