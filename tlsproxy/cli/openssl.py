@@ -1,11 +1,7 @@
 """OpenSSL's limits for the `system` engine: this process starts anew with a configuration of ours.
 
-Theory. Before Python 3.15 `ssl` can't limit groups and TLS 1.3 suites, and OpenSSL's own defaults hold some
-that cost a server fifty times what X25519 costs (ffdhe8192: 123 ms for a handshake), which is an invitation.
-OpenSSL reads OPENSSL_CONF once, when it is first loaded; so the file must be named before that, which only a
-new process image does. The file lies in memory, and its descriptor goes along. A configuration that the user
-named wins: it may hold a provider for keys in hardware; docs/configuration.md says what it should hold
-besides.
+Why, and how it gets there: workers/spawn.py. A configuration that the user named wins;
+docs/configuration.md says what it should hold besides.
 """
 
 from __future__ import annotations
@@ -13,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from tlsproxy.tls.engines import EngineName, resolve
+from tlsproxy.tls.engines import EngineName
+from tlsproxy.workers.spawn import limits_in_memory
 
 
 def limit_system_engine(engine: EngineName) -> None:
@@ -21,16 +18,11 @@ def limit_system_engine(engine: EngineName) -> None:
 
     Only for a process that is ours alone: whoever calls the command as a function must not call this.
     """
-    if "OPENSSL_CONF" in os.environ or resolve(engine) != "system":
+    if "OPENSSL_CONF" in os.environ:
         return
-    import ssl
-
-    from tlsproxy.tls.engines.system import openssl_conf
-
-    if hasattr(ssl.SSLContext, "set_groups"):  # Python 3.15: the contexts themselves are limited
+    file = limits_in_memory(engine)
+    if file is None:
         return
-    file = os.memfd_create("openssl.cnf")
-    os.write(file, openssl_conf().encode("ascii"))
     os.set_inheritable(file, True)
     environment = {**os.environ, "OPENSSL_CONF": f"/proc/self/fd/{file}"}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  ourselves, again
