@@ -17,8 +17,9 @@ from pathlib import Path
 
 from certstore.atomic import Disk
 from certstore.decode import Candidate
+from certstore.examination import InProcess
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.pki import Pki
 
 
@@ -44,7 +45,7 @@ def main() -> None:
         steps.clear()
         for candidate in candidates:
             start = time.perf_counter()
-            receipt = store.propose(candidate, source=Source.CUSTOMER, via="benchmark", gate=NullGate())
+            receipt = store.propose(candidate, source=Source.CUSTOMER, via="benchmark", examiner=InProcess())
             activation.append(time.perf_counter() - start)
             assert receipt.live_at is not None, receipt
         each = {step: count / rounds for step, count in sorted(steps.items())}

@@ -5,6 +5,7 @@ The life of a certificate, and who is asked on the way:
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
     are they good         checks (dates, names, keys), then a gate that is handed in
+    who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
     who is served what    generation.compute (precedence, expiry): pure, the one place that decides
     what became of it     receipts
@@ -15,7 +16,7 @@ Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  she
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
-        receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", gate=NullGate())
+        receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
         print(receipt.state, receipt.codes, store.active)
 
 Nothing here opens a socket. What waits for events (`watch`, `inbox`) needs trio and is imported by its own
@@ -35,15 +36,17 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
+from certstore.examination import Examination, Examiner, InProcess
 from certstore.findings import Finding, Severity, found
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
+from certstore.gates import Gate, NullGate, NullPublisher, Publisher
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
 from certstore.issuers.selfsigned import Identity
 from certstore.names import covers, is_address, normalise
 from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
-from certstore.store import Clock, Gate, NullGate, NullPublisher, Publisher, Store
+from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
@@ -52,10 +55,13 @@ __all__ = [
     "Candidate",
     "Cause",
     "Clock",
+    "Examination",
+    "Examiner",
     "Finding",
     "Gate",
     "Generation",
     "Identity",
+    "InProcess",
     "NotFound",
     "NullGate",
     "NullPublisher",

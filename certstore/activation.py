@@ -21,15 +21,15 @@ from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
 from certstore.errors import Refusal, StoreError
-from certstore.findings import Finding, found
-from certstore.gates import Gate, Publisher
+from certstore.findings import found
+from certstore.gates import Publisher
 from certstore.generation import Generation
 from certstore.shelf import Archive, Shelf
 from certstore.slots import Slot
 
 T = TypeVar("T")
 
-__all__ = ["Activation", "Change", "try_out"]
+__all__ = ["Activation", "Change"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +97,6 @@ class Activation:
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)
-
-
-def try_out(bundle: Bundle, gate: Gate) -> tuple[Finding, ...]:
-    """Give what the gate finds. Raises Refusal with all of it when one finding is an error."""
-    try:
-        findings = gate.try_out(bundle)
-    except Exception as error:  # the border around one candidate: a gate that breaks has not let it through
-        raise Refusal(found("gate_failed", why=_words(error))) from error
-    if any(finding.is_error for finding in findings):
-        raise Refusal(*findings)
-    return findings
 
 
 def _quietly(step: Callable[[T], None], what: T) -> None:

@@ -282,7 +282,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate demands a stapled OCSP answer, which is not sent: some clients refuse it",
         "have it issued without the must-staple (TLS feature) extension",
     ),
-    # --- gate, store and life cycle ---
+    # --- examination, store and life cycle ---
+    "examination_failed": Entry(
+        _E,
+        "the certificate could not be examined: {why}",
+        "hand it in again; what was served before is still served",
+    ),
     "gate_failed": Entry(
         _E,
         "a trial handshake with this certificate failed: {why}",

@@ -9,7 +9,7 @@ pairing, because a file that is still being written is such a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,8 +69,9 @@ _NOTHING = Content()
 class Contents:
     """Remembers what the contents of a snapshot's files mean. Not for several threads at once."""
 
-    def __init__(self) -> None:
-        """Begin with nothing read."""
+    def __init__(self, read: Callable[[str, bytes], Content]) -> None:
+        """Begin with nothing read; `read` says what a file holds (`read_content`, wherever it runs)."""
+        self._read = read
         self._known: dict[str, Content] = {}
 
     def of(self, entry: Entry) -> Content:
@@ -79,7 +80,7 @@ class Contents:
             return _NOTHING
         content = self._known.get(entry.digest)
         if content is None:
-            content = self._known[entry.digest] = read_content(entry.name, entry.content)
+            content = self._known[entry.digest] = self._read(entry.name, entry.content)
         return content
 
     def forget_all_but(self, entries: Iterable[Entry]) -> None:

@@ -1,4 +1,4 @@
-"""The two seams of the store: who tries a candidate out, and who is told what is served from now on.
+"""Two seams: who tries a candidate out (`Gate`), and who is told what is served from now on (`Publisher`).
 
 certstore knows neither TLS connections nor workers. Whoever composes a product hands in a `Gate` and a
 `Publisher`; used alone, the store has the two null ones, and a receipt says that the gate was skipped.

@@ -29,8 +29,8 @@ import trio
 
 from certstore import watch
 from certstore.errors import StoreError
+from certstore.examination import Examiner
 from certstore.findings import Finding, found
-from certstore.gates import Gate
 from certstore.gathering import Problem, Ready, Timing
 from certstore.keeper import Keeper, Origin, Step
 from certstore.receipts import Receipt
@@ -73,7 +73,7 @@ class Inbox:
     kind: Kind
     source: Source
     via: str
-    gate: Gate
+    examiner: Examiner
     clock: Callable[[], datetime]
     on_receipt: Callable[[Receipt], None]
     on_trouble: Callable[[Finding], None] = _untold
@@ -90,7 +90,7 @@ class Inbox:
         under way, which must not be cut in two, else it takes milliseconds.
         """
         origin = Origin(self.path, self.kind, self.source, self.via)
-        keeper = Keeper(self.store, origin, self.gate, self.timing, self.clock)
+        keeper = Keeper(self.store, origin, self.examiner, self.timing, self.clock)
         await trio.to_thread.run_sync(keeper.make)
         async with trio.open_nursery() as nursery:
             follow = partial(watch.run, rescan_s=self.rescan_s, on_trouble=self.on_trouble)

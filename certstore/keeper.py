@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from certstore.contents import Contents
+from certstore.examination import Examiner
 from certstore.findings import Finding
-from certstore.gates import Gate
 from certstore.gathering import Knowledge, Leftover, Memory, Plan, Problem, Ready, Timing, plan
 from certstore.quarantine import Quarantine
 from certstore.receipts import Receipt, State
@@ -47,13 +47,18 @@ class Keeper:
     """One directory, its memory, and the store that its files go to. Not for two threads at once."""
 
     def __init__(
-        self, store: Store, origin: Origin, gate: Gate, timing: Timing, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        origin: Origin,
+        examiner: Examiner,
+        timing: Timing,
+        clock: Callable[[], datetime],
     ) -> None:
         """Take the store and what it is to be told; `clock` gives the aware wall clock."""
-        self._store, self._origin, self._gate = store, origin, gate
+        self._store, self._origin, self._examiner = store, origin, examiner
         self._timing, self._clock = timing, clock
         self._quarantine = Quarantine(origin.path)
-        self._contents = Contents()
+        self._contents = Contents(examiner.read)
         self._memory = Memory()
         self._snapshot: Snapshot | None = None
         # what the store could not be told, because its disk failed
@@ -90,7 +95,7 @@ class Keeper:
             return None
         source, via = self._origin.source, self._origin.via
         if isinstance(step, Ready):
-            receipt = self._store.propose(step.candidate, source=source, via=via, gate=self._gate)
+            receipt = self._store.propose(step.candidate, source=source, via=via, examiner=self._examiner)
         else:
             receipt = self._store.refused(source, via, step.findings)
         self._handled[step.group, step.digest] = receipt.id

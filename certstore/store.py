@@ -2,11 +2,11 @@
 
 Promises: `propose` is the only way in, and whatever is wrong with a candidate leaves what is served as it
 was, with a receipt that says so. Changes come one after another; each is whole on disk before it is served.
-Refuses to know TLS, sockets and the time: the gate, the publisher and the clock are handed in.
+Refuses to know TLS, sockets, the time and what is in a file: publisher, clock and examiner are handed in.
 
 Threads: reading (`active`, `bundle`, `slots`, receipts, `handled`) never waits, from any thread. Everything
 that changes something blocks on the disk and on the changes before it: call it in a worker thread, and
-never from within a publisher or a gate.
+never from within a publisher or an examiner.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
 from certstore import firstboot, layout
-from certstore.activation import Activation, Change, try_out
+from certstore.activation import Activation, Change
 from certstore.atomic import Disk
 from certstore.bundle import Bundle, PrivateKey
-from certstore.checks import check
-from certstore.decode import Candidate, assemble
+from certstore.decode import Candidate
 from certstore.errors import Refusal, StoreError, StoreNotWritable
+from certstore.examination import Examiner
 from certstore.findings import Finding, found
-from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+from certstore.gates import NullPublisher, Publisher
 from certstore.generation import BundleFacts, Cause, Generation, compute
 from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
@@ -43,8 +43,6 @@ from certstore.slots import Key, Slot, Source, bundles_named, in_order, slot_id,
 
 __all__ = [
     "Clock",
-    "Gate",
-    "NullGate",
     "NullPublisher",
     "Publisher",
     "Store",
@@ -184,8 +182,10 @@ class Store:
 
     # --- changing: one after another ---
 
-    def propose(self, candidate: Candidate | Bundle, *, source: Source, via: str, gate: Gate) -> Receipt:
-        """Decode, check, try out, store and activate a candidate; gives its receipt, confirmed or refused.
+    def propose(
+        self, candidate: Candidate | Bundle, *, source: Source, via: str, examiner: Examiner
+    ) -> Receipt:
+        """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
@@ -196,14 +196,16 @@ class Store:
             receipt = self._ledger.open(source, via, self._clock())
             told: list[Finding] = []
             try:
-                bundle = self._identify(candidate, told)
-                receipt = replace(receipt, bundle=bundle.id)
-                slot = self._view.slots.get((source, slot_id(bundle.names)))
-                if slot is not None and self._is_live(slot, bundle):
-                    return self._already_live(receipt, slot, told)
-                if slot is not None and slot.sealed:
-                    raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
-                self._examine(bundle, gate, told)
+                with examiner.examine(candidate, self.known_key) as examination:
+                    bundle = examination.bundle
+                    told += examination.findings
+                    receipt = replace(receipt, bundle=bundle.id)
+                    slot = self._view.slots.get((source, slot_id(bundle.names)))
+                    if slot is not None and self._is_live(slot, bundle):
+                        return self._already_live(receipt, slot, told)
+                    if slot is not None and slot.sealed:
+                        raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
+                    told += examination.judge(self._clock(), self.clock_plausible())
                 return self._activate(receipt.with_findings(tuple(told)), bundle, slot)
             except Refusal as refusal:
                 refused = receipt.with_findings((*told, *refusal.findings))
@@ -286,13 +288,6 @@ class Store:
         if self._barred is not None:
             raise self._barred
 
-    def _identify(self, candidate: Candidate | Bundle, told: list[Finding]) -> Bundle:
-        if isinstance(candidate, Bundle):
-            return candidate
-        bundle, findings = assemble(candidate, self.known_key)
-        told += findings
-        return bundle
-
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
         return slot.bundle == bundle.id and bool(self._shelf.facts({bundle.id} - self._aside))
 
@@ -302,13 +297,6 @@ class Store:
         noted = receipt.with_findings((*told, found("already_live")))
         now = self._clock()
         return self._record(noted.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
-
-    def _examine(self, bundle: Bundle, gate: Gate, told: list[Finding]) -> None:
-        checked = check(bundle, self._clock(), self.clock_plausible())
-        if any(finding.is_error for finding in checked):
-            raise Refusal(*checked)
-        told += checked
-        told += try_out(bundle, gate)
 
     def _activate(self, receipt: Receipt, bundle: Bundle, before: Slot | None) -> Receipt:
         number = self._next_number

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from certstore.examination import InProcess
 from certstore.findings import Finding
 from certstore.gathering import Timing
 from certstore.inbox import Inbox
@@ -93,7 +94,7 @@ async def looked_after(
     via = "inbox" if kind is Kind.INBOX else f"watch:{path}"
     settings: dict[str, Any] = {
         "timing": TIMING,
-        "gate": OpenGate(),
+        "examiner": InProcess(OpenGate()),
         "source": Source.CUSTOMER,
         "via": via,
     } | more

@@ -18,7 +18,7 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store
+from certstore import Examiner, Finding, InProcess, Receipt, Source, Store
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -71,8 +71,8 @@ async def run(
         serving.load_from(store.bundle)
         try:
             tell_findings(store.recovered)
-            gate = HandshakeGate(contexts.policy, contexts.engine)
-            await House(config, store, serving, gate, on_receipt).run(listening, task_status)
+            examiner = InProcess(HandshakeGate(contexts.policy, contexts.engine))
+            await House(config, store, serving, examiner, on_receipt).run(listening, task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
@@ -105,7 +105,7 @@ class House:
     config: Config
     store: Store
     serving: Serving
-    gate: HandshakeGate
+    examiner: Examiner
     on_receipt: TellReceipt
 
     async def run(
@@ -119,7 +119,7 @@ class House:
         controller = Controller(
             config=config,
             store=store,
-            gate=self.gate,
+            examiner=self.examiner,
             clock=now,
             process=Process(os.getpid(), now()),
             listeners=statuses,
@@ -182,7 +182,7 @@ class House:
                 kind=kind,
                 source=source,
                 via=via,
-                gate=self.gate,
+                examiner=self.examiner,
                 clock=now,
                 on_receipt=controller.tell,
                 on_trouble=on_trouble,

@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from certstore import Bundle, Candidate, Cause, Gate, Generation, Receipt, Source, State, Store
+from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
 from tlsproxy.config import Config
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, describe
@@ -45,7 +45,7 @@ class Controller:
 
     config: Config
     store: Store
-    gate: Gate
+    examiner: Examiner
     clock: Callable[[], datetime]
     process: Process
     listeners: Sequence[ListenerStatus]
@@ -59,14 +59,16 @@ class Controller:
 
     async def propose(self, candidate: Candidate, via: str) -> Receipt:
         """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError."""
-        propose = partial(self.store.propose, candidate, source=Source.CUSTOMER, via=via, gate=self.gate)
+        propose = partial(
+            self.store.propose, candidate, source=Source.CUSTOMER, via=via, examiner=self.examiner
+        )
         receipt = await trio.to_thread.run_sync(propose)
         self.tell(receipt)
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
-        receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", gate=self.gate)
+        receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from certstore import Bundle, Candidate, Generation, NullGate, Source, State, Store
+from certstore import Bundle, Candidate, Generation, InProcess, Source, State, Store
 from tlsproxy.config import from_arguments
 from tlsproxy.controller import Controller
 from tlsproxy.observe.status import Process
@@ -35,7 +35,7 @@ class SlowPublisher:
 def controller_of(store: Store, told: list[State]) -> Controller:
     config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], Path("unused"))
     tell = lambda receipt: told.append(receipt.state)  # noqa: E731  one expression
-    return Controller(config, store, NullGate(), now, Process(1, now()), (), lambda: False, tell)
+    return Controller(config, store, InProcess(), now, Process(1, now()), (), lambda: False, tell)
 
 
 async def cancelled_amidst(publisher: SlowPublisher, act) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from certstore.bundle import PrivateKey, spki_of
-from certstore.contents import Contents
+from certstore.contents import Contents, read_content
 from certstore.decode import assemble
 from certstore.findings import found
 from certstore.gathering import Knowledge, Memory, Timing, plan
@@ -28,7 +28,7 @@ class Desk:
     handled: dict[tuple[str, str], str] = field(default_factory=dict)
     at: float = 1000.0
     memory: Memory = field(default_factory=Memory)
-    contents: Contents = field(default_factory=Contents)
+    contents: Contents = field(default_factory=lambda: Contents(read_content))
 
     def entry(self, name, content):
         if isinstance(content, bytes):

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from certstore.errors import StoreNotWritable
+from certstore.examination import InProcess
 from certstore.receipts import State
 from certstore.store import Store
 from tests.inboxing import looked_after
@@ -184,7 +185,7 @@ async def test_an_inbox_that_is_not_there_is_made_and_one_that_is_deleted_is_mis
 
 async def test_a_pair_that_the_gate_refuses_is_moved_with_its_files_only(store, place, pki):
     one = pki.leaf()
-    async with looked_after(store, place, gate=ShutGate()) as inbox:
+    async with looked_after(store, place, examiner=InProcess(ShutGate())) as inbox:
         inbox.put("cert.pem", one.chain_pem)
         inbox.put("key.pem", one.key_pem)
         receipt = await inbox.receipt()
@@ -227,7 +228,7 @@ async def test_cancelling_waits_for_a_proposal_under_way_and_remembers_it(store,
             return super().try_out(bundle)
 
     one = pki.leaf()
-    async with looked_after(store, place, gate=SlowGate()) as inbox:
+    async with looked_after(store, place, examiner=InProcess(SlowGate())) as inbox:
         inbox.put("all.pem", one.key_pem + one.chain_pem)
         assert await trio.to_thread.run_sync(entered.wait, 10)
         threading.Timer(0.1, let_go.set).start()
@@ -239,7 +240,7 @@ async def test_cancelling_waits_for_a_proposal_under_way_and_remembers_it(store,
 
 async def test_a_pair_in_place_is_proposed_within_a_fifth_of_a_second(store, place, pki):
     times, gate = [], OpenGate()
-    async with looked_after(store, place, gate=gate) as inbox:
+    async with looked_after(store, place, examiner=InProcess(gate)) as inbox:
         for number in range(9):
             one = pki.leaf()
             before = len(gate.tried)

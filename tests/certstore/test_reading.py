@@ -9,8 +9,9 @@ import pytest
 
 from certstore import reading, records
 from certstore.errors import NotFound, StoreCorrupt
+from certstore.examination import InProcess
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.storing import Clock, active_of
 
 
@@ -21,7 +22,7 @@ def store(tmp_path, now):
 
 
 def put(store, issued, source=Source.CUSTOMER):
-    return store.propose(issued.bundle(), source=source, via="test", gate=NullGate())
+    return store.propose(issued.bundle(), source=source, via="test", examiner=InProcess())
 
 
 def test_a_generation_pruned_between_two_reads_is_no_error(store, pki, monkeypatch):

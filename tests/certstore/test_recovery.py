@@ -12,6 +12,7 @@ import pytest
 
 from certstore.atomic import Disk
 from certstore.errors import StoreNotWritable
+from certstore.examination import InProcess
 from certstore.receipts import Receipt, State
 from certstore.records import dump
 from certstore.slots import Slot, Source
@@ -32,7 +33,7 @@ def root(tmp_path):
 
 
 def propose(store, issued, source=CUSTOMER):
-    receipt = store.propose(candidate_of(issued), source=source, via="test", gate=OpenGate())
+    receipt = store.propose(candidate_of(issued), source=source, via="test", examiner=InProcess(OpenGate()))
     assert receipt.state is State.CONFIRMED
     return receipt
 
@@ -283,7 +284,9 @@ def test_a_disk_that_takes_no_writes_is_served_from(root, clock, pki):
         assert codes(store) == ["store_read_only", "slot_fallen"]
         assert served(store) == good.bundle
         with pytest.raises(StoreNotWritable, match=r"(?i)read-only"):
-            store.propose(candidate_of(pki.leaf()), source=CUSTOMER, via="test", gate=OpenGate())
+            store.propose(
+                candidate_of(pki.leaf()), source=CUSTOMER, via="test", examiner=InProcess(OpenGate())
+            )
         assert served(store) == good.bundle
     assert files_under(root) == before
 

@@ -8,10 +8,12 @@ import pytest
 
 from certstore.decode import Candidate
 from certstore.errors import NotFound, StoreLocked
+from certstore.examination import InProcess
 from certstore.findings import found
+from certstore.gates import NullGate
 from certstore.receipts import State
 from certstore.slots import Source
-from certstore.store import NullGate, Store, read_bundle, read_generation
+from certstore.store import Store, read_bundle, read_generation
 from tests.storing import Clock, NotingPublisher, OpenGate, ShutGate, candidate_of, files_under, served
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
@@ -34,7 +36,9 @@ def store(tmp_path, clock, publisher):
 
 
 def propose(store, issued, source=CUSTOMER, gate=None):
-    return store.propose(candidate_of(issued), source=source, via="test", gate=gate or OpenGate())
+    return store.propose(
+        candidate_of(issued), source=source, via="test", examiner=InProcess(gate or OpenGate())
+    )
 
 
 def test_an_empty_store_serves_nothing_and_is_private(store):
@@ -152,7 +156,7 @@ def test_a_refused_candidate_changes_nothing_and_leaves_no_key_behind(store, pki
 def test_a_key_that_is_not_the_certificates_is_refused_by_its_code(store, pki):
     one, other = pki.leaf(), pki.leaf()
     mixed = Candidate((("a.key", one.key_pem), ("a.crt", other.chain_pem)))
-    receipt = store.propose(mixed, source=CUSTOMER, via="test", gate=OpenGate())
+    receipt = store.propose(mixed, source=CUSTOMER, via="test", examiner=InProcess(OpenGate()))
     assert (receipt.state, receipt.codes, receipt.bundle) == (State.REFUSED, ("key_mismatch",), None)
 
 
@@ -196,7 +200,7 @@ def test_a_certificate_whose_key_is_here_already_needs_no_key(store, pki):
     assert store.known_key(issued.bundle().spki) is not None
     assert store.known_key("0" * 64) is None
     mended = Candidate((("leaf-only.crt", issued.cert_pem),))
-    receipt = store.propose(mended, source=CUSTOMER, via="test", gate=OpenGate())
+    receipt = store.propose(mended, source=CUSTOMER, via="test", examiner=InProcess(OpenGate()))
     assert receipt.state is State.CONFIRMED
     assert receipt.bundle != issued.bundle().id  # the same leaf with another chain is another bundle
 
@@ -218,7 +222,7 @@ def test_a_wrong_key_beside_what_is_live_already_is_told_of(store, pki):
     issued = pki.leaf()
     propose(store, issued)
     again = Candidate((("cert.pem", issued.chain_pem), ("key.pem", pki.leaf().key_pem)))
-    receipt = store.propose(again, source=CUSTOMER, via="cli", gate=NullGate())
+    receipt = store.propose(again, source=CUSTOMER, via="cli", examiner=InProcess())
     assert (receipt.state, receipt.codes) == (State.CONFIRMED, ("key_kept", "already_live"))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from certstore.atomic import Disk
 from certstore.errors import Refusal, StoreInsecure, StoreLocked, StoreNewer, StoreNotWritable
+from certstore.examination import InProcess
 from certstore.findings import found
 from certstore.receipts import State
 from certstore.slots import Source
@@ -36,7 +37,7 @@ def store(tmp_path, clock, publisher):
 
 
 def propose(store, issued, source=CUSTOMER):
-    return store.propose(candidate_of(issued), source=source, via="test", gate=OpenGate())
+    return store.propose(candidate_of(issued), source=source, via="test", examiner=InProcess(OpenGate()))
 
 
 # --- expiry ---

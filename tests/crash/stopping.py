@@ -17,8 +17,9 @@ from pathlib import Path
 
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
+from certstore.examination import InProcess
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 
 Arm = Callable[[], None]
 
@@ -31,7 +32,7 @@ def open_it(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
 def propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
     arm()
-    store.propose(bundle, source=Source.CUSTOMER, via="crash", gate=NullGate())
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess())
 
 
 def open_and_propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:

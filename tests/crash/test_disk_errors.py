@@ -11,9 +11,10 @@ import pytest
 
 from certstore.atomic import Disk
 from certstore.errors import StoreNotWritable
+from certstore.examination import InProcess
 from certstore.receipts import State
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.crash.wholeness import assert_consistent, assert_whole
 from tests.storing import served
 
@@ -46,7 +47,7 @@ def clock() -> datetime:
 
 
 def put(store, issued):
-    return store.propose(issued.bundle(), source=Source.CUSTOMER, via="test", gate=NullGate())
+    return store.propose(issued.bundle(), source=Source.CUSTOMER, via="test", examiner=InProcess())
 
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])

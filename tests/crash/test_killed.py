@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from certstore.examination import InProcess
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.crash import stopping
 from tests.crash.wholeness import Outcome, assert_whole
 
@@ -55,7 +56,7 @@ def template(tmp_path: Path) -> Path:
 
 def put(root: Path, issued, source=Source.CUSTOMER) -> str:
     with Store.open(root, clock=lambda: datetime.now(UTC)) as store:
-        receipt = store.propose(issued.bundle(), source=source, via="before", gate=NullGate())
+        receipt = store.propose(issued.bundle(), source=source, via="before", examiner=InProcess())
     assert receipt.bundle is not None
     return receipt.bundle
 

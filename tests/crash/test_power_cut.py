@@ -10,8 +10,9 @@ import pytest
 
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
+from certstore.examination import InProcess
 from certstore.slots import Source
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.crash.powercut import PowerCut
 from tests.crash.wholeness import assert_whole
 
@@ -21,7 +22,7 @@ def clock() -> datetime:
 
 
 def put(store: Store, bundle: Bundle) -> str:
-    receipt = store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+    receipt = store.propose(bundle, source=Source.CUSTOMER, via="test", examiner=InProcess())
     assert receipt.bundle is not None
     return receipt.bundle
 

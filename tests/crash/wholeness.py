@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from certstore.examination import InProcess
 from certstore.layout import generation_number
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import State
 from certstore.slots import Source, bundles_named
-from certstore.store import NullGate, Store
+from certstore.store import Store
 from tests.pki import Pki
 from tests.storing import half_done, served
 
@@ -32,7 +33,7 @@ def assert_whole(root: Path, pki: Pki, allowed: set[str | None]) -> Outcome:
         outcome = Outcome(now, tuple(finding.code for finding in store.recovered))
         assert set(outcome.recovered) <= {"slot_put_back"}  # and nothing damaged, nothing fallen
         assert_consistent(store)
-        receipt = store.propose(pki.leaf().bundle(), source=Source.CUSTOMER, via="next", gate=NullGate())
+        receipt = store.propose(pki.leaf().bundle(), source=Source.CUSTOMER, via="next", examiner=InProcess())
         assert receipt.state is State.CONFIRMED
         assert receipt.generation is not None
         assert all(receipt.generation > number for number in seen)

@@ -17,6 +17,7 @@ BANNED = {"utils", "helpers", "common", "base", "misc", "core", "manager"}
 # fault.
 BROAD_EXCEPTS = {
     "certstore/activation.py",
+    "certstore/examination.py",
     "tlsproxy/net/accept.py",
     "tlsproxy/tls/gate.py",
     "tlsproxy/caretaker.py",

@@ -12,7 +12,7 @@ import pytest
 import structlog
 import trio
 
-from certstore import Bundle, Identity, NullGate, Receipt, Source, Store, firstboot
+from certstore import Bundle, Identity, InProcess, Receipt, Source, Store, firstboot
 from certstore.atomic import Disk
 from tlsproxy.caretaker import Caretaker, wait_random_ready
 from tlsproxy.policy import TLSPolicy
@@ -42,7 +42,7 @@ class Scene:
         )
 
     def propose(self, bundle: Bundle) -> Receipt:
-        return self.store.propose(bundle, source=Source.GENERATED, via="identity", gate=NullGate())
+        return self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=InProcess())
 
     def served(self, name: str | None = None) -> str | None:
         context = self.serving.table.choose(name, None)
@@ -147,7 +147,7 @@ async def test_a_customers_certificate_is_never_replaced_by_the_devices_own(tmp_
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         customers = pki.leaf(start=now, days=1000).bundle()
-        scene.store.propose(customers, source=Source.CUSTOMER, via="test", gate=NullGate())
+        scene.store.propose(customers, source=Source.CUSTOMER, via="test", examiner=InProcess())
         scene.names = ("another.test",)
         for _ in range(3):
             scene.pass_time(minutes=30)
@@ -176,7 +176,7 @@ async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now,
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         for bundle in (mine, other):
-            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", examiner=InProcess())
     refuse(monkeypatch, mine.id)
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
@@ -192,7 +192,7 @@ async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
         for bundle in (mine, other):
-            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", examiner=InProcess())
     refuse(monkeypatch, mine.id)
 
     def fail(step: str, path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_a_bundle_that_failed_for_want_of_descriptors_comes_back_by_itself
     mine = pki.leaf(("device.test",), start=now).bundle()
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
-        scene.store.propose(mine, source=Source.CUSTOMER, via="test", gate=NullGate())
+        scene.store.propose(mine, source=Source.CUSTOMER, via="test", examiner=InProcess())
     refuse(monkeypatch, mine.id, OSError(24, "Too many open files"))
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from certstore import Candidate, Receipt, Source, Store, read_generation
+from certstore import Candidate, InProcess, Receipt, Source, Store, read_generation
 from tests.pki import Pki
 from tlsproxy.cli import handing_in, main
 from tlsproxy.control import server
@@ -240,9 +240,9 @@ class House:
         return describe(facts, place=place, now=clock(), process=Process(os.getpid(), clock())).to_json()
 
     async def propose(self, candidate: Candidate, via: str) -> Receipt:
-        gate = HandshakeGate(TLSPolicy())
+        examiner = InProcess(HandshakeGate(TLSPolicy()))
         return await trio.to_thread.run_sync(
-            lambda: self._store.propose(candidate, source=Source.CUSTOMER, via=via, gate=gate)
+            lambda: self._store.propose(candidate, source=Source.CUSTOMER, via=via, examiner=examiner)
         )
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, Receipt, Source, State, Store, StoreLocked, found
+from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, StoreLocked, found
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError, UsageError
@@ -112,9 +112,9 @@ def _store(place: Whereabouts, candidate: Candidate) -> Receipt:
     from tlsproxy.tls.gate import HandshakeGate
 
     _become_owner(place.store)
-    gate = HandshakeGate(TLSPolicy(), place.engine)
+    examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
     with Store.open(place.store, clock=lambda: datetime.now(UTC), lock_wait_s=_LOCK_TURN_S) as store:
-        return store.propose(candidate, source=Source.CUSTOMER, via=_VIA, gate=gate)
+        return store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
 
 
 def _become_owner(store: Path) -> None:
