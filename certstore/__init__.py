@@ -23,9 +23,10 @@ Nothing here opens a socket. What waits for events (`watch`, `inbox`) needs trio
 name, so that a process that only reads a store stays small.
 """
 
-from certstore.bundle import Bundle, PrivateKey, spki_of
+from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
 from certstore.checks import check
-from certstore.decode import Candidate, assemble
+from certstore.contents import Content
+from certstore.decode import LARGEST_FILE, Candidate, assemble
 from certstore.errors import (
     NotFound,
     Refusal,
@@ -36,8 +37,8 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
-from certstore.examination import Examination, Examiner, InProcess
-from certstore.findings import Finding, Severity, found
+from certstore.examination import Examination, Examiner, InProcess, KnownKey
+from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.gates import Gate, NullGate, NullPublisher, Publisher
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -50,11 +51,13 @@ from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
+    "LARGEST_FILE",
     "Bundle",
     "BundleFacts",
     "Candidate",
     "Cause",
     "Clock",
+    "Content",
     "Examination",
     "Examiner",
     "Finding",
@@ -62,6 +65,7 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "KnownKey",
     "NotFound",
     "NullGate",
     "NullPublisher",
@@ -87,7 +91,10 @@ __all__ = [
     "compute",
     "covers",
     "found",
+    "genuine",
     "is_address",
+    "key_from_pem",
+    "key_to_pem",
     "newest_seen",
     "normalise",
     "random_ready",

@@ -31,7 +31,17 @@ from certstore.extensions import alternative_names, subject_words
 from certstore.findings import found
 from certstore.loading import is_consistent, touch
 
-__all__ = ["Bundle", "PrivateKey", "PublicKey", "is_issued_by", "key_type_of", "key_words", "spki_of"]
+__all__ = [
+    "Bundle",
+    "PrivateKey",
+    "PublicKey",
+    "is_issued_by",
+    "key_from_pem",
+    "key_to_pem",
+    "key_type_of",
+    "key_words",
+    "spki_of",
+]
 
 PrivateKey: TypeAlias = PrivateKeyTypes
 PublicKey: TypeAlias = PublicKeyTypes
@@ -64,6 +74,22 @@ def key_words(public_key: PublicKey) -> str:
     elif isinstance(public_key, rsa.RSAPublicKey):
         kind = f"RSA {public_key.key_size}"
     return f"{kind} ({spki_of(public_key)[:12]})"
+
+
+def key_to_pem(key: PrivateKey) -> bytes:
+    """Give a private key as PEM (PKCS#8, unencrypted): for a 0600 file, or for memory, only."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def key_from_pem(pem: bytes) -> PrivateKey:
+    """Read what `key_to_pem` gave. Raises ValueError, TypeError or UnsupportedAlgorithm for anything else.
+
+    The primes were proved when the key came in; to prove them again would cost 36 to 250 ms each time.
+    """
+    key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
+    if isinstance(key, rsa.RSAPrivateKey) and not is_consistent(key):
+        raise ValueError("the key's numbers don't belong together")
+    return key
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -157,10 +183,7 @@ class Bundle:
     def from_pem(cls, key_pem: bytes, chain_pem: bytes) -> Bundle:
         """Read what `key_pem()` and `chain_pem()` gave; ValueError when unreadable, Refusal as `make`."""
         try:
-            # the primes were proved when the key came in; to prove them again would cost 36 to 250 ms a start
-            key = load_pem_private_key(key_pem, password=None, unsafe_skip_rsa_key_validation=True)
-            if isinstance(key, rsa.RSAPrivateKey) and not is_consistent(key):
-                raise ValueError("the key's numbers don't belong together")
+            key = key_from_pem(key_pem)
             leaf, *chain = x509.load_pem_x509_certificates(chain_pem)
             for certificate in (leaf, *chain):
                 touch(certificate)
@@ -170,7 +193,7 @@ class Bundle:
 
     def key_pem(self) -> bytes:
         """Give the private key as PEM (PKCS#8, unencrypted): for a 0600 file only."""
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key_to_pem(self.key)
 
     def chain_pem(self) -> bytes:
         """Give the leaf and then the chain as PEM, as TLS sends them (RFC 8446 section 4.4.2)."""

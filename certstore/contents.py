@@ -15,10 +15,10 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import extensions
-from certstore.bundle import PrivateKey, PublicKey, key_words, spki_of
+from certstore.bundle import PrivateKey, PublicKey, key_to_pem, key_words, spki_of
 from certstore.chain import is_authority
 from certstore.decode import decode
 from certstore.findings import Finding, found
@@ -127,5 +127,4 @@ def _certificate(certificate: x509.Certificate) -> Certificate:
 
 def _key(key: PrivateKey) -> Key:
     public = key.public_key()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return Key(spki_of(public), key_words(public), pem)
+    return Key(spki_of(public), key_words(public), key_to_pem(key))

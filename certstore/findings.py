@@ -13,7 +13,7 @@ from typing import Final
 
 from certstore.catalogue import CATALOGUE, Severity
 
-__all__ = ["CATALOGUE", "Finding", "Severity", "found"]
+__all__ = ["CATALOGUE", "Finding", "Severity", "found", "genuine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,21 @@ def found(code: str, **facts: object) -> Finding:
     entry = CATALOGUE[code]
     plain = {name: _plain(fact) for name, fact in facts.items()}
     return Finding(code, entry.severity, entry.words.format(**plain), entry.hint.format(**plain))
+
+
+def genuine(finding: Finding) -> Finding:
+    """Give back a finding that another process made, if this one could have made it; else ValueError.
+
+    Who looks into hostile files may have been taken over by one: it must not invent codes, soften an error,
+    or write to a terminal.
+    """
+    entry = CATALOGUE.get(finding.code)
+    if entry is None or entry.severity is not finding.severity:
+        raise ValueError("no such finding")
+    for text, template in ((finding.words, entry.words), (finding.hint, entry.hint)):
+        if not text.isprintable() or len(text) > len(template) + template.count("{") * LONGEST_FACT:
+            raise ValueError("no words of ours")
+    return finding
 
 
 def _plain(fact: object) -> str:

@@ -1,9 +1,10 @@
 """The composition root: builds all from a configuration, runs it in one tree of tasks, ends it in order.
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
-backlog), then the store, then a certificate to serve, then accepting, and only then the control socket, the
-inbox and the watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT: no
-more accepting, open exchanges end, and after `drain_s` what is left is cut.
+backlog), then the examiner's process, which warms up meanwhile, then the store, then a certificate to serve,
+then accepting, and only then the control socket, the inbox and the watched directories, whose candidates need
+something to publish to. At SIGTERM or SIGINT: no more accepting, open exchanges end, and after `drain_s` what
+is left is cut.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 
 import trio
 
-from certstore import Examiner, Finding, InProcess, Receipt, Source, Store
+from certstore import Examiner, Finding, Receipt, Source, Store
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -35,7 +36,7 @@ from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.gate import HandshakeGate
+from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.worker import Capacity, Listening, Worker
 
@@ -65,13 +66,13 @@ async def run(
     """
     contexts = Contexts(TLSPolicy(), config.tls.engine)
     serving = Serving(contexts)
-    with _listening(config) as listening:
+    examiner = ExaminerProcess(contexts.policy, contexts.engine)
+    with _listening(config) as listening, examiner:
         opening = partial(Store.open, config.store, clock=now, publisher=serving, lock_wait_s=5.0)
         store = await trio.to_thread.run_sync(opening)
         serving.load_from(store.bundle)
         try:
             tell_findings(store.recovered)
-            examiner = InProcess(HandshakeGate(contexts.policy, contexts.engine))
             await House(config, store, serving, examiner, on_receipt).run(listening, task_status)
         finally:
             with trio.CancelScope(shield=True):

@@ -211,6 +211,31 @@ RESOLVERS = 2
 BACKLOG_PAUSE_S = 0.005
 BACKLOG_PAUSE_MAX_S = 0.25
 
+# --- EXAMINATION --------------------------------------------------------------------------------------------
+
+# For one candidate, from its files to the verdict; then it is refused. The slowest that decode admits takes
+# 3 s here (ten RSA-4096 keys, each proved), so a board that is six times slower still does it.
+EXAMINATION_S = 20.0
+# What its files may make the examination take beyond what it starts with: 16 MiB of files (what an inbox
+# holds), decoded and encoded several times over.
+EXAMINATION_MEMORY_BYTES = 268_435_456
+# One message to it: 16 MiB of files with their names; and back: OpenSSL's clients take chains up to 100 KB,
+# and findings cost some hundred bytes each.
+EXAMINATION_ASK_BYTES = 17_825_792
+EXAMINATION_ANSWER_BYTES = 4_194_304
+# The largest file that it may write: not 0, because `ssl` takes keys only from files, and RLIMIT_FSIZE counts
+# those in memory (tls/engines/system.py).
+EXAMINATION_FILE_BYTES = EXAMINATION_ANSWER_BYTES
+# It needs eight.
+EXAMINATION_DESCRIPTORS = 16
+# Behind everything that serves clients (nice(2)): a renewal has time.
+EXAMINATION_NICENESS = 5
+# Until its process is warm: 0.2 s here, ten times that on a small board, and a young kernel's random
+# generator may make it wait.
+EXAMINER_START_S = 60.0
+# From being told to end, or having ended, until it is gone; then it is killed.
+EXAMINER_END_S = 2.0
+
 # --- WATCHING -----------------------------------------------------------------------------------------------
 
 # --- IDENTITY -----------------------------------------------------------------------------------------------

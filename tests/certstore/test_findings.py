@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
@@ -12,7 +13,7 @@ import pytest
 import certstore
 import tlsproxy
 from certstore.catalogue import CATALOGUE
-from certstore.findings import LONGEST_FACT, Finding, Severity, found
+from certstore.findings import LONGEST_FACT, Finding, Severity, found, genuine
 
 PACKAGES = (Path(certstore.__path__[0]), Path(tlsproxy.__path__[0]))
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
@@ -93,6 +94,26 @@ def test_a_strangers_text_is_made_printable_and_cut():
     assert finding.words.isprintable()
     assert "{file.__class__}" in finding.words
     assert len(finding.words) < LONGEST_FACT + 20
+
+
+def test_a_finding_that_we_could_have_made_is_genuine_whatever_its_facts():
+    for code in CATALOGUE:
+        finding = found(code, **dict.fromkeys(facts_of(code), "x" * 1000))
+        assert genuine(finding) is finding
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": "all_is_well"},
+        {"severity": Severity.NOTE},
+        {"words": "a.pem is empty\n\x1b[2J"},
+        {"hint": "x" * 10_000},
+    ],
+)
+def test_a_finding_that_we_can_not_have_made_is_not_genuine(change):
+    with pytest.raises(ValueError, match="no "):
+        genuine(replace(found("file_empty", file="a.pem"), **change))
 
 
 def test_equal_facts_make_equal_findings():

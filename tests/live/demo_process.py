@@ -65,9 +65,12 @@ class Demo:
         return ssl.get_server_certificate(("127.0.0.1", self.port), timeout=START_S)
 
     def device_pids(self) -> list[int]:
-        """Find the device's process below the demo's."""
+        """Find the device's process among the demo's children; the others are the proxy's."""
         tasks = Path(f"/proc/{self.process.pid}/task")
-        return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+        pids = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+        return [
+            int(pid) for pid in pids if b"tlsproxy.demo.device" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
 
     def _follow(self) -> None:
         assert self.process.stdout is not None

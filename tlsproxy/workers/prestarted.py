@@ -1,0 +1,80 @@
+"""The examiner process as its supervisor holds it: started ahead of need, lent to one conversation at a time.
+
+Promises: whatever the process does or suffers, handing a conversation over, asking how it ended and ending
+the process return within policy.EXAMINER_END_S; while the process is not warm yet, EXAMINER_START_S.
+Refuses to know what is said (conversation.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from tlsproxy import policy
+from tlsproxy.policy import TLSPolicy
+from tlsproxy.tls.engines import EngineName
+from tlsproxy.workers.conversation import STATUS, Manner
+from tlsproxy.workers.spawn import spawn
+
+__all__ = ["Prestarted"]
+
+MODULE: Final = "tlsproxy.workers.examination"
+
+
+class Prestarted:
+    """One examiner process. Who makes it ends it. Not for two threads at once."""
+
+    def __init__(self, tls: TLSPolicy, engine: EngineName) -> None:
+        """Start it; that takes some ms, and the process another 150 until it is warm. Raises OSError."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._patience_s: float | None = policy.EXAMINER_START_S  # for the word that it owes us; None: none
+        try:
+            with theirs:
+                self.process = spawn(MODULE, fds={"control": theirs.fileno()}, engine=engine)
+        except BaseException:
+            self._control.close()
+            raise
+        with suppress(OSError):  # it has ended already: the first conversation will tell
+            self._control.send(msgspec.msgpack.encode(Manner(tls, engine)))
+
+    def hand_over(self, conversation: socket.socket) -> None:
+        """Let it begin a conversation; raises OSError where it is gone. The caller's end stays the caller's.
+
+        Waits until it is warm, or the fork of the conversation before has ended.
+        """
+        if self._patience_s is not None and self.status() is None:
+            raise BrokenPipeError(None, "its process gives no sign of life")
+        socket.send_fds(self._control, [b"?"], [conversation.fileno()])
+        self._patience_s = policy.EXAMINER_END_S
+
+    def status(self) -> int | None:
+        """Wait until the fork of the last conversation has ended; gives how (as waitpid), None if unknown."""
+        self._control.settimeout(self._patience_s)
+        try:
+            (told,) = STATUS.unpack(self._control.recv(STATUS.size))
+        except (OSError, struct.error):
+            return None
+        self._patience_s = None
+        return int(told)
+
+    def end(self) -> int:
+        """End the process, in good order or by force; gives its exit code, negative for a signal."""
+        self._control.close()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(policy.EXAMINER_END_S)
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kill the process with all that it forked; gives its exit code, negative for a signal."""
+        self._control.close()
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.wait()
