@@ -6,6 +6,7 @@ import os
 import resource
 import select
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,6 +198,15 @@ def test_no_secret_stands_in_what_the_system_shows_of_its_processes(own_examiner
     for text in shown:
         assert b"PRIVATE" not in text
         assert b"CERTIFICATE" not in text
+
+
+def test_it_speaks_tls_with_the_limits_that_a_worker_has(pki, monkeypatch):
+    monkeypatch.delenv("OPENSSL_CONF", raising=False)
+    with ExaminerProcess(TLSPolicy(), "system") as examiner:
+        assert_the_next_one_passes(examiner, pki)
+        environ = Path(f"/proc/{process_of(examiner).pid}/environ").read_bytes().split(b"\0")
+    named = [value for value in environ if value.startswith(b"OPENSSL_CONF=/proc/self/fd/")]
+    assert len(named) == (0 if hasattr(ssl.SSLContext, "set_groups") else 1)
 
 
 def test_its_process_imports_nothing_that_it_does_not_need():

@@ -10,6 +10,7 @@ import pytest
 
 from certstore import Candidate, Source, State, Store
 from tests.examining import assert_the_next_one_passes, outcome, process_of
+from tests.inboxing import looked_after
 from tests.storing import candidate_of
 from tlsproxy import policy
 from tlsproxy.policy import TLSPolicy
@@ -139,6 +140,21 @@ def test_a_file_that_ruins_its_reading_holds_nothing_and_the_next_one_is_read(ho
     (failed,) = hostile.read("abort", b"x").errors
     assert failed.code == "examination_failed"
     assert hostile.read("a.pem", pki.leaf().cert_pem).certificates
+
+
+async def test_a_file_in_the_inbox_that_ruins_its_reading_is_refused_and_the_next_one_served(
+    hostile, pki, tmp_path
+):
+    with Store.open(tmp_path / "store", clock=lambda: datetime.now(UTC)) as store:
+        (tmp_path / "inbox").mkdir(mode=0o700)
+        async with looked_after(store, tmp_path / "inbox", examiner=hostile, within_s=30) as inbox:
+            inbox.put("abort", pki.leaf().chain_pem)
+            refused = await inbox.receipt()
+            assert (refused.state, refused.codes) == (State.REFUSED, ("examination_failed",))
+            issued = pki.leaf()
+            inbox.put("all.pem", issued.key_pem + issued.chain_pem)
+            assert (await inbox.receipt(1)).state is State.CONFIRMED
+            assert inbox.served() == issued.bundle().id
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from typing import Final
 
 from tlsproxy import policy
 
-__all__ = ["confine", "give_memory_back", "leave_network"]
+__all__ = ["address_space", "confine", "give_memory_back", "leave_network"]
 
 # linux/prctl.h, linux/sched.h: none of them has a name in Python 3.11.
 _PR_SET_PDEATHSIG: Final = 1
@@ -46,14 +46,20 @@ def give_memory_back() -> None:
     _call("malloc_trim", 0)
 
 
-def confine(parent: int) -> None:
-    """Limit this process; it ends with `parent`, at once if that has ended already."""
+def address_space() -> int:
+    """Tell how much of it this process has now, in bytes (proc(5), statm)."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  a moment before each fork: be quick
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def confine(parent: int, size: int) -> None:
+    """Limit this process, a fork of `parent` whose address space is `size`; it ends with that one, or now."""
     _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
     _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     limits = {
-        resource.RLIMIT_AS: _size() + policy.EXAMINATION_MEMORY_BYTES,
+        resource.RLIMIT_AS: size + policy.EXAMINATION_MEMORY_BYTES,
         resource.RLIMIT_FSIZE: policy.EXAMINATION_FILE_BYTES,
         resource.RLIMIT_NOFILE: policy.EXAMINATION_DESCRIPTORS,
         resource.RLIMIT_NPROC: 0,
@@ -67,12 +73,6 @@ def confine(parent: int) -> None:
             resource.setrlimit(kind, (limit, limit))
     with suppress(OSError):
         os.nice(policy.EXAMINATION_NICENESS)
-
-
-def _size() -> int:
-    """Tell the address space that this process has now, in bytes (proc(5), statm)."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  no pathlib in a child just forked
-        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _call(name: str, *arguments: int) -> None:

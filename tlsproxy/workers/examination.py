@@ -24,8 +24,9 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
@@ -45,7 +46,7 @@ from certstore.issuers import selfsigned
 from tlsproxy import policy
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers import conversation as said
-from tlsproxy.workers.confinement import confine, give_memory_back, leave_network
+from tlsproxy.workers.confinement import address_space, confine, give_memory_back, leave_network
 from tlsproxy.workers.spawn import descriptors
 
 __all__ = ["main"]
@@ -107,13 +108,13 @@ def _next(control: socket.socket) -> socket.socket | None:
 
 def _apart(examiner: InProcess, control: socket.socket, conversation: socket.socket) -> int | None:
     """Hold a conversation in a fork, and say how that ended; None when the supervisor has ended before."""
-    parent = os.getpid()
+    parent, size = os.getpid(), address_space()
     alive, held = os.pipe()  # an end that reads as closed when the fork is gone
     pid = os.fork()
     if pid == 0:
         control.close()
         os.close(alive)
-        _live_apart(examiner, conversation, parent)
+        _live_apart(partial(confine, parent, size), examiner, conversation)
     conversation.close()
     os.close(held)
     watched = select.poll()
@@ -128,11 +129,11 @@ def _apart(examiner: InProcess, control: socket.socket, conversation: socket.soc
     return os.waitpid(pid, 0)[1]
 
 
-def _live_apart(examiner: InProcess, sock: socket.socket, parent: int) -> None:
+def _live_apart(confine: Callable[[], None], examiner: InProcess, sock: socket.socket) -> None:
     """Be a fork, to its end: nothing of it may return into the loop that forked it."""
     code = 1
     try:
-        confine(parent)
+        confine()
         talk = said.Talk(sock, _QUESTIONS, _LIMITS, deadline=None)
         try:
             _converse(talk, examiner)

@@ -82,6 +82,12 @@ class ExaminerProcess:
             if process is not None:
                 process.end()
 
+    @property
+    def pid(self) -> int | None:
+        """The process, for whoever watches over its memory; None while there is none."""
+        process = self._process
+        return None if process is None else process.process.pid
+
     @contextmanager
     def examine(self, candidate: Candidate | Bundle, known_key: KnownKey) -> Iterator[Examination]:
         """Have a candidate put together; see certstore.Examiner."""
