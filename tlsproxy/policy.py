@@ -162,6 +162,9 @@ MAX_BODY_BYTES = 4_294_967_296
 # A tunnel with one side ended must move something within this (HAProxy's documents: `timeout client-fin
 # 30s` to `timeout tunnel 1h`; long enough for a slow last answer).
 HALF_CLOSED_S = 600.0
+# A WebSocket that we close: from our Close frames until both peers have answered, or the rest of a frame has
+# come. An answer takes a round trip, and all must be over well before Docker kills (10 s).
+TUNNEL_CLOSE_S = 2.0
 
 # A request head, unless configured: nginx takes 1 KB + 4 x 8 KB, Node.js 16 KB, Apache 8 KB a line. Cookies
 # and bearer tokens of single sign-on reach 16 KB.

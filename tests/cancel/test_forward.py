@@ -61,6 +61,27 @@ async def test_a_connection_cancelled_where_it_waits_closes_both_its_sides(name)
                 await client.answer()
 
 
+async def test_a_websocket_cancelled_while_it_waits_for_the_answers_to_its_close_closes_both_its_sides():
+    async def upstream(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(SWITCH.replace(b"echo", b"websocket"))
+        await peer.everything()
+
+    async with forwarding(upstream) as rig:
+        scope = trio.CancelScope()
+        client = await rig.connect(scope=scope)
+        await client.send(GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await client.head()
+        await rig.settle()
+        rig.connections[0].drain()
+        await rig.settle()
+        scope.cancel()
+        await rig.settle()
+        assert rig.connections[0]._client.stream.sock.fileno() == -1
+        assert len(rig.site.sweeper) == 1
+        assert rig.accepted[0].stream.sock.fileno() == -1, "the upstream saw the end"
+
+
 async def test_a_cancelled_dial_leaves_no_socket(tmp_path):
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener, trio.fail_after(5):

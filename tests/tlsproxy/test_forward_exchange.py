@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.forwarding import GET, OK, Peer, TruncatedError, always_ok, forwarding
+from tlsproxy import policy
 from tlsproxy.errors import UpstreamError
 from tlsproxy.forward.site import Forwarded
 from tlsproxy.net.stream import BROKEN
@@ -402,6 +403,29 @@ async def test_a_request_that_has_come_when_draining_begins_is_answered():
         client.stream.sock.send(GET)  # no turn of the loop: nobody has read it yet
         rig.connections[0].drain()
         assert (await client.answer()).headers["connection"] == "close"
+        assert await client.everything() == b""
+
+
+async def test_a_retired_client_is_answered_once_more_however_late_it_asks_and_told_that_it_was_the_last():
+    async with forwarding() as rig:
+        client, fresh = await rig.connect(), await rig.connect()
+        await client.ask()
+        await rig.settle()
+        for connection in rig.connections:
+            connection.retire()
+        await rig.sweep_later(policy.IDLE_S - 2 * policy.SWEEP_S)
+        for peer in (client, fresh):
+            assert (await peer.ask()).headers["connection"] == "close"
+            assert await peer.everything() == b""
+
+
+async def test_a_retired_client_that_asks_nothing_is_closed_at_its_usual_time():
+    async with forwarding() as rig:
+        client = await rig.connect()
+        await client.ask()
+        await rig.settle()
+        rig.connections[0].retire()
+        await rig.sweep_later(policy.IDLE_S + 3 * policy.SWEEP_S)
         assert await client.everything() == b""
 
 

@@ -23,6 +23,7 @@ from trio.lowlevel import notify_closing
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.site import ClientFacts, Site
+from tlsproxy.forward.tunnel import Tunnel
 from tlsproxy.http.headers import ForwardedFacts
 from tlsproxy.http.replies import reply
 from tlsproxy.net.stream import BROKEN, ByteStream, SocketStream, delivered_bytes, linger
@@ -46,6 +47,7 @@ class Client:
         "_fd",
         "buffer",
         "client_by",
+        "close_code",
         "draining",
         "facts",
         "forwarded",
@@ -54,6 +56,7 @@ class Client:
         "site",
         "stream",
         "taken_by",
+        "tunnel",
         "upstream_by",
         "upstream_stream",
         "watch_fd",
@@ -81,6 +84,10 @@ class Client:
         self.gone = False
         self.draining = False
         """Whether the response now being made is to be the last."""
+        self.tunnel: Tunnel | None = None
+        """What the client's connection has become, if it was upgraded."""
+        self.close_code = 0
+        """What its WebSocket, if it becomes one, is to be closed with at once; 0 while it may live on."""
         self.watch_fd = -1
         self._fd = stream.sock.fileno()
         self._acknowledged: int | None = -1
@@ -125,6 +132,12 @@ class Client:
         self.taken_by = self.site.sweeper.after(self.site.limits.linger_s)
         await self.stream.send_eof()
         await linger(self.stream.sock)
+
+    def close_tunnel(self, code: int) -> None:
+        """Have this client's WebSocket, open or yet to come, end by a Close frame with `code`."""
+        self.close_code = code
+        if self.tunnel is not None:
+            self.tunnel.close(code)
 
     def wait_for_upstream(self) -> None:
         """Note that the request is complete: the upstream must answer, the client may hang up."""

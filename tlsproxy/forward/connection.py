@@ -17,19 +17,21 @@ from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.exchange import Exchange
 from tlsproxy.forward.site import ClientFacts, Site
 from tlsproxy.http.head import RequestHead, check_unfinished, find_head_end, parse_request
+from tlsproxy.http.websocket import GOING_AWAY
 from tlsproxy.net.stream import BROKEN, ByteStream, is_readable
 from tlsproxy.net.sweeper import NEVER
 
 
 class Connection:
-    """Serves one client; owns its stream. `serve` it once; `drain` may be called from another task."""
+    """Serves one client; owns its stream. `serve` it once; `drain` and `retire` come from another task."""
 
-    __slots__ = ("_client", "_idle", "_known")
+    __slots__ = ("_client", "_idle", "_known", "_patient")
 
     def __init__(self, stream: ByteStream, facts: ClientFacts, site: Site) -> None:
         self._client = Client(stream, facts, site)
         self._idle = True  # no byte of a request is here
         self._known = False  # a request was served here
+        self._patient = True  # the next request may take its time
 
     async def serve(self) -> None:
         """Serve requests until the client goes, an error ends it, or it is drained or cancelled."""
@@ -55,12 +57,23 @@ class Connection:
             else:
                 client.stream.abort()
 
-    def drain(self) -> None:
-        """End in good order: at once where no request is under way or has just come, else with its response.
+    def retire(self) -> None:
+        """End with the next response, or with the one under way; who sends no request is waited for as ever.
 
-        Before `serve` it means that there is time for one request.
+        No request is lost by it, whenever it was sent: nothing is closed here that would not be anyway. A
+        tunnel lives on.
         """
         self._client.draining = True
+
+    def drain(self, code: int = GOING_AWAY) -> None:
+        """End in good order: at once where no request is under way or has just come, else with its response.
+
+        A WebSocket ends by Close frames with `code`. Before `serve` it means that there is time for one
+        request.
+        """
+        self._client.draining = True
+        self._client.close_tunnel(code)
+        self._patient = False
         sock = self._client.stream.sock
         # what has come wakes the reader by itself: closing now would lose a request that was sent in time
         if self._idle and sock.fileno() >= 0 and not is_readable(sock):
@@ -104,7 +117,7 @@ class Connection:
         """Read until a whole head is in the buffer; return its end, -1 where the client ended before."""
         client = self._client
         sweeper, limits = client.site.sweeper, client.site.limits
-        patient = self._idle and not client.draining
+        patient = self._idle and self._patient
         client.client_by = sweeper.after(limits.idle_s if patient else limits.header_s)
         try:
             while data := await client.stream.receive_some(policy.UP_READ_BYTES):

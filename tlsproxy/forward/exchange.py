@@ -204,12 +204,16 @@ class Exchange:
         )
         client.upstream_stream = link.stream
         ahead, client.buffer = client.buffer, b""
-        tunnel = Tunnel(client.stream, link.stream)
+        websocket = (self._request.upgrade or b"").lower() == b"websocket"
+        tunnel = client.tunnel = Tunnel(client.stream, link.stream, websocket=websocket)
+        if client.close_code:
+            tunnel.close(client.close_code)
         try:
             await tunnel.run(ahead, response.rest)
         finally:
-            response.body_bytes = tunnel.carried.up + tunnel.carried.down
-        if not tunnel.carried.clean:
+            client.tunnel = None
+            response.body_bytes = tunnel.carried
+        if not tunnel.clean:
             client.stream.abort()
         return False
 
