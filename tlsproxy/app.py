@@ -135,40 +135,37 @@ class House:
             async with trio.open_nursery() as nursery:
                 worker = Worker(self.serving, site, _capacity(config), _tell_fault)
                 await nursery.start(sweeper.run)
-                serving = await nursery.start(self._serve, worker, [one for one, _ in listening])
+                ended = await nursery.start(self._serve, worker, [one for one, _ in listening])
                 # before anybody is told that we serve: who then asks for the end must get an orderly one
-                await nursery.start(self._drain_at_signal, worker, serving.scope)
+                await nursery.start(self._stop_at_signal, worker)
                 nursery.start_soon(caretaker.run)
                 await nursery.start(control_server.run, config.control_socket, controller)
                 for inbox in self._inboxes(controller):
                     await nursery.start(inbox.run)
                 _log.info("serving", listeners=[_shown(s) for s in statuses], **self._served())
                 task_status.started(statuses)
-                await serving.done.wait()
+                await ended.wait()
                 nursery.cancel_scope.cancel()
         _log.info("stopped")
 
-    async def _drain_at_signal(
-        self, worker: Worker, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
-    ) -> None:
+    async def _stop_at_signal(self, worker: Worker, *, task_status: trio.TaskStatus[None]) -> None:
         """Drain at the first SIGTERM or SIGINT; who asks a second time doesn't want to wait."""
         seconds = self.config.limits.drain_s
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
             async for _ in signals:
                 _log.info("draining", seconds=seconds)
-                worker.drain(seconds, scope)
+                worker.stop(seconds)
                 seconds = 0.0
 
     async def _serve(
-        self, worker: Worker, listening: Sequence[Listening], *, task_status: trio.TaskStatus[_Serving]
+        self, worker: Worker, listening: Sequence[Listening], *, task_status: trio.TaskStatus[trio.Event]
     ) -> None:
-        state = _Serving(trio.CancelScope(), trio.Event())
-        with state.scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(worker.run, listening)
-                task_status.started(state)
-        state.done.set()
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(worker.run, listening)
+            task_status.started(ended)
+        ended.set()
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
@@ -198,14 +195,6 @@ class House:
             "engine": context.engine_name if context else None,
             "inbox": str(self.config.inbox),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """The worker's task: what ends it, and when it has ended."""
-
-    scope: trio.CancelScope
-    done: trio.Event
 
 
 @contextmanager

@@ -158,7 +158,7 @@ async def test_a_lasting_shortage_is_told_once_a_minute_however_few_connections_
                 one.admission.enter("192.0.2.7")
                 ours, theirs = socket.socketpair()
                 with theirs:
-                    await one.acceptor._isolate(ours, "192.0.2.7", one.be_done)
+                    await one.acceptor._isolate(ours, "192.0.2.7", one.be_done(ours, "192.0.2.7"))
                 assert one.told == ["accept_exhausted"] * minute
                 await trio.sleep(policy.TELL_AGAIN_S)
             accepting.cancel_scope.cancel()

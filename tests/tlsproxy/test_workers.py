@@ -205,7 +205,7 @@ async def test_draining_closes_at_once_who_only_waits(plane):
     await plain.send_all(GET)
     assert await plain.receive_some()
     await plane.settle()
-    plane.worker.drain(1000, plane.scope)
+    plane.worker.stop(1000)
     for client in waiting:
         with suppress(trio.BrokenResourceError):  # a reset: what it said was not read to its end
             while await client.more():
@@ -222,7 +222,7 @@ async def test_a_handshake_under_way_when_draining_begins_may_be_followed_by_one
     async with client.stream:
         await say_hello(client)
         await plane.settle()
-        plane.worker.drain(1000, plane.scope)
+        plane.worker.stop(1000)
         await client.shake_hands()
         await plane.settle()
         await client.send(GET + GET)
@@ -264,10 +264,10 @@ async def test_at_the_deadline_of_a_drain_what_still_runs_is_cut(plane):
     async with client.stream:
         await ask_in_vain(client)
         await plane.asked.wait()
-        plane.worker.drain(1000, plane.scope)
+        plane.worker.stop(1000)
         await plane.settle()
         assert plane.left != NOTHING
-        plane.worker.drain(0, plane.scope)
+        plane.worker.stop(0)
         with suppress(*BROKEN):
             while await client.more():
                 pass

@@ -22,6 +22,7 @@ class RedirectingClient:
         self._stream, self._https_port, self._sweeper = stream, https_port, sweeper
         now = trio.current_time()
         self.standing = (False, now)
+        self._last = False  # the next answer is
         self.deadline = now + policy.HEADER_S
         self.watch_fd = -1
 
@@ -31,6 +32,10 @@ class RedirectingClient:
             trio.lowlevel.notify_closing(self._stream.sock)
 
     hung_up = give_way = expire
+
+    def retire(self) -> None:
+        """End with the next answer; who asks nothing is waited for as ever."""
+        self._last = True
 
     async def serve(self, first: bytes = b"", *, once: bool = False) -> None:
         """Answer until the client goes or, with `once`, after one answer; `first` was read already."""
@@ -50,7 +55,7 @@ class RedirectingClient:
             request = await self._next_request(http)
             if request is None:
                 return
-            keep = not once and not _closes(request)
+            keep = not (once or self._last or _closes(request))
             answer = self._answer(request, keep=keep)
             await self._stream.send_all(answer)
             if not keep or b"\r\nConnection: close\r\n" in answer:  # a Host that nobody can be sent to

@@ -45,11 +45,16 @@ class Acceptor:
     ) -> NoReturn:
         """Accept from `listener` until cancelled, serving each connection in a task of `connections`.
 
-        `serve` gets a non-blocking socket and its peer's address as text; the socket is closed when it
-        returns. `last_word` is sent to those who can't be let in. Cancelling this ends no connection.
+        `serve` is called when a connection was accepted, with a non-blocking socket and its peer's address as
+        text; what it gives is awaited in the connection's own task, after which the socket is closed.
+        `last_word` is sent to those who can't be let in. Once this is cancelled it accepts nothing more, even
+        before it has ended; it ends no connection and loses none, and `listener` stays open: it may belong to
+        other processes as well.
         """
         burst = 0
         while True:
+            # A loop that was woken and then cancelled would else take one more, or a whole burst.
+            await trio.lowlevel.checkpoint_if_cancelled()
             try:
                 sock, peer = listener.accept()
             except BlockingIOError:
@@ -65,7 +70,7 @@ class Acceptor:
                 verdict = await self._squeeze_in(sock, address)
             if verdict is Verdict.ADMIT:
                 self.admission.enter(address)
-                connections.start_soon(self._isolate, sock, address, serve)
+                connections.start_soon(self._isolate, sock, address, serve(sock, address))
             else:
                 self._turn_away(sock, verdict, last_word)
             burst += 1
@@ -76,10 +81,11 @@ class Acceptor:
         """Let who only waits give way; they need a turn or two to be gone."""
         try:
             if self.make_room():
-                for _ in range(policy.ROOM_TURNS):
-                    await trio.lowlevel.checkpoint()
-                    if self.admission.open < self.admission.limit:
-                        break
+                with trio.CancelScope(shield=True):  # who was accepted is served, whatever ends the accepting
+                    for _ in range(policy.ROOM_TURNS):
+                        await trio.lowlevel.checkpoint()
+                        if self.admission.open < self.admission.limit:
+                            break
         except BaseException:
             sock.close()
             raise
@@ -92,9 +98,9 @@ class Acceptor:
         sock.close()
         self._tell_at_times(verdict.value, None)
 
-    async def _isolate(self, sock: socket.socket, address: str, serve: Serve) -> None:
+    async def _isolate(self, sock: socket.socket, address: str, served: Awaitable[None]) -> None:
         try:
-            await serve(sock, address)
+            await served
         except OSError:
             pass  # the client is gone; nobody is left to be told
         except Exception as error:  # noqa: BLE001  the border: a fault in one connection ends that one only

@@ -1,17 +1,25 @@
 """The data plane: takes connections from accept to close.
 
 Promises: each connection is served by the table that is active when its ClientHello is complete; one that
-fails hurts no other; a drain lets exchanges end and then ends what is left. Refuses to know the store,
-certificates and how they change.
+fails hurts no other; it ends in order, whether it is stopped or replaced. Refuses to know the store,
+certificates and how they change, other processes, and who owns the listening sockets.
+
+Theory. A worker ends for one of two reasons, and they want opposite things of an idle connection. *Stopped*:
+nobody accepts any more, so an idle connection is closed at once: its client, if it wants anything, can
+only come to whoever starts next. *Replaced*: a successor accepts already and nothing presses, but the next
+request of an idle connection may be on its way when we close, and is lost to a client that may not send it
+twice (nginx's reload has this trouble). So it is closed only by its response, or by the deadline that it has
+anyway. For the same reason nothing that was accepted is dropped, and once `retire` or `stop` has returned
+nothing more is accepted here. What was accepted may have a ClientHello still to come, and whatever
+generation is live then must be known here: `wait_greeted` says when that is over.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
-from typing import Protocol
+from functools import partial
 
 import trio
 
@@ -21,13 +29,12 @@ from tlsproxy.forward.connection import Connection
 from tlsproxy.forward.redirect import RedirectingClient
 from tlsproxy.forward.site import ClientFacts, Site
 from tlsproxy.http.replies import reply
+from tlsproxy.http.websocket import GOING_AWAY, SERVICE_RESTART
 from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
-from tlsproxy.net.sweeper import NEVER, Sweeper
-from tlsproxy.tls.engines import Context
-from tlsproxy.tls.handshake import BUSY_ALERT, PlainHTTP, Tables, accept_tls
-from tlsproxy.tls.selector import Table
+from tlsproxy.tls.handshake import BUSY_ALERT, PlainHTTP, accept_tls
+from tlsproxy.workers.greetings import Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
 
 
@@ -50,83 +57,133 @@ class Capacity:
     handshake_s: float = policy.HANDSHAKE_S
 
 
-class Waiting(Protocol):
-    """What may give way to newcomers."""
-
-    @property
-    def standing(self) -> tuple[bool, float]:
-        """Tell whether a request was ever served, and since when it waits; the least goes first."""
-        ...
-
-    def give_way(self) -> None:
-        """End, in the next turns of the loop."""
-        ...
-
-
 class Worker:
-    """Serves the connections of its listening sockets, which belong to its maker."""
+    """Serves the connections of its listening sockets, which belong to its maker; `run` once."""
 
     def __init__(self, serving: Serving, site: Site, capacity: Capacity, tell: Tell) -> None:
-        self._serving, self._site, self._capacity = serving, site, capacity
+        self._serving, self._site = serving, site
         admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
         self._acceptor = Acceptor(admission, self._make_room, tell)
-        self._greetings: set[_Greeting] = set()
+        self._greetings = Greetings(site.sweeper, capacity.handshakes, capacity.handshake_s)
         self._redirects: set[RedirectingClient] = set()
         self._connections: set[Connection] = set()
-        self._accepting = trio.CancelScope()
+        self._accepting: dict[Listening, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None  # of the accept loops, and what they accept
+        self._scope = trio.CancelScope()  # of all that runs
+        self._open_ended = trio.CancelScope()  # of what keeps `run` from returning while nothing is open
+        self._take_leave: Callable[[Connection], None] | None = None
+        """What is done to each connection since this worker began to end."""
+
+    @property
+    def open(self) -> int:
+        """How many connections are open, in whatever phase."""
+        return self._acceptor.admission.open
+
+    @property
+    def greetings(self) -> int:
+        """How many connections may still complete a ClientHello here."""
+        return self._greetings.unread
+
+    async def wait_greeted(self) -> None:
+        """Wait until no ClientHello can be completed here any more; call it after `retire` or `stop`."""
+        await self._greetings.wait_read()
 
     async def run(
         self,
-        listening: Sequence[Listening],
+        listening: Sequence[Listening] = (),
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept and serve; returns when drained. Cancellation ends every connection at once."""
-        async with trio.open_nursery() as connections:
-            with self._accepting:
-                async with trio.open_nursery() as accepting:
-                    for one in listening:
-                        accepting.start_soon(self._accept, one, connections)
-                    task_status.started()
+        """Serve until stopped or retired and the last connection has ended, whether or not we accept.
 
-    def drain(self, seconds: float, worker: trio.CancelScope) -> None:
-        """Accept nothing more and let exchanges end; what is left of `worker` after `seconds` is cut.
-
-        Who has not even said hello is closed; a handshake under way goes on, and one request may follow it.
+        Cancellation ends every connection at once.
         """
-        self._accepting.cancel()
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.accept_on(listening)
+                task_status.started()
+                with self._open_ended:
+                    await trio.sleep_forever()
+
+    def accept_on(self, listening: Sequence[Listening]) -> None:
+        """Accept on exactly these from now on: sockets that are new are adopted, others left.
+
+        Leaving one closes neither it nor what was accepted from it; what waits in it is for those who share
+        it. To be called while `run` runs; nothing happens once this worker has begun to end.
+        """
+        if self._take_leave is not None:
+            return
+        assert self._nursery is not None, "accept_on comes after the start of run"
+        for one in self._accepting.keys() - set(listening):
+            self._accepting.pop(one).cancel()
+        for one in listening:
+            if one not in self._accepting:
+                scope = self._accepting[one] = trio.CancelScope()
+                self._nursery.start_soon(self._accept, one, scope, self._nursery)
+
+    def retire(self) -> None:
+        """Accept nothing more, and let everything end by itself: another worker has taken over.
+
+        Handshakes go on, whether or not they have begun. Each connection ends with its next response, or
+        at its usual deadline; tunnels and event streams have none. `run` returns after the last of them.
+        """
+        if self._take_leave is None:
+            self._begin_to_end(Connection.retire)
+            for redirect in self._redirects:
+                redirect.retire()
+
+    def stop(self, seconds: float, code: int = GOING_AWAY) -> None:
+        """Accept nothing more, let exchanges end and WebSockets be closed with `code`; then cut what is left.
+
+        Who has not even said hello is closed, and who has nothing under way; a handshake under way goes on,
+        and one request may follow it. After `seconds` everything is cut; a second call can only shorten them.
+        """
+        self._begin_to_end(partial(Connection.drain, code=code))
         for greeting in tuple(self._greetings):
             if not greeting.chosen:
                 greeting.give_way()
-        for connection in tuple(self._connections):
-            connection.drain()
-        for redirect in tuple(self._redirects):
+        for redirect in self._redirects:
             redirect.give_way()
-        worker.deadline = trio.current_time() + seconds
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+
+    def close_tunnels(self, code: int = SERVICE_RESTART) -> None:
+        """End a retired worker that has become too old: WebSockets are closed with `code`, the rest is cut.
+
+        Takes as long as a WebSocket may take to be closed, and no exchange or event stream gets more.
+        """
+        self.stop(policy.TUNNEL_CLOSE_S + policy.SWEEP_S, code)
+
+    def _begin_to_end(self, take_leave: Callable[[Connection], None]) -> None:
+        self._take_leave = take_leave
+        self._open_ended.cancel()
+        for scope in self._accepting.values():
+            scope.cancel()
+        self._accepting.clear()
+        for connection in self._connections:
+            take_leave(connection)
 
     def _make_room(self) -> bool:
         """Ask a share of those who only wait to give way, strangers and the oldest first; False for none."""
         waiting: list[Waiting] = [*self._greetings, *self._redirects]
         waiting += [connection for connection in self._connections if connection.waits]
-        _give_way(waiting)
+        give_way(waiting)
         return bool(waiting)
 
-    async def _accept(self, one: Listening, connections: trio.Nursery) -> None:
-        async def serve(sock: socket.socket, peer: str) -> None:
+    async def _accept(self, one: Listening, scope: trio.CancelScope, connections: trio.Nursery) -> None:
+        def serve(sock: socket.socket, peer: str) -> Coroutine[None, None, None]:
             if one.kind == "tls":
-                await self._serve_tls(sock, peer, one.https_port)
-            else:
-                await self._redirect(sock, one.https_port)
+                return self._serve_tls(self._greetings.begin(sock), sock, peer, one.https_port)
+            return self._redirect(sock, one.https_port)
 
         last_word = BUSY_ALERT if one.kind == "tls" else reply(503, close=True)
-        await self._acceptor.run(one.sock, serve, connections, last_word)
+        with scope:
+            await self._acceptor.run(one.sock, serve, connections, last_word)
 
-    async def _serve_tls(self, sock: socket.socket, peer: str, port: int) -> None:
-        greeting = _Greeting(sock, self._site.sweeper, self._capacity.handshake_s)
-        if len(self._greetings) >= self._capacity.handshakes:
-            _give_way(self._greetings)
-        self._greetings.add(greeting)
+    async def _serve_tls(self, greeting: Greeting, sock: socket.socket, peer: str, port: int) -> None:
         try:
+            if greeting.leaving:
+                return
             stream = await accept_tls(sock, greeting.choose_from(self._serving))
         except PlainHTTP as plain:
             greeting.end()
@@ -135,7 +192,6 @@ class Worker:
         except (HandshakeError, trio.ClosedResourceError):
             return
         finally:
-            self._greetings.discard(greeting)
             greeting.end()
         facts = ClientFacts(
             peer,
@@ -144,8 +200,8 @@ class Worker:
             generation=greeting.generation,
         )
         connection = Connection(stream, facts, self._site)
-        if self._accepting.cancel_called:
-            connection.drain()
+        if self._take_leave is not None:
+            self._take_leave(connection)
         self._connections.add(connection)
         try:
             await connection.serve()
@@ -154,60 +210,10 @@ class Worker:
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
         client = RedirectingClient(SocketStream(sock), port, self._site.sweeper)
+        if self._take_leave is not None:
+            client.retire()
         self._redirects.add(client)
         try:
             await client.serve(first, once=bool(first))
         finally:
             self._redirects.discard(client)
-
-
-def _give_way(waiting: Collection[Waiting]) -> None:
-    share = max(1, len(waiting) // policy.ROOM_SHARE)
-    for one in nsmallest(share, waiting, key=lambda one: one.standing):
-        one.give_way()
-
-
-class _Greeting:
-    """A connection before its handshake is done: it has a deadline, and learns which generation it got."""
-
-    __slots__ = (
-        "_sock",
-        "_sweeper",
-        "chosen",
-        "deadline",
-        "fingerprints",
-        "generation",
-        "standing",
-        "watch_fd",
-    )
-
-    def __init__(self, sock: socket.socket, sweeper: Sweeper, seconds: float) -> None:
-        self._sock, self._sweeper = sock, sweeper
-        # exact, not the sweeper's second: when many come at once, the order in which they came decides
-        now = trio.current_time()
-        self.standing = (False, now)
-        self.deadline = now + seconds
-        self.watch_fd = -1
-        self.chosen = False  # its hello was read
-        self.generation = 0
-        self.fingerprints: Mapping[str, str] = {}
-        sweeper.add(self)
-
-    def choose_from(self, serving: Serving) -> Tables:
-        def tables() -> Table[Context]:
-            table = serving.table
-            self.chosen, self.generation = True, table.number
-            self.fingerprints = serving.fingerprints
-            return table
-
-        return tables
-
-    def end(self) -> None:
-        self.deadline = NEVER
-        self._sweeper.discard(self)
-
-    def expire(self) -> None:
-        if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
-
-    hung_up = give_way = expire
