@@ -128,7 +128,7 @@ class Archive:
     def put(self, generation: Generation) -> None:
         """Write a generation; its number must be new."""
         path = self._root / layout.generation_file(generation.number)
-        self._disk.write(path, records.dump(generation.to_json()))
+        self._disk.write(path, records.pack(generation.to_json()))
         self._read[generation.number] = generation
 
     def remove(self, numbers: Iterable[int]) -> None:

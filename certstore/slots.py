@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from certstore import records
 
@@ -29,7 +30,10 @@ class Source(StrEnum):
     @property
     def rank(self) -> int:
         """The place in the precedence; 0 is the highest."""
-        return tuple(Source).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Final = {source: rank for rank, source in enumerate(Source)}
 
 
 def slot_id(names: Iterable[str]) -> str:
@@ -47,7 +51,7 @@ class Slot:
 
     `bundle` is what the source wants served, `last_confirmed` the way back from it. `since` is the number of
     the generation that brought `bundle`: it says which of two slots is newer, because a clock may be set
-    back.
+    back. `id` is the name of this slot among those of its source, made once: a change sorts all slots by it.
     """
 
     source: Source
@@ -59,11 +63,11 @@ class Slot:
     receipt: str
     stored_at: datetime
     since: int = 0
+    id: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """The name of this slot among those of its source."""
-        return slot_id(self.names)
+    def __post_init__(self) -> None:
+        """Name it."""
+        object.__setattr__(self, "id", slot_id(self.names))
 
     @property
     def key(self) -> Key:
