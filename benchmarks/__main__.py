@@ -4,109 +4,32 @@
 
 A scenario's servers are all started before its first round, and a server that waits costs nothing; within a
 round each is measured once, and each round begins with another one. Scenarios that want a fresh server start
-it for each measurement. Ctrl-C ends everything that was started. With --write, RESULTS.md and results.svg
-beside this file are made anew; otherwise the page is printed.
+it for each measurement. What fails is noted, and the run goes on; Ctrl-C ends everything that was started,
+and what was measured until then is printed. With --write, a whole run makes RESULTS.md and results.svg beside
+this file anew; otherwise the page is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from benchmarks import machine, upstream
+from benchmarks.bench import Bench
 from benchmarks.chart import svg
-from benchmarks.credentials import issue
-from benchmarks.figures import Results
-from benchmarks.peers.table import OURS, THEIRS, Peer
+from benchmarks.peers.table import OURS, THEIRS
 from benchmarks.report import Run, markdown
-from benchmarks.scenarios.scenario import Scenario
 from benchmarks.scenarios.table import MISSING, SCENARIOS
-from benchmarks.server import NotServingError, Server, negotiated, started
-from tests.pki import Pki
+from benchmarks.server import NotServingError
 
 HERE = Path(__file__).parent
 _ROUNDS, _QUICK_ROUNDS = 3, 1
-
-
-class Bench:
-    """One run: starts servers, measures, and notes what came out."""
-
-    def __init__(self, place: Path, upstream_port: int, *, quick: bool) -> None:
-        self.place = place
-        self.upstream_port = upstream_port
-        self.quick = quick
-        self.results = Results()
-        self.failures: list[str] = []
-        self.versions: dict[str, str] = {}
-        self._pki = Pki()
-        self._started = 0
-
-    def start(self, stack: ExitStack, peer: Peer) -> Server | None:
-        """Start a peer until the stack is closed; None, and a failure noted, where it can't."""
-        self._started += 1
-        folder = self.place / f"server-{self._started}"
-        credentials = issue(self._pki, self.place / f"credentials-{self._started}")
-        try:
-            server = stack.enter_context(started(peer, self.upstream_port, folder, credentials))
-            if peer.name not in self.versions:
-                self.versions[peer.name] = f"{version(peer)}; {negotiated(server)}"
-        except (NotServingError, OSError) as error:
-            self._fail(peer.name, "left out", error)
-            return None
-        return server
-
-    def run(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> None:
-        """Measure a scenario in all its rounds."""
-        rounds = min(rounds, scenario.rounds or rounds)
-        begun = time.monotonic()
-        with ExitStack() as stack:
-            servers = {} if scenario.fresh else {peer.name: self.start(stack, peer) for peer in peers}
-            for number in range(rounds):
-                shift = number * len(peers) // rounds
-                for peer in (*peers[shift:], *peers[:shift]):
-                    if scenario.fresh:
-                        with ExitStack() as inner:
-                            self._measure(scenario, peer, self.start(inner, peer))
-                    else:
-                        self._measure(scenario, peer, servers[peer.name])
-        print(f"{scenario.name}: {rounds} rounds in {time.monotonic() - begun:.0f} s", file=sys.stderr)
-
-    def _measure(self, scenario: Scenario, peer: Peer, server: Server | None) -> None:
-        got: dict[str, float] = {}
-        if server is not None:
-            try:
-                got = dict(scenario.measure(server, self.quick))
-            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-                self._fail(peer.name, scenario.name, error)
-        for figure in scenario.figures:
-            self.results.add(figure.key, peer.name, got.get(figure.key))
-
-    def _fail(self, name: str, what: str, error: Exception) -> None:
-        words = " ".join(str(error).split()) or type(error).__name__
-        line = f"{name}: {what}: {words.replace(str(self.place), 'FOLDER')[:300]}"
-        if line not in self.failures:
-            self.failures.append(line)
-            print(line, file=sys.stderr)
-
-
-def version(peer: Peer) -> str:
-    """Ask a program for its version number; the first thing in its answer that looks like one."""
-    program = peer.find() or peer.name
-    command = [program, *peer.version]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    words = (done.stdout + done.stderr).replace(program, "")
-    number = re.search(r"\d+\.\d+(\.\d+)?", words)
-    return number[0] if number else "unknown version"
 
 
 def arguments() -> argparse.Namespace:
@@ -125,20 +48,24 @@ def arguments() -> argparse.Namespace:
 
 
 def measured(options: argparse.Namespace) -> Run:
-    """Do the run."""
+    """Do the run; one that is stopped gives what it has until then, and says so."""
     scenarios = [s for s in SCENARIOS if not options.only or s.name in options.only]
     peers = [p for p in (*OURS, *THEIRS) if not options.servers or p.name in options.servers]
     rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
     machine.pin_load()
-    begun, load = time.monotonic(), machine.load_average()
+    begun, load, stopped = time.monotonic(), machine.load_average(), False
     with tempfile.TemporaryDirectory(prefix="tlsproxy-bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
         with upstream.serving(place / "upstream") as port:
             bench = Bench(place, port, quick=options.quick)
-            for scenario in scenarios:
-                bench.run(scenario, peers, rounds)
+            try:
+                for scenario in scenarios:
+                    bench.run(scenario, peers, rounds)
+            except KeyboardInterrupt:
+                stopped = True
     circumstances = [
+        *(["stopped before its end"] if stopped else []),
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {'quick counts, ' * options.quick}{rounds} rounds or fewer",
         f"{(time.monotonic() - begun) / 60:.1f} minutes; load average before it {load:.2f}",
         machine.describe(),
@@ -154,6 +81,7 @@ def measured(options: argparse.Namespace) -> Run:
         versions=bench.versions,
         missing=MISSING,
         failures=bench.failures,
+        is_whole=not stopped,
     )
 
 
@@ -174,14 +102,14 @@ def main() -> None:
     except NotServingError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; everything that was started is ended")
+        sys.exit("stopped; everything that was started is ended")  # before the first measurement
     notes = HERE / "NOTES.md"
     page = markdown(run, notes.read_text() if notes.exists() else "")
-    if not options.write:
+    if not options.write or not run.is_whole:
         print(page)
-        return
+        sys.exit(None if run.is_whole else "stopped; everything that was started is ended")
     (HERE / "RESULTS.md").write_text(page)
-    figures = [f for s in run.scenarios for f in s.figures if f.key not in {"failed", "lost", "slowest"}]
+    figures = [figure for scenario in run.scenarios for figure in scenario.figures if figure.drawn]
     (HERE / "results.svg").write_text(svg(figures, run.results, run.ours, run.theirs))
     print(f"written: {HERE / 'RESULTS.md'}")
 

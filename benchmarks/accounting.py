@@ -9,6 +9,7 @@ processes means something. It doesn't know what the processes do.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,4 +71,8 @@ class Tree:
 
     def pss(self) -> int:
         """Give the bytes of memory held."""
-        return sum(parse_pss(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in self.stats())
+        held = 0
+        for pid in self.stats():
+            with suppress(OSError):  # ended meanwhile: a worker that a reload has replaced
+                held += parse_pss(Path(f"/proc/{pid}/smaps_rollup").read_text())
+        return held

@@ -7,6 +7,7 @@ that gets slower between rounds then changes neither.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One column of the results; less is better for all of them. `digits` are those after the point."""
+    """One column of the results; less is better unless `more_is_better`. `digits` are those after the point.
+
+    compared: whether ours / theirs means something; it doesn't for counts that should be nought. drawn:
+    whether it has a panel in the chart.
+    """
 
     key: str
     title: str
     digits: int = 0
+    more_is_better: bool = False
+    compared: bool = True
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,11 @@ class Spread:
 def spread(values: Sequence[float]) -> Spread:
     """Sum values up; there must be one at least."""
     return Spread(statistics.median(values), min(values), max(values))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Give the value that `share` (0 to 1) of the values don't exceed (nearest rank); there must be one."""
+    return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Processes that are surely ended: by their id, in order first, by force when they don't listen.
 
 Each gets a session of its own, so that Ctrl-C reaches only the driver, whose `finally` blocks then end them
-one by one. A tree's members are noted before its root is ended, so that no worker outlives its master.
+one by one. By its session a worker is found that outlived its master.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.accounting import Tree
+from benchmarks.deadline import undisturbed
 
 END_S = 10.0
 
@@ -44,18 +44,28 @@ def running(
         try:
             yield process
         finally:
-            _end(process)
+            with undisturbed():
+                _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    members = set(Tree(process.pid).stats()) - {process.pid}
     process.terminate()
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for pid in members:  # workers whose master didn't take them along
+    for pid in _session(process.pid):
         with suppress(ProcessLookupError):
-            if os.getsid(pid) == process.pid:
-                os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """Give the processes of a session; its number isn't given away again while one of them lives."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(ProcessLookupError):
+                if os.getsid(int(entry.name)) == leader:
+                    members.append(int(entry.name))
+    return members

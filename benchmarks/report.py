@@ -28,6 +28,7 @@ class Run:
     versions: dict[str, str]
     missing: Sequence[str]
     failures: list[str] = field(default_factory=list)
+    is_whole: bool = True
 
 
 def told(value: Spread | None, digits: int) -> str:
@@ -68,12 +69,13 @@ def _targets(run: Run) -> str:
     rows = []
     for lines in zip(*(judge(run.results, own) for own in run.ours), strict=True):
         target = lines[0].target
-        bound = f"{target.most:g} x {target.peer}" if target.peer else f"{target.most:g}"
+        if target.figure not in titles:  # of a scenario that wasn't asked for
+            continue
         cells = (
             line.word if line.measured is None else f"{line.word}: {line.measured:.3g}" for line in lines
         )
-        rows.append([titles.get(target.figure, target.figure), bound, *cells])
-    return table(["figure", "at most", *run.ours], rows)
+        rows.append([titles[target.figure], target.words, *cells])
+    return table(["figure", "asked", *run.ours], rows)
 
 
 def markdown(run: Run, notes: str) -> str:
@@ -88,8 +90,9 @@ def markdown(run: Run, notes: str) -> str:
     ]
     for scenario in run.scenarios:
         parts += [f"## {scenario.title}", f"Load: {scenario.load}.", _figures(run, scenario.figures)]
-        if scenario.name != "rotation":  # nought failed has no ratio
-            parts.append(_ratios(run, scenario.figures))
+        if compared := [figure for figure in scenario.figures if figure.compared]:
+            parts.append(_ratios(run, compared))
+        parts += [f"Not {name}: {why}." for name, why in scenario.without.items()]
     parts += [
         "## Who was measured",
         table(["", "version, and what was negotiated"], [list(pair) for pair in run.versions.items()]),
@@ -97,5 +100,6 @@ def markdown(run: Run, notes: str) -> str:
     ]
     if run.failures:
         parts += ["## What failed", "\n".join(f"- {line}" for line in run.failures)]
-    parts += ["## What isn't measured yet", "\n".join(f"- {line}" for line in run.missing)]
+    if run.missing:
+        parts += ["## What isn't measured yet", "\n".join(f"- {line}" for line in run.missing)]
     return "\n\n".join([*parts, notes.strip()]).strip() + "\n"

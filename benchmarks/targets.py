@@ -1,4 +1,4 @@
-"""What the figures must show, as the suite was asked for: at most so many times a peer's, or so much."""
+"""What the figures must show, as the suite was asked for: times a peer's, or so much; at most or at least."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ class Target:
     """A bound for a figure: times that of `peer`, or absolute where `peer` is None."""
 
     figure: str
-    most: float
+    bound: float
     peer: str | None = None
+    at_least: bool = False
+
+    @property
+    def words(self) -> str:
+        """Say what is asked."""
+        times = f" x {self.peer}" if self.peer else ""
+        return f"at {'least' if self.at_least else 'most'} {self.bound:,g}{times}"
+
+    def is_met(self, value: float) -> bool:
+        """Hold a value to it."""
+        return value >= self.bound if self.at_least else value <= self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Verdict:
         """Say how it went."""
         if self.measured is None:
             return "not measured"
-        return "reached" if self.measured <= self.target.most else "missed"
+        return "reached" if self.target.is_met(self.measured) else "missed"
 
 
 TARGETS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from benchmarks import client
 from benchmarks.figures import Figure
@@ -32,16 +33,23 @@ def _visit(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None) -
 
 
 def _visits(port: int, count: int, *, resume: bool) -> None:
+    given_up = Event()
+
     def series(share: int) -> None:
         context = client.make_context()
         session: ssl.SSLSession | None = None
         for _ in range(share):
+            if given_up.is_set():
+                return
             ticket = _visit(context, port, session if resume else None)
             session = ticket or session
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in [pool.submit(series, count // AT_ONCE) for _ in range(AT_ONCE)]:
-            done.result()
+        try:
+            for done in [pool.submit(series, count // AT_ONCE) for _ in range(AT_ONCE)]:
+                done.result()
+        finally:
+            given_up.set()
 
 
 def _cost_us(server: Server, count: int, *, resume: bool) -> float:

@@ -12,14 +12,14 @@ import pytest
 from benchmarks.accounting import Stat, Tree, family, parse_pss, parse_stat
 from benchmarks.chart import svg
 from benchmarks.echo import accept_key
-from benchmarks.figures import Figure, Results, spread
+from benchmarks.figures import Figure, Results, percentile, spread
 from benchmarks.peers.table import OURS, THEIRS
 from benchmarks.report import Run, markdown, table, told
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.scenario import Scenario
 from benchmarks.scenarios.table import SCENARIOS
 from benchmarks.server import TEMPLATES, Blank
-from benchmarks.targets import TARGETS, judge
+from benchmarks.targets import TARGETS, Target, Verdict, judge
 
 STAT = "812 (a (strange) name) S 7 812 812 0 -1 4194560 900 20 0 0 150 25 30 5 20 0 4 0 9000 1000 200"
 
@@ -122,6 +122,21 @@ def test_targets_are_held_to_medians_and_what_is_missing_is_said():
         "Traefik": "not measured",
         "nginx": "not measured",
     }
+
+
+def test_a_target_is_a_bound_from_above_or_from_below_and_says_which():
+    most, least = Target("idle", 25.0), Target("scaling", 0.9, at_least=True)
+    assert [Verdict(most, value).word for value in (24.9, 25.0, 25.1)] == ["reached", "reached", "missed"]
+    assert [Verdict(least, value).word for value in (0.8, 0.9, 1.0)] == ["missed", "reached", "reached"]
+    assert (most.words, least.words) == ("at most 25", "at least 0.9")
+    assert Target("request", 3.5, "nginx").words == "at most 3.5 x nginx"
+
+
+def test_a_percentile_is_the_value_that_this_share_of_the_values_does_not_exceed():
+    values = [float(n) for n in range(100, 0, -1)]
+    assert percentile(values, 0.99) == 99.0
+    assert percentile(values, 1.0) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
 
 
 def test_every_target_names_a_figure_and_a_peer_that_are_measured():
