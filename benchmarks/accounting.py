@@ -3,7 +3,8 @@
 Parsing is pure and tested; `Tree` reads /proc. Processor time is utime + stime with that of children who
 have ended (proc(5), stat, fields 14 to 17), exact to a clock tick (10 ms): measure over seconds. Memory is
 PSS, in which a page that n processes share counts as 1/n for each (smaps_rollup), so that a sum over
-processes means something. It doesn't know what the processes do.
+processes means something. Which process holds a connection is told by the inodes of its sockets. It doesn't
+know what the processes do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# TCP_ESTABLISHED in the kernel's include/net/tcp_states.h, as /proc/net/tcp writes it.
+_ESTABLISHED = "01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ def parse_pss(text: str) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise ValueError("no Pss line")
+
+
+def parse_tcp(text: str, port: int) -> set[int]:
+    """Read the inodes of the established connections to a local port out of /proc/net/tcp (proc(5))."""
+    fields = [line.split() for line in text.splitlines()[1:]]
+    return {
+        int(field[9]) for field in fields if field[1].endswith(f":{port:04X}") and field[3] == _ESTABLISHED
+    }
 
 
 def family(root: int, parents: dict[int, int]) -> set[int]:
@@ -76,3 +87,20 @@ class Tree:
             with suppress(OSError):  # ended meanwhile: a worker that a reload has replaced
                 held += parse_pss(Path(f"/proc/{pid}/smaps_rollup").read_text())
         return held
+
+    def connections(self, port: int) -> dict[int, int]:
+        """Count the established connections to `port` (IPv4) that each member holds."""
+        inodes = parse_tcp(Path("/proc/net/tcp").read_text(), port)
+        return {pid: len(inodes & sockets_of(pid)) for pid in self.stats()}
+
+
+def sockets_of(pid: int) -> set[int]:
+    """Give the inodes of a process's sockets; nothing for one that has ended."""
+    found = set()
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                kind, _, inode = str(entry.readlink()).partition(":")
+                if kind == "socket":
+                    found.add(int(inode.strip("[]")))
+    return found

@@ -1,7 +1,7 @@
 """A server under test: started on its core from a peer's templates, proved to serve, and ended.
 
 `Blank` fills a template in: @port, @upstream, @folder, @cert, @key, @both (chain and key in one),
-@credentials (their folder), and the peer's own values. Ready means that a handshake shows the right
+@credentials (their folder), @workers, and the peer's own values. Ready means that a handshake shows the right
 certificate and a GET is answered by the upstream.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 import ssl
 import string
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import client, machine
@@ -70,6 +71,7 @@ class Server:
             key=credentials.key,
             both=credentials.both,
             credentials=credentials.folder,
+            workers=self.peer.workers,
             **self.peer.values,
         )
 
@@ -108,6 +110,18 @@ def started(peer: Peer, upstream: int, folder: Path, credentials: Credentials) -
         server.pid = process.pid
         _wait_ready(server, process, log)
         yield server
+
+
+@contextmanager
+def beside(server: Server, workers: int) -> Iterator[Server]:
+    """Start the same server once more, with so many workers. Raises NotServingError."""
+    folder = Path(tempfile.mkdtemp(prefix="beside-", dir=server.folder))
+    folder.chmod(0o755)  # a worker that became another user goes through it
+    credentials = Credentials(server.fixed.issued, folder / "credentials")
+    with started(
+        replace(server.peer, workers=workers), server.upstream, folder / "server", credentials
+    ) as it:
+        yield it
 
 
 def _wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -53,6 +53,8 @@ TARGETS = (
     ),
     Target("idle", 25.0),
     Target("rest", 90.0),
+    Target("scaling", 0.9, at_least=True),
+    Target("share", 35.0, at_least=True),  # of two workers: the other then has 65 at most
     Target("live", 50.0),
     Target("failed", 0.0),
     Target("lost", 0.0),

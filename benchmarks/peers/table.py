@@ -1,7 +1,9 @@
 """Who is measured: how each is found, started and told of a new certificate.
 
-Their configurations lie beside this file, each the peer's best way for one worker, HTTP/1.1, TLS 1.2 and
-1.3, keep-alive to the upstream, no log. `@name` in a template is filled in (see server.py). Wheels are
+Their configurations lie beside this file, each the peer's best way for `workers` of them (one, unless a
+scenario asks for more), HTTP/1.1, TLS 1.2 and 1.3, keep-alive to the upstream, no log. What a worker is, is
+each peer's own: a process, a thread, a processor for Go's scheduler; stunnel takes a thread for each
+connection, whatever it is told. `@name` in a template is filled in (see server.py). Wheels are
 looked for in the virtual environment `.venv-bench`, Debian's programs on the path; who isn't found is left
 out, and RESULTS.md says so.
 """
@@ -19,8 +21,8 @@ from benchmarks.peers import rotation
 
 ROOT = Path(__file__).parents[2]
 WHEELS = ROOT / ".venv-bench"
-# One processor for Go's scheduler, as it would see in a container with one.
-_ONE_CORE = {"GOMAXPROCS": "1"}
+# As many processors for Go's scheduler, as it would see in a container with so many.
+_GO_WORKERS = {"GOMAXPROCS": "@workers"}
 # As root, nginx's workers would become `nobody`, who can't read what the driver made.
 _NGINX = ("-c", "@folder/nginx.conf", "-e", "@folder/error.log", "-p", "@folder")
 _NGINX_ROOT = ("-g", "user root;") if os.getuid() == 0 else ()
@@ -48,6 +50,7 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
     http: bool = True
     values: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
 
     def find(self) -> str | None:
         """Give the path of its program, None if it isn't there."""
@@ -125,7 +128,7 @@ THEIRS = (
         ("Caddyfile",),
         ("version",),
         rotation.by_admin_socket,
-        _ONE_CORE | {"XDG_DATA_HOME": "@folder", "XDG_CONFIG_HOME": "@folder"},
+        _GO_WORKERS | {"XDG_DATA_HOME": "@folder", "XDG_CONFIG_HOME": "@folder"},
     ),
     Peer(
         "Traefik",
@@ -134,12 +137,12 @@ THEIRS = (
         ("traefik.yml", "traefik-dynamic.yml"),
         ("version",),
         rotation.by_file("traefik-dynamic.yml"),
-        _ONE_CORE,
+        _GO_WORKERS,
     ),
     Peer(
         "Envoy",
         "lib/python*/site-packages/envoy/_bin/envoy",
-        ("-c", "@folder/envoy.yaml", "--concurrency", "1", "--disable-hot-restart", *_ENVOY_NAME),
+        ("-c", "@folder/envoy.yaml", "--concurrency", "@workers", "--disable-hot-restart", *_ENVOY_NAME),
         ("envoy.yaml", "envoy-certificate.yaml"),
         ("--version",),
         rotation.by_file("envoy-certificate.yaml"),

@@ -12,15 +12,20 @@ from benchmarks.server import Server
 CONNECTIONS = 32
 
 
-def measure(server: Server, quick: bool) -> Mapping[str, float]:  # noqa: FBT001  one flag, named where it is read
-    """Load it with all that wrk can, after a moment of warming up."""
-    wrk.load(server.port, CONNECTIONS, 1)
+def cost_us(server: Server, seconds: float) -> float:
+    """Give the microseconds of processor time that a request costs, under all the load that wrk can make."""
     before = server.tree.cpu_s()
-    run = wrk.load(server.port, CONNECTIONS, 1 if quick else 3)
+    run = wrk.load(server.port, CONNECTIONS, seconds)
     used = server.tree.cpu_s() - before
     if run.bad or run.errors or not run.requests:
         raise OSError(f"{run.bad} bad answers, {run.errors} socket errors")
-    return {"request": used / run.requests * 1e6}
+    return used / run.requests * 1e6
+
+
+def measure(server: Server, quick: bool) -> Mapping[str, float]:  # noqa: FBT001  one flag, named where it is read
+    """Measure after a moment of warming up."""
+    wrk.load(server.port, CONNECTIONS, 1)
+    return {"request": cost_us(server, 1 if quick else 3)}
 
 
 SCENARIO = Scenario(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.scenarios import bulk, connections, echo, idle, keepalive, rotation
+from benchmarks.scenarios import bulk, connections, echo, idle, keepalive, rotation, workers
 
 SCENARIOS = (
     keepalive.SCENARIO,
@@ -10,10 +10,10 @@ SCENARIOS = (
     bulk.SCENARIO,
     idle.SCENARIO,
     echo.SCENARIO,
+    workers.SCENARIO,
     rotation.SCENARIO,
 )
 MISSING = (
-    "requests per CPU second with 2 workers against 1: there is one process",
     "1,000 rotations with memory growth: `rotation` makes a dozen",
     "10,000 names: start time, memory, first handshake",
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.accounting import Stat, Tree, family, parse_pss, parse_stat
+from benchmarks.accounting import Stat, Tree, family, parse_pss, parse_stat, parse_tcp
 from benchmarks.chart import svg
 from benchmarks.echo import accept_key
 from benchmarks.figures import Figure, Results, percentile, spread
@@ -18,6 +19,7 @@ from benchmarks.report import Run, markdown, table, told
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.scenario import Scenario
 from benchmarks.scenarios.table import SCENARIOS
+from benchmarks.scenarios.workers import CLIENTS, address, least_share
 from benchmarks.server import TEMPLATES, Blank
 from benchmarks.targets import TARGETS, Target, Verdict, judge
 
@@ -58,6 +60,40 @@ def test_pss_is_told_in_bytes():
 def test_a_rollup_without_pss_is_no_rollup():
     with pytest.raises(ValueError, match="no Pss"):
         parse_pss("Rss: 9 kB\nPss_Dirty: 1 kB\n")
+
+
+def test_only_established_connections_to_the_port_are_counted():
+    head = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    )
+    lines = (
+        "   0: 0100007F:20FB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0\n"
+        "   1: 0100007F:20FB 0201017F:D4A2 01 00000000:00000000 02:00000000 00000000     0        0 12 2 0\n"
+        "   2: 0201017F:D4A2 0100007F:20FB 01 00000000:00000000 02:00000000 00000000     0        0 13 2 0\n"
+        "   3: 0100007F:20FB 0201017F:D4A4 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0\n"
+    )
+    assert parse_tcp(head + lines, 0x20FB) == {12}
+
+
+def test_a_process_is_known_by_the_connections_that_it_holds():
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), source_address=("127.9.8.7", 0)):
+            held, _ = door.accept()
+            with held:
+                assert Tree(os.getpid()).connections(port)[os.getpid()] == 1
+        assert Tree(os.getpid()).connections(port)[os.getpid()] == 0
+
+
+def test_the_lesser_share_is_that_of_the_second_worker_and_masters_have_none():
+    assert least_share({1: 0, 2: 120, 3: 80, 4: 0}) == 40.0
+    assert least_share({1: 0, 2: 200, 3: 0}) == 0.0
+    assert least_share({1: 200}) is None
+    assert least_share({1: 0, 2: 0}) is None
+
+
+def test_each_client_comes_from_an_address_of_its_own():
+    assert len({address(number) for number in range(CLIENTS)}) == CLIENTS
 
 
 def test_a_family_has_grandchildren_and_no_strangers():
@@ -183,7 +219,7 @@ def test_the_chart_is_well_formed_and_leaves_out_who_has_no_value():
 
 
 def test_templates_keep_the_dollars_of_nginx_and_have_every_name_filled_in():
-    known = {"port", "upstream", "folder", "cert", "key", "both", "credentials", "echo"}
+    known = {"port", "upstream", "folder", "cert", "key", "both", "credentials", "echo", "workers"}
     assert Blank("$host @port").safe_substitute(port=1) == "$host 1"
     for peer in (*OURS, *THEIRS):
         for template in peer.templates:
