@@ -55,10 +55,14 @@ TARGETS = (
     Target("rest", 90.0),
     Target("scaling", 0.9, at_least=True),
     Target("share", 35.0, at_least=True),  # of two workers: the other then has 65 at most
+    Target("rotations", 1000.0, at_least=True),
     Target("live", 50.0),
+    Target("live99", 200.0),
     Target("failed", 0.0),
     Target("lost", 0.0),
+    Target("ended", 0.0),
     Target("p99", 1.5),
+    Target("growth", 5.0),  # flat: less than the allocator's own ups and downs
 )
 
 

@@ -1,12 +1,14 @@
 """How each peer is told of a new certificate: its own best way, with no connection dropped.
 
 What is handed over is on disk already: at a path of its own (`new`), and, for those that know only fixed
-paths, there too (`fixed`). Each way returns when the peer has been told, which needn't mean that it serves.
+paths, there too (`fixed`). Each way returns when the peer has been told, which needn't mean that it serves;
+where it does (HAProxy's and ours), the table says that the peer `tells`.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -15,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.credentials import Credentials
-from certstore import Candidate
-from tlsproxy.control.client import Client
+from certstore import Candidate, Receipt
+from tlsproxy.control.values import candidate_to_json
 
 TOLD_S = 10.0
 
@@ -78,26 +80,35 @@ def by_runtime_socket(server: Rotating) -> None:
 def by_admin_socket(server: Rotating) -> None:
     """Caddy: load a configuration that names the new files."""
     server.serve(server.new, "Caddyfile")
+    body = (server.folder / "Caddyfile").read_bytes()
+    _post(server.folder / "admin.sock", "/load", body, "text/caddyfile")
+
+
+def by_control_socket(server: Rotating) -> None:
+    """tlsproxy: hand it in as `certs import` does, without that program's start; returns when it is live."""
+    issued = server.new.issued
+    candidate = Candidate((("device.pem", issued.chain_pem), ("device.key", issued.key_pem)))
+    body = json.dumps(candidate_to_json(candidate, "api")).encode()
+    answer = _post(
+        server.folder / "store" / "run" / "control.sock", "/v1/candidates", body, "application/json"
+    )
+    receipt = Receipt.from_json(json.loads(answer))
+    if receipt.live_at is None:
+        raise OSError(f"refused: {', '.join(receipt.codes)}")
+
+
+def _post(path: Path, target: str, body: bytes, kind: str) -> bytes:
+    """Ask over a UNIX socket; gives the answer's body. Raises OSError unless it is a success."""
     connection = http.client.HTTPConnection("localhost", timeout=TOLD_S)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
         connection.sock.settimeout(TOLD_S)
-        connection.sock.connect(str(server.folder / "admin.sock"))
-        body = (server.folder / "Caddyfile").read_bytes()
-        connection.request("POST", "/load", body, {"Content-Type": "text/caddyfile"})
+        connection.sock.connect(str(path))
+        connection.request("POST", target, body, {"Content-Type": kind})
         answer = connection.getresponse()
         words = answer.read()
     finally:
         connection.close()
-    if answer.status != http.client.OK:
+    if answer.status not in (http.client.OK, http.client.CREATED):
         raise OSError(words.decode("utf-8", "replace").strip())
-
-
-def by_control_socket(server: Rotating) -> None:
-    """tlsproxy: propose it as `certs import` does; returns when it is live."""
-    issued = server.new.issued
-    candidate = Candidate((("device.pem", issued.chain_pem), ("device.key", issued.key_pem)))
-    with Client(server.folder / "store" / "run" / "control.sock") as client:
-        receipt = client.propose(candidate, "api")
-    if receipt.live_at is None:
-        raise OSError(f"refused: {', '.join(receipt.codes)}")
+    return words

@@ -38,7 +38,8 @@ class Peer:
 
     program: a name on the path, a whole path, or a pattern below the wheels' environment.
     templates: the files of this folder that it is started with. rotate: how it is told of a new
-    certificate. http: whether it reads HTTP at all.
+    certificate. tells: whether that returns only when the new certificate is served. http: whether it reads
+    HTTP at all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Peer:
     http: bool = True
     values: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
+    tells: bool = False
 
     def find(self) -> str | None:
         """Give the path of its program, None if it isn't there."""
@@ -73,6 +75,7 @@ def _ours(engine: str) -> Peer:
         version=("-m", "tlsproxy", "--version"),
         rotate=rotation.by_control_socket,
         values={"engine": engine},
+        tells=True,
     )
 
 
@@ -101,6 +104,7 @@ THEIRS = (
         ("haproxy.cfg",),
         ("-v",),
         rotation.by_runtime_socket,
+        tells=True,
     ),
     Peer(
         "hitch",

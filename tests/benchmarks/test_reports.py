@@ -19,7 +19,6 @@ from benchmarks.report import Run, markdown, table, told
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.scenario import Scenario
 from benchmarks.scenarios.table import SCENARIOS
-from benchmarks.scenarios.workers import CLIENTS, address, least_share
 from benchmarks.server import TEMPLATES, Blank
 from benchmarks.targets import TARGETS, Target, Verdict, judge
 
@@ -83,17 +82,6 @@ def test_a_process_is_known_by_the_connections_that_it_holds():
             with held:
                 assert Tree(os.getpid()).connections(port)[os.getpid()] == 1
         assert Tree(os.getpid()).connections(port)[os.getpid()] == 0
-
-
-def test_the_lesser_share_is_that_of_the_second_worker_and_masters_have_none():
-    assert least_share({1: 0, 2: 120, 3: 80, 4: 0}) == 40.0
-    assert least_share({1: 0, 2: 200, 3: 0}) == 0.0
-    assert least_share({1: 200}) is None
-    assert least_share({1: 0, 2: 0}) is None
-
-
-def test_each_client_comes_from_an_address_of_its_own():
-    assert len({address(number) for number in range(CLIENTS)}) == CLIENTS
 
 
 def test_a_family_has_grandchildren_and_no_strangers():
