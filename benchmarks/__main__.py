@@ -25,7 +25,7 @@ from benchmarks.bench import Bench
 from benchmarks.chart import svg
 from benchmarks.peers.table import OURS, THEIRS
 from benchmarks.report import Run, markdown
-from benchmarks.scenarios.table import MISSING, SCENARIOS
+from benchmarks.scenarios.table import SCENARIOS
 from benchmarks.server import NotServingError
 
 HERE = Path(__file__).parent
@@ -79,7 +79,6 @@ def measured(options: argparse.Namespace) -> Run:
         results=bench.results,
         circumstances=circumstances,
         versions=bench.versions,
-        missing=MISSING,
         failures=bench.failures,
         is_whole=not stopped,
     )

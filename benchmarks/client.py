@@ -25,16 +25,21 @@ def make_context() -> ssl.SSLContext:
 
 
 def connect(
-    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None, *, source: str = ""
+    context: ssl.SSLContext,
+    port: int,
+    session: ssl.SSLSession | None = None,
+    *,
+    name: str = HOST,
+    source: str = "",
 ) -> ssl.SSLSocket:
     """Connect and shake hands; `session` is resumed if the server agrees. The caller closes it.
 
-    source: the address to come from, another than the usual one.
+    name: the server name that is asked for. source: the address to come from, another than the usual one.
     """
     plain = socket.create_connection(("127.0.0.1", port), TIMEOUT_S, (source, 0) if source else None)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return context.wrap_socket(plain, server_hostname=HOST, session=session)
+        return context.wrap_socket(plain, server_hostname=name, session=session)
     except BaseException:
         plain.close()
         raise

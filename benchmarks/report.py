@@ -26,7 +26,6 @@ class Run:
     results: Results
     circumstances: list[str]
     versions: dict[str, str]
-    missing: Sequence[str]
     failures: list[str] = field(default_factory=list)
     is_whole: bool = True
 
@@ -100,6 +99,4 @@ def markdown(run: Run, notes: str) -> str:
     ]
     if run.failures:
         parts += ["## What failed", "\n".join(f"- {line}" for line in run.failures)]
-    if run.missing:
-        parts += ["## What isn't measured yet", "\n".join(f"- {line}" for line in run.missing)]
     return "\n\n".join([*parts, notes.strip()]).strip() + "\n"

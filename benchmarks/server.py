@@ -24,9 +24,8 @@ from benchmarks.peers.table import Peer
 from benchmarks.processes import free_port, running
 
 TEMPLATES = Path(__file__).parent / "peers"
-READY_S = 20.0
 # Between two looks whether a server is ready.
-_LOOK_S = 0.05
+_LOOK_S = 0.02
 
 
 class Blank(string.Template):
@@ -41,7 +40,10 @@ class NotServingError(Exception):
 
 @dataclass(slots=True)
 class Server:
-    """A running server. `fixed` are the credentials that it was started with, `new` the next ones."""
+    """A running server. `fixed` are the credentials that it was started with, `new` the next ones.
+
+    start_s: from the start of its process until a handshake and a GET were answered.
+    """
 
     peer: Peer
     pid: int
@@ -50,6 +52,7 @@ class Server:
     folder: Path
     fixed: Credentials
     new: Credentials
+    start_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -76,9 +79,14 @@ class Server:
         )
 
     def configure(self, template: str, credentials: Credentials) -> None:
-        """Write one of its files, by a rename."""
+        """Write one of its files, by a rename. An edit that finds nothing to replace is a ValueError."""
+        text = (TEMPLATES / template).read_text()
+        for _, old, new in (edit for edit in self.peer.edits if edit[0] == template):
+            if old not in text:
+                raise ValueError(f"{template} has no {old!r}")
+            text = text.replace(old, new)
         aside = self.folder / f".new-{template}"
-        aside.write_text(self.fill((TEMPLATES / template).read_text(), credentials))
+        aside.write_text(self.fill(text, credentials))
         aside.replace(self.folder / template)
 
     def serve(self, credentials: Credentials, template: str | None = None) -> Credentials:
@@ -103,12 +111,15 @@ def started(peer: Peer, upstream: int, folder: Path, credentials: Credentials) -
     credentials.write()
     for template in peer.templates:
         server.configure(template, credentials)
+    if peer.prepare is not None:
+        peer.prepare(server)
     command = [program, *(server.fill(word, credentials) for word in peer.arguments)]
     environment = {key: server.fill(value, credentials) for key, value in peer.environment.items()}
     log = folder / "output.log"
     with running(machine.on_server_core(command), log, environment) as process:
-        server.pid = process.pid
+        begun, server.pid = time.monotonic(), process.pid
         _wait_ready(server, process, log)
+        server.start_s = time.monotonic() - begun
         yield server
 
 
@@ -125,7 +136,7 @@ def beside(server: Server, workers: int) -> Iterator[Server]:
 
 
 def _wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    context, deadline, why = client.make_context(), time.monotonic() + READY_S, "no answer"
+    context, deadline, why = client.make_context(), time.monotonic() + server.peer.ready_s, "no answer"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break

@@ -63,6 +63,9 @@ TARGETS = (
     Target("ended", 0.0),
     Target("p99", 1.5),
     Target("growth", 5.0),  # flat: less than the allocator's own ups and downs
+    Target("start", 3.0),
+    Target("touched", 200.0),
+    Target("more", 5.0),
 )
 
 

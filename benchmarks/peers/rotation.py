@@ -41,6 +41,11 @@ class Rotating(Protocol):
         ...
 
     @property
+    def fixed(self) -> Credentials:
+        """The certificate that it was started with, at the paths that it knows."""
+        ...
+
+    @property
     def new(self) -> Credentials:
         """The certificate to be served next."""
         ...

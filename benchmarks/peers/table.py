@@ -39,7 +39,9 @@ class Peer:
     program: a name on the path, a whole path, or a pattern below the wheels' environment.
     templates: the files of this folder that it is started with. rotate: how it is told of a new
     certificate. tells: whether that returns only when the new certificate is served. http: whether it reads
-    HTTP at all.
+    HTTP at all. edits: (template, text in it, text instead) for a scenario that wants another configuration;
+    prepare: makes what it names, in or beside the server's folder, before the start. ready_s: until it must
+    answer.
     """
 
     name: str
@@ -53,6 +55,9 @@ class Peer:
     values: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     tells: bool = False
+    edits: tuple[tuple[str, str, str], ...] = ()
+    prepare: Callable[[rotation.Rotating], None] | None = None
+    ready_s: float = 20.0
 
     def find(self) -> str | None:
         """Give the path of its program, None if it isn't there."""

@@ -1,8 +1,8 @@
-"""The scenarios, in their order; and which are asked for but not there."""
+"""The scenarios, in their order."""
 
 from __future__ import annotations
 
-from benchmarks.scenarios import bulk, connections, echo, idle, keepalive, rotation, workers
+from benchmarks.scenarios import bulk, connections, echo, idle, keepalive, names, rotation, workers
 
 SCENARIOS = (
     keepalive.SCENARIO,
@@ -12,5 +12,5 @@ SCENARIOS = (
     echo.SCENARIO,
     workers.SCENARIO,
     rotation.SCENARIO,
+    names.SCENARIO,
 )
-MISSING = ("10,000 names: start time, memory, first handshake",)

@@ -182,18 +182,16 @@ def page(made: Results) -> str:
         results=made,
         circumstances=["a quiet day"],
         versions={"us": "1.0"},
-        missing=["the rest"],
         failures=["them: work: they fell over"],
     )
     return markdown(run, "\n## Notes\n\nA person's words.\n")
 
 
-def test_the_page_tells_medians_ratios_failures_gaps_and_the_notes():
+def test_the_page_tells_medians_ratios_failures_and_the_notes():
     text = page(results(us=[10.0, 12.0], them=[5.0, None]))
     assert "| us | 11 (10 to 12) |" in text
     assert "| them | 2.00 |" in text
     assert "they fell over" in text
-    assert "- the rest" in text
     assert text.endswith("A person's words.\n")
 
 
