@@ -23,11 +23,11 @@ _NOTE_BYTES = 200
 
 
 class Lock:
-    """A held lock; whoever acquired it releases it."""
+    """A held lock; whoever acquired it releases it. `descriptor` is -1 once it is released."""
 
     def __init__(self, descriptor: int) -> None:
         """Take over an open, locked file. Use `acquire`."""
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
     @classmethod
     def acquire(cls, path: Path, note: str, wait_s: float = 0.0) -> Lock:
@@ -53,7 +53,7 @@ class Lock:
 
     def release(self) -> None:
         """Let go; again does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)

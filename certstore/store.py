@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -95,9 +95,11 @@ class Store:
         publisher: Publisher | None = None,
         lock_wait_s: float = 0.0,
         disk: Disk | None = None,
+        held: int | None = None,
     ) -> Store:
         """Open the store in the folder `path`, made (0700) if absent, and put right what the last run left.
 
+        held: the descriptor of the store's lock, where this process has it already (`at_rest`).
         What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
         Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
         can be had; never for want of a good certificate, and not for a newer format or a disk that takes no
@@ -107,7 +109,7 @@ class Store:
         disk = disk or Disk()
         enter(root, disk)
         note = f"process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%S} UTC"
-        lock = Lock.acquire(root / layout.LOCK, note, lock_wait_s)
+        lock = Lock(held) if held is not None else Lock.acquire(root / layout.LOCK, note, lock_wait_s)
         try:
             barred = furnish(root, disk)
             if barred is not None:
@@ -127,6 +129,16 @@ class Store:
         with self._changing:
             self._barred = StoreNotWritable(self._root, "it is closed")
             self._lock.release()
+
+    @contextmanager
+    def at_rest(self) -> Iterator[int]:
+        """Hold off all changes while the block runs; gives the descriptor of the store's lock.
+
+        For a process that executes itself anew and goes on holding the store (`open`'s `held`). Waits for the
+        change under way; may be entered in one thread and left in another.
+        """
+        with self._changing:
+            yield self._lock.descriptor
 
     def __enter__(self) -> Self:
         return self

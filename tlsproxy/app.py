@@ -1,25 +1,27 @@
-"""The composition root: builds all from a configuration, runs it in one tree of tasks, ends it in order.
+"""The composition root of the supervisor: builds all from a configuration, runs it in one tree of tasks.
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
-backlog), then the examiner's process, which warms up meanwhile, then the store, then a certificate to serve,
-then accepting, and only then the control socket, the inbox and the watched directories, whose candidates need
-something to publish to. At SIGTERM or SIGINT: no more accepting, open exchanges end, and after `drain_s` what
-is left is cut.
+backlog), then the examiner, which warms up meanwhile, then the store, then workers on standby, then a
+certificate to serve, then accepting, and only then the control socket, the inbox and the watched directories,
+whose candidates need something to publish to. At SIGTERM or SIGINT the workers accept nothing more, open
+exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when asked, the process executes itself
+anew (reload.py), and finds its sockets and workers again.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 import trio
 
-from certstore import Examiner, Finding, Receipt, Source, Store
+from certstore import Finding, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -27,18 +29,22 @@ from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
-from tlsproxy.forward.site import ExchangeRecord, Forwarded, Limits, Site, make_upstream
-from tlsproxy.http.head import DEFAULT_LIMITS
-from tlsproxy.net.listeners import open_listeners
-from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.handover import HandedOver
+from tlsproxy.listening import Doors, Found
+from tlsproxy.net.servicemanager import notify
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
-from tlsproxy.routing.table import Route, RouteTable
-from tlsproxy.tls.contexts import Contexts
+from tlsproxy.reload import SIGNALS, Reloader
+from tlsproxy.tls.engines import resolve
+from tlsproxy.workers.birth import Birth, wanted_workers
+from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
-from tlsproxy.workers.serving import Serving
-from tlsproxy.workers.worker import Capacity, Listening, Worker
+from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.publishing import Publishing
+from tlsproxy.workers.remote import Place, RemoteWorker, Stage
+
+__all__ = ["Listeners", "Program", "now", "run", "tell_findings"]
 
 _log = logger("app")
 Listeners = tuple[ListenerStatus, ...]
@@ -53,27 +59,47 @@ def _untold(_receipt: Receipt) -> None:
     """Tell nobody beside the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """This process is the command `tlsproxy run`, so it may be executed anew; what it was started with."""
+
+    handed_over: HandedOver | None = None
+    inherited: Sequence[socket.socket] = ()
+
+
 async def run(
     config: Config,
     *,
     on_receipt: TellReceipt = _untold,
+    program: Program | None = None,
     task_status: trio.TaskStatus[Listeners] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the proxy until SIGTERM, SIGINT or cancellation; reports its listeners once it serves.
 
-    Raises ProxyError or StoreError where it can't start: a taken port, a store that is held or can't be
-    written.
+    program: where this process is one of its own; without it a reload is refused. Raises ProxyError or
+    StoreError where it can't start: a taken port, a store that is held or can't be written, workers that die.
     """
-    contexts = Contexts(TLSPolicy(), config.tls.engine)
-    serving = Serving(contexts)
-    examiner = ExaminerProcess(contexts.policy, contexts.engine)
-    with _listening(config) as listening, examiner:
-        opening = partial(Store.open, config.store, clock=now, publisher=serving, lock_wait_s=5.0)
+    before = program.handed_over if program is not None else None
+    with ExitStack() as stack:
+        doors = _doors(config, before, program.inherited if program is not None else ())
+        stack.callback(doors.close)
+        memory = Memory(before.memory_fd if before is not None else None)
+        stack.callback(memory.close)
+        birth = Birth(config, doors, memory, wanted_workers(config.workers))
+        crew = Crew(birth, epoch=before.epoch + 1 if before is not None else 1)
+        examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
+        publishing = Publishing(crew, memory, examiner)
+        held = before.lock_fd if before is not None else None
+        opening = partial(
+            Store.open, config.store, clock=now, publisher=publishing, lock_wait_s=5.0, held=held
+        )
         store = await trio.to_thread.run_sync(opening)
-        serving.load_from(store.bundle)
+        publishing.load_from(store.bundle)
         try:
             tell_findings(store.recovered)
-            await House(config, store, serving, examiner, on_receipt).run(listening, task_status)
+            await House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program).run(
+                task_status
+            )
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
@@ -85,87 +111,140 @@ def tell_findings(findings: Sequence[Finding]) -> None:
         _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
 
 
-@contextmanager
-def _listening(config: Config) -> Iterator[list[tuple[Listening, ListenerStatus]]]:
-    """Open every listener's sockets, or none; they are closed at the end."""
-    with ExitStack() as opened:
-        found: list[tuple[Listening, ListenerStatus]] = []
-        for one in config.listeners:
-            for sock in open_listeners(one.host, one.port):
-                opened.enter_context(sock)
-                port = sock.getsockname()[1]
-                found.append((Listening(sock, one.kind, port), ListenerStatus(one.address, one.kind, port)))
-        https_port = next(one.https_port for one, _ in found if one.kind == "tls")
-        yield [(replace(one, https_port=https_port) if one.kind == "http" else one, s) for one, s in found]
+def _doors(config: Config, before: HandedOver | None, inherited: Sequence[socket.socket]) -> Doors:
+    """Open the listeners, or find them again."""
+    handed_over = []
+    for state in before.doors if before is not None else ():
+        groups = tuple(tuple(socket.socket(fileno=fd) for fd in group) for group in state.groups)
+        handed_over.append(Found(state.address, state.kind, groups))
+    size = wanted_workers(config.workers)
+    return Doors.open(config.listeners, size, handed_over=handed_over, inherited=inherited)
 
 
-@dataclass(frozen=True, slots=True)
+def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
+    """Take charge of the workers of the image before; inside trio.run."""
+    found = []
+    for state in before.workers if before is not None else ():
+        place = Place(state.seat, state.epoch)
+        worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
+        worker.leave(Stage(state.stage))
+        worker.connections = state.connections
+        found.append(worker)
+    return found
+
+
+def _reaper(pid: int) -> Callable[[], int]:
+    def reap() -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    return reap
+
+
+@dataclass(slots=True)
 class House:
     """All that runs once the sockets and the store are open."""
 
     config: Config
+    doors: Doors
+    memory: Memory
+    crew: Crew
+    publishing: Publishing
     store: Store
-    serving: Serving
-    examiner: Examiner
+    examiner: ExaminerProcess
     on_receipt: TellReceipt
+    program: Program | None
+    _control_fd: int = -1
 
-    async def run(
-        self,
-        listening: Sequence[tuple[Listening, ListenerStatus]],
-        task_status: trio.TaskStatus[Listeners],
-    ) -> None:
+    async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
-        statuses = tuple(status for _, status in listening)
-        config, store = self.config, self.store
-        controller = Controller(
-            config=config,
-            store=store,
-            examiner=self.examiner,
-            clock=now,
-            process=Process(os.getpid(), now()),
-            listeners=statuses,
-            in_memory=lambda: caretaker.in_memory,
-            on_receipt=self.on_receipt,
-        )
-        identity = partial(device.identity, config.identity)
-        caretaker = Caretaker(store, self.serving, identity, now, controller.propose_own)
-        await caretaker.first_start()
-        sweeper = Sweeper()
-        with _site(config, sweeper) as site:
-            async with trio.open_nursery() as nursery:
-                worker = Worker(self.serving, site, _capacity(config), _tell_fault)
-                await nursery.start(sweeper.run)
-                ended = await nursery.start(self._serve, worker, [one for one, _ in listening])
-                # before anybody is told that we serve: who then asks for the end must get an orderly one
-                await nursery.start(self._stop_at_signal, worker)
-                nursery.start_soon(caretaker.run)
-                await nursery.start(control_server.run, config.control_socket, controller)
+        before = self.program.handed_over if self.program is not None else None
+        process = Process(os.getpid(), before.since if before is not None else now(), epoch=self.crew.epoch)
+        reloader = self._reloader(process) if self.program is not None else None
+        controller = self._controller(process, reloader)
+        caretaker = self._caretaker(controller)
+        async with trio.open_nursery() as nursery:
+            # before anybody is told that we serve: who then asks for the end must get an orderly one
+            await nursery.start(self._obey_signals, controller, nursery.cancel_scope)
+            ended = trio.Event()
+            await nursery.start(self._work, _old_workers(before), ended)
+            await caretaker.first_start()
+            self.crew.open()
+            self.doors.close_left()
+            self.crew.close_oldest()
+            async with trio.open_nursery() as keeping:
+                keeping.start_soon(caretaker.run)
+                control = partial(
+                    control_server.run, handed_over=before.control_fd if before is not None else None
+                )
+                self._control_fd = await keeping.start(control, self.config.control_socket, controller)
                 for inbox in self._inboxes(controller):
-                    await nursery.start(inbox.run)
-                _log.info("serving", listeners=[_shown(s) for s in statuses], **self._served())
-                task_status.started(statuses)
+                    await keeping.start(inbox.run)
+                self._tell_serving(first=before is None)
+                notify("READY=1")
+                task_status.started(self.doors.statuses)
                 await ended.wait()
-                nursery.cancel_scope.cancel()
+                notify("STOPPING=1")
+                keeping.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
         _log.info("stopped")
 
-    async def _stop_at_signal(self, worker: Worker, *, task_status: trio.TaskStatus[None]) -> None:
-        """Drain at the first SIGTERM or SIGINT; who asks a second time doesn't want to wait."""
-        seconds = self.config.limits.drain_s
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            task_status.started()
-            async for _ in signals:
-                _log.info("draining", seconds=seconds)
-                worker.stop(seconds)
-                seconds = 0.0
-
-    async def _serve(
-        self, worker: Worker, listening: Sequence[Listening], *, task_status: trio.TaskStatus[trio.Event]
+    async def _work(
+        self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
     ) -> None:
-        ended = trio.Event()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(worker.run, listening)
-            task_status.started(ended)
+        await self.crew.run(old, task_status=task_status)
         ended.set()
+
+    async def _obey_signals(
+        self, controller: Controller, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Drain at SIGTERM or SIGINT; who asks a second time doesn't want to wait. Reload at SIGHUP."""
+        seconds = self.config.limits.drain_s
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back over the exec of a reload
+            task_status.started()
+            async with trio.open_nursery() as reloading:
+                async for number in signals:
+                    if number == signal.SIGHUP:
+                        reloading.start_soon(controller.reload_at_signal)
+                    elif not self.publishing.serves:
+                        everything.cancel()
+                    else:
+                        _log.info("draining", seconds=seconds)
+                        self.crew.stop(seconds)
+                        seconds = 0.0
+
+    def _reloader(self, process: Process) -> Reloader:
+        return Reloader(
+            config=self.config,
+            doors=self.doors,
+            crew=self.crew,
+            store=self.store,
+            memory=self.memory,
+            examiner=self.examiner,
+            since=process.since,
+            control_fd=lambda: self._control_fd,
+            in_memory=lambda: self.publishing.in_memory,
+        )
+
+    def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
+        return Controller(
+            config=self.config,
+            store=self.store,
+            examiner=self.examiner,
+            clock=now,
+            process=process,
+            listeners=self.doors.statuses,
+            workers=self.crew.statuses,
+            in_memory=lambda: self.publishing.in_memory,
+            on_receipt=self.on_receipt,
+            reloader=reloader,
+        )
+
+    def _caretaker(self, controller: Controller) -> Caretaker:
+        identity = partial(device.identity, self.config.identity)
+        caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
+        self.crew.on_bundle_lost = caretaker.lose
+        return caretaker
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
@@ -186,64 +265,25 @@ class House:
                 on_trouble=on_trouble,
             )
 
-    def _served(self) -> dict[str, object]:
-        generation = self.store.active
-        context = self.serving.table.choose(None, None)
-        return {
-            "generation": generation and generation.number,
-            "fingerprint": self.serving.fingerprint(context.bundle_id) if context else None,
-            "engine": context.engine_name if context else None,
-            "inbox": str(self.config.inbox),
-        }
-
-
-@contextmanager
-def _site(config: Config, sweeper: Sweeper) -> Iterator[Site]:
-    """Make what connections are given; at the end the upstreams' idle connections are closed."""
-    limits, addresses = config.limits, {str(route.upstream): route.upstream for route in config.routes}
-    upstreams = {
-        name: make_upstream(name, address, sweeper, limits.connect_s) for name, address in addresses.items()
-    }
-    try:
-        yield Site(
-            routes=RouteTable(tuple(Route(route.path, str(route.upstream)) for route in config.routes)),
-            upstreams=upstreams,
-            sweeper=sweeper,
-            limits=Limits(
-                heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
-                max_body_bytes=limits.max_body_bytes,
-                requests=limits.requests_per_connection,
-                header_s=limits.header_s,
-                idle_s=limits.idle_s,
-                body_s=limits.body_s,
-                response_s=limits.response_s,
-            ),
-            forwarded=Forwarded(config.forwarded.trust, tell_bundle=config.forwarded.tell_bundle),
-            observer=_UpstreamFaults(),
+    def _tell_serving(self, *, first: bool) -> None:
+        served = self.publishing.served
+        _log.info(
+            "serving" if first else "reloaded",
+            listeners=[_shown(status) for status in self.doors.statuses],
+            generation=served and served.number,
+            workers=self.crew.birth.seats,
+            epoch=self.crew.epoch,
+            fingerprint=self._fingerprint(),
+            engine=resolve(self.config.tls.engine),
+            inbox=str(self.config.inbox),
         )
-    finally:
-        for upstream in upstreams.values():
-            upstream.close()
 
-
-def _capacity(config: Config) -> Capacity:
-    limits = config.limits
-    return Capacity(limits.connections, limits.connections_per_address, limits.handshakes, limits.handshake_s)
-
-
-class _UpstreamFaults:
-    """Logs exchanges that failed by the upstream's fault or ours; never a query, which may hold secrets."""
-
-    def exchange_done(self, record: ExchangeRecord) -> None:
-        if record.status >= 500 and record.code:
-            path = record.target.partition(b"?")[0].decode("ascii", "replace")
-            _log.warning(
-                "exchange_failed", code=record.code, status=record.status, upstream=record.upstream, path=path
-            )
-
-
-def _tell_fault(code: str, error: BaseException | None) -> None:
-    _log.error(code, exc_info=error)
+    def _fingerprint(self) -> str | None:
+        default = served.default if (served := self.publishing.served) is not None else None
+        try:
+            return self.store.bundle(default).fingerprint if default is not None else None
+        except StoreError:
+            return None
 
 
 def _shown(status: ListenerStatus) -> dict[str, object]:

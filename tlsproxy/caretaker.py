@@ -9,20 +9,53 @@ again at the next turn; what is served stays. Refuses to know how a change is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 import trio
 
-from certstore import Bundle, Generation, Identity, Receipt, Refusal, Source, Store, StoreError, firstboot
+from certstore import (
+    Bundle,
+    Generation,
+    Identity,
+    Publisher,
+    Receipt,
+    Refusal,
+    Source,
+    Store,
+    StoreError,
+    firstboot,
+)
 from certstore.identity import missing_names, plan
 from certstore.issuers import selfsigned
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
-from tlsproxy.workers.serving import Serving
 
 _log = logger("caretaker")
+
+
+class Publishing(Publisher, Protocol):
+    """What puts generations into effect, as far as a caretaker must know it (workers/publishing.py)."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether everybody gets some certificate."""
+        ...
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether that is one that lies in memory only."""
+        ...
+
+    def serve_in_memory(self, bundle: Bundle | None) -> str | None:
+        """Serve a bundle without any store (None: the one in memory already); gives its fingerprint."""
+        ...
+
+    def unservable(self, ids: Iterable[str]) -> dict[str, str]:
+        """Say which of these bundles no context can be made of, and why."""
+        ...
 
 
 class Caretaker:
@@ -31,45 +64,56 @@ class Caretaker:
     def __init__(
         self,
         store: Store,
-        serving: Serving,
+        publishing: Publishing,
         identity: Callable[[], Identity],
         clock: Callable[[], datetime],
         propose: Callable[[Bundle], Receipt],
     ) -> None:
         """Take what a turn needs; `propose` brings in our own bundle (in a worker thread) and tells of it."""
-        self._store, self._serving = store, serving
+        self._store, self._publishing = store, publishing
         self._identity, self._clock, self._propose = identity, clock, propose
         self._missing_since: datetime | None = None
         self._told: set[str] = set()
         self._aside: frozenset[str] = frozenset()
-        self.in_memory = False
-        """Whether nothing on disk can be served, and a certificate in memory stands in."""
+        self._lost: set[str] = set()
+        self._in_memory = False
+        self._hurry = trio.Event()
 
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
         self._judge_clock()
         await trio.to_thread.run_sync(self._serve_active)
-        if self._serving.table.choose(None, None) is None:
+        if not self._publishing.serves:
             await wait_random_ready()
             await trio.to_thread.run_sync(self._care)
-        if self._serving.table.choose(None, None) is None:
+        if not self._publishing.serves:
             await trio.to_thread.run_sync(self._serve_from_memory)
 
     async def run(self) -> None:
-        """Look once a minute, until cancelled."""
+        """Look once a minute, and at once when a bundle is lost, until cancelled."""
         while True:
-            await trio.sleep(policy.CARE_S)
+            with trio.move_on_after(policy.CARE_S):
+                await self._hurry.wait()
+            self._hurry = trio.Event()
             await wait_random_ready()
             await trio.to_thread.run_sync(self._care)
 
+    def lose(self, bundle: str, why: str) -> None:
+        """Take note, on the event loop, that workers can't serve a bundle after all: others stand in."""
+        if bundle not in self._lost | self._aside:
+            _log.error("bundle_unservable", bundle=bundle, why=why)
+            self._lost.add(bundle)
+            self._hurry.set()
+
     def _care(self) -> None:
         self._judge_clock()
+        self._attempt("set_aside", self._set_aside_what_is_lost)
         self._attempt("identity", self._care_for_identity)
         self._attempt("aside", self._look_again_at_what_is_aside)
         self._attempt("refresh", self._refresh)
         self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
-        if self.in_memory and self._serving.table.number > 0:
-            self.in_memory = False
+        if self._in_memory and not self._publishing.in_memory:
+            self._in_memory = False
             _log.info("memory_left")
 
     def _judge_clock(self) -> None:
@@ -127,8 +171,8 @@ class Caretaker:
         if generation is None or generation.default is None:
             return
         try:
-            self._serving.prepare(generation)
-            self._serving.commit(generation)
+            self._publishing.prepare(generation)
+            self._publishing.commit(generation)
         except Exception as error:  # noqa: BLE001  the border: no fault of a stored bundle may keep us from serving
             _log.error("generation_lost", generation=generation.number, why=str(error))
             self._serve_what_can_be_served()
@@ -137,15 +181,21 @@ class Caretaker:
         """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
         slots = self._store.slots()
         named = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
-        unservable = self._serving.unservable(named)
+        unservable = self._publishing.unservable(named)
         for id_, why in unservable.items():
             _log.error("bundle_unservable", bundle=id_, why=why)
         self._aside = frozenset(unservable)
         self._attempt("set_aside", partial(self._store.set_aside, self._aside))
 
+    def _set_aside_what_is_lost(self) -> None:
+        lost, self._lost = self._lost, set()
+        if lost - self._aside:
+            self._aside |= lost
+            self._store.set_aside(self._aside)
+
     def _look_again_at_what_is_aside(self) -> None:
         """Take back what can be served after all: at the start, memory or descriptors may have been short."""
-        still = frozenset(self._serving.unservable(self._aside))
+        still = frozenset(self._publishing.unservable(self._aside))
         if still != self._aside:
             generation = self._store.set_aside(still)
             _log.warning(
@@ -155,12 +205,14 @@ class Caretaker:
 
     def _serve_from_memory(self) -> None:
         """The last rung: nothing on disk can be activated, and nothing can be written there."""
-        bundle = self._own()
-        if bundle is None or self._serving.unservable([bundle.id]):
-            bundle = selfsigned.issue(self._identity(), selfsigned.new_key(), self._clock())
-        self._serving.serve_in_memory(bundle)
-        self.in_memory = True
-        _log.error("serving_from_memory", fingerprint=bundle.fingerprint)
+        fingerprint = self._publishing.serve_in_memory(None)  # what was served before a reload, still is
+        if fingerprint is None:
+            bundle = self._own()
+            if bundle is None or self._publishing.unservable([bundle.id]):
+                bundle = selfsigned.issue(self._identity(), selfsigned.new_key(), self._clock())
+            fingerprint = self._publishing.serve_in_memory(bundle)
+        self._in_memory = True
+        _log.error("serving_from_memory", fingerprint=fingerprint)
 
 
 def _code_of(error: Exception) -> str:

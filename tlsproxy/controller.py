@@ -15,8 +15,10 @@ import trio
 
 from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
 from tlsproxy.config import Config
+from tlsproxy.errors import ReloadError
 from tlsproxy.observe.log import logger
-from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, describe
+from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, WorkerStatus, describe
+from tlsproxy.reload import Reloader
 
 _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
@@ -49,8 +51,10 @@ class Controller:
     clock: Callable[[], datetime]
     process: Process
     listeners: Sequence[ListenerStatus]
+    workers: Callable[[], Sequence[WorkerStatus]]
     in_memory: Callable[[], bool]
     on_receipt: TellReceipt
+    reloader: Reloader | None
 
     def tell(self, receipt: Receipt) -> None:
         """Log a receipt, and pass it on."""
@@ -89,4 +93,39 @@ class Controller:
         )
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(facts, place=place, now=now, process=self.process, listeners=self.listeners).to_json()
+        return describe(
+            facts,
+            place=place,
+            now=now,
+            process=self.process,
+            listeners=self.listeners,
+            workers=self.workers(),
+        ).to_json()
+
+    async def check_reload(self) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+        if self.reloader is None:
+            raise ReloadError("this proxy is part of another program", "restart that program")
+        await self.reloader.check()
+        return self.process.epoch + 1
+
+    async def reload(self) -> None:
+        """Reload after its pre-flight; returns only where that failed after all, which is logged."""
+        assert self.reloader is not None, "check_reload comes first"
+        try:
+            await self.reloader.execute()
+        except ReloadError as error:
+            _tell_refused(error)
+
+    async def reload_at_signal(self) -> None:
+        """Reload, pre-flight and all; why not is logged."""
+        try:
+            await self.check_reload()
+        except ReloadError as error:
+            _tell_refused(error)
+        else:
+            await self.reload()
+
+
+def _tell_refused(error: ReloadError) -> None:
+    _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)

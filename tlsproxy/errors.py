@@ -155,6 +155,48 @@ class NotRunningError(ControlError):
         super().__init__(path, "no proxy answers there", "start it with: tlsproxy run --config FILE")
 
 
+class WorkerError(ProxyError):
+    """Workers can't start, or can't serve what they should; `exit_code_of_worker` where one died of it."""
+
+    code = "worker_failed"
+
+    def __init__(
+        self, exit_code_of_worker: int | None, why: str = "the worker processes end at once"
+    ) -> None:
+        super().__init__(exit_code_of_worker, why)
+        self.exit_code_of_worker = exit_code_of_worker
+        self.why = why
+
+    def __str__(self) -> str:
+        code = self.exit_code_of_worker
+        return self.why if code is None else f"{self.why} (exit code {code})"
+
+    @property
+    def hint(self) -> str:
+        """Say where to look."""
+        return "what they wrote to stderr says why"
+
+
+class ReloadError(ProxyError):
+    """A reload was refused: nothing has changed. `why` is one lower-case phrase."""
+
+    code = "reload_refused"
+    words = "the reload was refused: "
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why, hint)
+        self.why = why
+        self._hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.words}{self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Say what to mend."""
+        return self._hint or "what runs goes on as it was"
+
+
 # --- the wire
 
 

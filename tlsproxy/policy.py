@@ -251,3 +251,39 @@ CARE_S = 60.0
 RANDOM_POLL_S = 0.25
 # Generations kept beside the active one: a way back, and a history to look at.
 GENERATIONS_KEPT = 20
+
+# --- WORKERS ------------------------------------------------------------------------------------------------
+
+# One worker for each processor, but no more than this unless configured: each costs some 25 MB of memory, and
+# devices that have more cores seldom have so many clients.
+WORKERS_AUTO_MOST = 4
+WORKERS_MOST = 64
+# A worker's loop is asked this often whether it still turns; one that hasn't answered for STUCK_S is
+# replaced. A turn takes milliseconds, and seconds only where the whole machine stands still.
+HEARTBEAT_S = 2.0
+WORKER_STUCK_S = 10.0
+# A stuck worker may write where it stands (SIGABRT) for so long before it is killed.
+ABORT_S = 1.0
+# A worker that dies younger than this died at birth. It starts in 0.3 s; a bad library shows at the first
+# handshake.
+WORKER_INFANCY_S = 10.0
+# Waits after the first, second, ... death at birth: the first may be chance. The last one repeats.
+WORKER_RETRY_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+# The first start gives up when a worker has died so often before any was ready: somebody stands there and
+# waits.
+WORKER_FIRST_TRIES = 3
+# A worker starts within this, on a slow board under load, or is replaced.
+WORKER_START_S = 60.0
+# A worker builds a generation's contexts and proves them within this, or is taken for stuck: 200 small ones
+# take 0.3 s.
+PREPARE_S = 30.0
+# After the last deadline of a drain a worker ends by itself within this; then it is killed.
+STOP_GRACE_S = 3.0
+# Sets of old workers whose tunnels live on after reloads; beyond that the oldest set is closed with 1012
+# (RFC 6455 section 7.4.1 and its registry: service restart). Each costs some 25 MB.
+OLD_SETS = 3
+# A new version or configuration proves itself within this, or the reload is refused.
+PREFLIGHT_S = 60.0
+# A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
+# milliseconds.
+LISTEN_PATIENCE_S = 1.0

@@ -20,7 +20,7 @@ from benchmarks.peers.many import with_names
 from benchmarks.peers.table import OURS, THEIRS
 from benchmarks.scenarios.names import COUNT, QUICK_COUNT, TOUCHED, chosen
 from benchmarks.server import TEMPLATES
-from certstore import Generation, NullGate, Row, Source, Store
+from certstore import Generation, InProcess, Row, Source, Store
 from tests.pki import Pki
 
 
@@ -40,7 +40,7 @@ def test_a_store_that_was_filled_at_once_serves_what_one_filled_by_proposals_ser
         Store.open(tmp_path / "proposed", clock=lambda: now) as proposed,
     ):
         for bundle in bundles:
-            proposed.propose(bundle, source=Source.CUSTOMER, via="test", gate=NullGate())
+            proposed.propose(bundle, source=Source.CUSTOMER, via="test", examiner=InProcess())
         assert filled.recovered == ()
         assert rows_of(filled.active) == rows_of(proposed.active)
         assert {slot.key for slot in filled.slots()} == {slot.key for slot in proposed.slots()}

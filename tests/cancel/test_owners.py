@@ -35,7 +35,18 @@ class SlowPublisher:
 def controller_of(store: Store, told: list[State]) -> Controller:
     config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], Path("unused"))
     tell = lambda receipt: told.append(receipt.state)  # noqa: E731  one expression
-    return Controller(config, store, InProcess(), now, Process(1, now()), (), lambda: False, tell)
+    return Controller(
+        config=config,
+        store=store,
+        examiner=InProcess(),
+        clock=now,
+        process=Process(1, now()),
+        listeners=(),
+        workers=tuple,
+        in_memory=lambda: False,
+        on_receipt=tell,
+        reloader=None,
+    )
 
 
 async def cancelled_amidst(publisher: SlowPublisher, act) -> None:

@@ -56,6 +56,12 @@ class Client:
             await trio.aclose_forcefully(stream.transport_stream)
 
     @property
+    def local_port(self) -> int:
+        """The port that we have come from."""
+        port: int = self._stream.transport_stream.socket.getsockname()[1]
+        return port
+
+    @property
     def fingerprint(self) -> str:
         return hashlib.sha256(self._stream.getpeercert(binary_form=True)).hexdigest()
 

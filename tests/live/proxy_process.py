@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -70,8 +71,9 @@ async def tlsproxy(*words: str, stdin: bytes = b"") -> subprocess.CompletedProce
 
 CONFIG = """
 store = "{store}"
+{top}
 [[listener]]
-address = "127.0.0.1:0"
+address = "{listener}"
 {more_listeners}
 {routes}
 [identity]
@@ -82,13 +84,22 @@ addresses = false
 
 
 def write_config(
-    folder: Path, routes: dict[str, str], *, http: bool = False, more: str = "", store: Path | None = None
+    folder: Path,
+    routes: dict[str, str],
+    *,
+    http: bool = False,
+    more: str = "",
+    top: str = "",
+    listener: str = "127.0.0.1:0",
+    store: Path | None = None,
 ) -> Path:
-    """Write a configuration for a test; its listeners take free ports."""
+    """Write a configuration for a test; its listeners take free ports, unless told otherwise."""
     path = folder / "tlsproxy.toml"
     path.write_text(
         CONFIG.format(
             store=store or folder / "store",
+            top=top,
+            listener=listener,
             more_listeners='[[listener]]\naddress = "127.0.0.1:0"\nkind = "http"' if http else "",
             routes="\n".join(f'[[route]]\npath = "{p}"\nupstream = "{u}"' for p, u in routes.items()),
             more=more,
@@ -99,9 +110,14 @@ def write_config(
 
 @asynccontextmanager
 async def running(
-    config: Path, store: Path | None = None, *, before: Sequence[str] = ()
+    config: Path,
+    store: Path | None = None,
+    *,
+    before: Sequence[str] = (),
+    killed: bool = False,
+    env: dict[str, str] | None = None,
 ) -> AsyncIterator[Proxy]:
-    """Run `tlsproxy run --config` until the block ends; then SIGTERM must end it cleanly."""
+    """Run `tlsproxy run --config` until the block ends; SIGTERM ends it, cleanly unless it was `killed`."""
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
             partial(
@@ -110,6 +126,8 @@ async def running(
                 stderr=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
                 check=False,
+                env={**os.environ, **(env or {})},
+                cwd=config.parent,  # modules come from where they are installed, or from PYTHONPATH
             )
         )
         proxy = Proxy(process, store or config.parent / "store", 0, None)
@@ -120,8 +138,9 @@ async def running(
             proxy.port = next(entry["port"] for entry in listening if entry["kind"] == "tls")
             proxy.http_port = next((entry["port"] for entry in listening if entry["kind"] == "http"), None)
             yield proxy
-            process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 0, proxy.log[-5:]
+            if not killed:
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0, proxy.log[-5:]
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(START_S):
                 if process.returncode is None:

@@ -14,13 +14,12 @@ import trio
 
 from certstore import Bundle, Identity, InProcess, Receipt, Source, Store, firstboot
 from certstore.atomic import Disk
+from tests.serving_here import ServingHere
 from tlsproxy.caretaker import Caretaker, wait_random_ready
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls import contexts as contexts_room
 from tlsproxy.tls import gate as gate_room
-from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import ContextError, make_context
-from tlsproxy.workers.serving import Serving
 
 NAMES: tuple[str, ...] = ("device.test", "192.0.2.7")
 
@@ -30,12 +29,13 @@ class Scene:
 
     def __init__(self, path: Path, now: datetime, disk: Disk | None = None) -> None:
         self.now, self.names = now, tuple(NAMES)
-        self.serving = Serving(Contexts(TLSPolicy(), "bundled"))
-        self.store = Store.open(path, clock=lambda: self.now, publisher=self.serving, disk=disk)
-        self.serving.load_from(self.store.bundle)
+        self.publishing = ServingHere()
+        self.serving = self.publishing.serving
+        self.store = Store.open(path, clock=lambda: self.now, publisher=self.publishing, disk=disk)
+        self.publishing.load_from(self.store.bundle)
         self.caretaker = Caretaker(
             self.store,
-            self.serving,
+            self.publishing,
             lambda: Identity(self.names, "4711", self.names[0]),
             lambda: self.now,
             self.propose,
@@ -74,7 +74,7 @@ async def test_the_first_start_makes_a_certificate_for_this_device(tmp_path, now
         own = scene.own()
         assert own.names == tuple(sorted(NAMES))
         assert own.self_signed
-        assert not scene.caretaker.in_memory
+        assert not scene.publishing.in_memory
 
 
 async def test_two_devices_never_share_a_key(tmp_path, now):
@@ -163,11 +163,11 @@ async def test_a_full_disk_at_the_first_start_is_served_from_memory_and_left_whe
 
     with scene_at(tmp_path / "store", now, Disk(before=fail)) as scene:
         await scene.caretaker.first_start()
-        assert scene.caretaker.in_memory
+        assert scene.publishing.in_memory
         assert scene.served() is not None
         full = False
         scene.pass_time(minutes=1)
-        assert not scene.caretaker.in_memory
+        assert not scene.publishing.in_memory
         assert scene.own().names == tuple(sorted(NAMES))
 
 
@@ -182,7 +182,7 @@ async def test_a_bundle_that_this_tls_library_refuses_falls_alone(tmp_path, now,
         await scene.caretaker.first_start()
         assert scene.served("good.test") == other.id
         assert scene.served("refused.test") not in {None, mine.id}
-        assert not scene.caretaker.in_memory
+        assert not scene.publishing.in_memory
 
 
 async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
@@ -202,7 +202,7 @@ async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
         await scene.caretaker.first_start()
         assert scene.served("good.test") == other.id
         assert scene.served("refused.test") not in {None, mine.id}
-        assert not scene.caretaker.in_memory
+        assert not scene.publishing.in_memory
     assert [line["bundle"] for line in log if line["event"] == "bundle_unservable"] == [mine.id]
 
 
@@ -262,7 +262,7 @@ async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monk
     refuse(monkeypatch, own.id)
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()
-        assert scene.caretaker.in_memory
+        assert scene.publishing.in_memory
         assert scene.served() not in {None, own.id}
 
 

@@ -19,7 +19,7 @@ from certstore import Candidate, InProcess, Receipt, Source, Store, read_generat
 from tests.pki import Pki
 from tlsproxy.cli import handing_in, main
 from tlsproxy.control import server
-from tlsproxy.errors import ExitCode
+from tlsproxy.errors import ExitCode, ReloadError
 from tlsproxy.observe.status import Place, Process, StoreFacts, describe
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.gate import HandshakeGate
@@ -247,6 +247,13 @@ class House:
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name
         return self._store.receipt(id)
+
+    async def check_reload(self) -> int:
+        await trio.lowlevel.checkpoint()
+        raise ReloadError("this proxy is part of another program", "restart that program")
+
+    async def reload(self) -> None:
+        raise AssertionError("it was refused")
 
 
 async def run_command(*arguments: str) -> tuple[int, Any]:

@@ -38,6 +38,7 @@ class House:
     receipts: list[Receipt] = field(default_factory=list)
     seen: list[tuple[Candidate, str]] = field(default_factory=list)
     failure: Exception | None = None
+    reloads: int = 0
 
     def status(self) -> dict[str, object]:
         facts = StoreFacts(None, (), self.receipts[::-1], _no_bundle, clock_plausible=True)
@@ -61,6 +62,15 @@ class House:
             if receipt.id == id:
                 return receipt
         raise NotFound("receipt", id)
+
+    async def check_reload(self) -> int:
+        await trio.lowlevel.checkpoint()
+        if self.failure:
+            raise self.failure
+        return 2
+
+    async def reload(self) -> None:
+        self.reloads += 1
 
 
 @pytest.fixture

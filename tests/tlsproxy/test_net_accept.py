@@ -54,7 +54,7 @@ class Door:
 
 @asynccontextmanager
 async def door(listener: socket.socket | None = None, **how: Any) -> AsyncIterator[Door]:
-    opened = listener or open_listeners("127.0.0.1", 0)[0]
+    opened = listener or open_listeners("127.0.0.1", 0)[0][0]
     one = Door(opened.getsockname(), **{"limit": 100, **how})
     with opened, trio.fail_after(10):
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
@@ -195,7 +195,7 @@ def test_an_ipv6_client_is_counted_by_its_network_and_a_trusted_proxy_not_at_all
 
 
 def test_all_addresses_of_a_name_listen_on_one_port():
-    listeners = open_listeners("localhost", 0)
+    listeners = [sock for (sock,) in open_listeners("localhost", 0)]
     try:
         assert len({sock.getsockname()[1] for sock in listeners}) == 1
         assert len(listeners) == len({sock.getsockname()[0] for sock in listeners})
@@ -206,7 +206,7 @@ def test_all_addresses_of_a_name_listen_on_one_port():
 
 @pytest.mark.parametrize("host", ["::", "*", ""])
 def test_everywhere_takes_ipv4_and_ipv6(host):
-    (listener,) = open_listeners(host, 0)
+    ((listener,),) = open_listeners(host, 0)
     port = listener.getsockname()[1]
     with listener:
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
@@ -217,7 +217,7 @@ def test_everywhere_takes_ipv4_and_ipv6(host):
 
 
 def test_a_taken_port_is_an_error_that_says_who_could_help():
-    (taken,) = open_listeners("127.0.0.1", 0)
+    ((taken,),) = open_listeners("127.0.0.1", 0)
     with taken, pytest.raises(ListenError, match="another program listens there") as caught:
         open_listeners("127.0.0.1", taken.getsockname()[1])
     assert caught.value.hint

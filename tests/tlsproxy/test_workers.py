@@ -93,7 +93,7 @@ async def serving(bundle) -> AsyncIterator[Plane]:
             site = Site(RouteTable((Route("/", "service"),)), {"service": service}, sweeper)
             faults: list[tuple[str, BaseException | None]] = []
             worker = Worker(published, site, Capacity(), lambda *fault: faults.append(fault))
-            (tls,), (http,) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
+            ((tls,),), ((http,),) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
             plane = Plane(worker, published, sweeper, trio.CancelScope(), _port(tls), _port(http), asked)
             with tls, http:
                 nursery.start_soon(_run, plane, [Listening(tls, "tls", 8443), Listening(http, "http", 8443)])

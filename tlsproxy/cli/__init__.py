@@ -5,6 +5,7 @@ line on stderr, never a traceback; Ctrl-C ends quietly. Commands import what the
 that `--help` and completion are quick.
 
     run      the proxy itself                check    what is wrong with a configuration file
+    reload   take up a changed file, new code
     certs    hand in certificates            status   what is served, until when
     demo     a sample device to look at      endings  how commands end
 """
@@ -21,6 +22,7 @@ from tlsproxy.cli.check import check
 from tlsproxy.cli.demo import demo
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
 
@@ -44,7 +46,7 @@ def tlsproxy() -> None:
     """The TLS front end of a device: terminates TLS before its services, owns its certificates."""
 
 
-for _command in (run, check, certs, status, demo):
+for _command in (run, reload, check, certs, status, demo):
     tlsproxy.add_command(_command)
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from tlsproxy import policy
 from tlsproxy.cli.examples import examples
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
+    from tlsproxy.app import Program
     from tlsproxy.config import Config
+    from tlsproxy.config.values import Workers
     from tlsproxy.observe.log import Format
 
 
+class _WorkersType(click.ParamType[int | Literal["auto"]]):
+    """A number of workers, or "auto"."""
+
+    name = "workers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        return int(click.IntRange(1, policy.WORKERS_MOST).convert(value, param, ctx))
+
+
 AS_PROGRAM = object()
-"""The root context's `obj` where this process is the command, so that it may be started anew."""
+"""The root context's `obj` where this process is the command, so that it may execute itself anew."""
 
 
 @click.command(
@@ -51,6 +70,12 @@ AS_PROGRAM = object()
     help="Without a file: the folder for keys and certificates.",
 )
 @click.option(
+    "--workers",
+    type=_WorkersType(),
+    metavar="N|auto",
+    help="Processes that serve connections; auto: one a processor, 4 at most [default: the file's, or auto].",
+)
+@click.option(
     "--log",
     type=click.Choice(["auto", "console", "json"]),
     default="auto",
@@ -58,27 +83,45 @@ AS_PROGRAM = object()
     help="How events are written to stderr; auto is console on a terminal, JSON elsewhere.",
 )
 def run(
-    config: Path | None, listen: tuple[str, ...], upstream: tuple[str, ...], store: Path | None, log: Format
+    config: Path | None,
+    listen: tuple[str, ...],
+    upstream: tuple[str, ...],
+    store: Path | None,
+    workers: Workers | None,
+    log: Format,
 ) -> None:
     """Run the proxy in the foreground, until SIGTERM or Ctrl-C.
 
     The first start makes the device its own key and certificate; from then on, whatever is put into the
-    store's inbox takes effect by itself.
+    store's inbox takes effect by itself. SIGHUP, or `tlsproxy reload`, takes up a changed file and new code
+    without dropping a connection.
     """
     wanted = _wanted(config, listen, upstream, store)
-    if click.get_current_context().find_root().obj is AS_PROGRAM:
-        from tlsproxy.cli.openssl import limit_system_engine
-
-        limit_system_engine(wanted.tls.engine)
-        _allow_descriptors()
+    if workers is not None:
+        wanted = replace(wanted, workers=workers)
 
     import trio
 
-    from tlsproxy.app import run as serve
+    from tlsproxy import app, preflight
     from tlsproxy.observe.log import configure
 
     configure(log)
-    trio.run(serve, wanted)
+    if click.get_current_context().find_root().obj is not AS_PROGRAM:
+        trio.run(app.run, wanted)
+    elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):
+        trio.run(preflight.run, wanted, int(tried))
+    else:
+        _allow_descriptors()
+        trio.run(partial(app.run, wanted, program=_program()))
+
+
+def _program() -> Program:
+    """Take what this process was started with: by the image before a reload, or by systemd."""
+    from tlsproxy import app, handover
+    from tlsproxy.net.inherited import take_inherited
+
+    handed_over = handover.receive(os.environ)
+    return app.Program(handed_over, () if handed_over is not None else take_inherited(os.environ))
 
 
 def _allow_descriptors() -> None:

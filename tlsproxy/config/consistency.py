@@ -23,6 +23,7 @@ from tlsproxy.config.values import (
     RouteConfig,
     TLSConfig,
     WatchConfig,
+    Workers,
 )
 
 Complaint = tuple[Path, str, str]
@@ -42,6 +43,7 @@ class Draft:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    workers: Workers = "auto"
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -56,6 +58,7 @@ class Draft:
             forwarded=self.forwarded,
             limits=self.limits,
             tls=self.tls,
+            workers=self.workers,
         )
 
 

@@ -32,6 +32,7 @@ from tlsproxy.config.values import (
     RouteConfig,
     TLSConfig,
     WatchConfig,
+    Workers,
 )
 from tlsproxy.errors import ConfigError, Mistake
 
@@ -133,6 +134,7 @@ def _document(top: Table, folder: Path) -> Draft:
     tls = top.table("tls")
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
+    draft.workers = top.leaf("workers", Workers, "auto")
     top.finish()
     return draft
 

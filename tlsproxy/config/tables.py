@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -141,10 +141,20 @@ def dotted(path: Path) -> str:
     return text
 
 
+def _choices(kind: Any) -> Iterator[str]:
+    """Give what may stand there, in words: the members of an enum, the values of a literal, "a number"."""
+    if get_origin(kind) is Annotated:
+        yield "a number"
+    elif (parts := get_args(kind)) and not isinstance(kind, type):
+        for part in parts:
+            yield from [part] if isinstance(part, str) else _choices(part)
+    else:
+        yield from (str(member) for member in kind)
+
+
 def _in_words(message: str, value: object, kind: Any) -> str:
     if message.startswith("Invalid enum value"):
-        choices = getattr(kind, "__args__", None) or [str(member) for member in kind]
-        return f"{value!r} is none of {', '.join(choices)}"
+        return f"{value!r} is none of {', '.join(_choices(kind))}"
     if found := _GOT.search(message):
         wanted = " or ".join(_KINDS.get(one.strip(), one.strip()) for one in found["wanted"].split("|"))
         place = " in the list" if "$[" in message else ""

@@ -21,6 +21,7 @@ from tlsproxy.config.addresses import UpstreamAddress
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Network = IPv4Network | IPv6Network
 Engine = Literal["auto", "system", "bundled"]
+Workers = Annotated[int, Meta(ge=1, le=policy.WORKERS_MOST)] | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Config:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    workers: Workers = "auto"
 
     @property
     def control_socket(self) -> Path:

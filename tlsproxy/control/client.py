@@ -16,12 +16,12 @@ import httpx2
 
 from certstore import Candidate, Receipt
 from tlsproxy.control.values import candidate_to_json, problem_words
-from tlsproxy.errors import ControlError, NotRunningError
+from tlsproxy.errors import ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
 # A candidate's gate and activation take some 50 ms; on a slow board under load, or behind others in the
-# queue, seconds.
-_PATIENCE_S = 60.0
+# queue, seconds. The pre-flight of a reload may take a minute.
+_PATIENCE_S = 90.0
 _CONNECT_S = 5.0
 
 
@@ -61,6 +61,13 @@ class Client:
         """Ask for one receipt."""
         return self._receipt(self._ask("GET", f"/v1/receipts/{id}"))
 
+    def reload(self) -> int:
+        """Ask for a reload; gives the epoch that will come, once the pre-flight has gone well."""
+        epoch = self._ask("POST", "/v1/reload").get("epoch")
+        if not isinstance(epoch, int):
+            raise ControlError(self._path, "its answer can't be read", _OTHER_VERSION)
+        return epoch
+
     def _receipt(self, document: dict[str, object]) -> Receipt:
         try:
             return Receipt.from_json(document)
@@ -79,7 +86,10 @@ class Client:
         if not isinstance(document, dict):
             raise ControlError(self._path, "its answer is no JSON object", _OTHER_VERSION)
         if answer.is_error:
-            raise ControlError(self._path, problem_words(document), str(document.get("hint", "")))
+            words, hint = problem_words(document), str(document.get("hint", ""))
+            if document.get("code") == ReloadError.code:
+                raise ReloadError(words.removeprefix(ReloadError.words), hint)
+            raise ControlError(self._path, words, hint)
         return document
 
     def _knock(self) -> None:

@@ -1,8 +1,10 @@
 """The control API: a Starlette application, served by Hypercorn on a UNIX socket in the caller's nursery.
 
-    GET  /v1/status            the status document (observe/status.py) POST /v1/candidates        {"files":
-    [{"name", "content_base64"}], "via"}: 201 with the receipt, live or refused GET  /v1/receipts
-    the latest receipts, newest first GET  /v1/receipts/{id}     one receipt
+- GET /v1/status: the status document (observe/status.py)
+- POST /v1/candidates, {"files": [{"name", "content_base64"}], "via"}: 201 with the receipt, live or refused
+- GET /v1/receipts: the latest receipts, newest first; GET /v1/receipts/{id}: one receipt
+- POST /v1/reload: 202 with the `epoch` that will come, once a pre-flight has gone well; `process.epoch` in
+  the status tells when it is there
 
 Errors are problem documents (RFC 9457) with a stable `code`.
 
@@ -30,6 +32,7 @@ import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -67,6 +70,14 @@ class Controller(Protocol):
         """Give one receipt; NotFound where there is none."""
         ...
 
+    async def check_reload(self) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+        ...
+
+    async def reload(self) -> None:
+        """Reload after a pre-flight that went well; what goes wrong now is logged."""
+        ...
+
 
 def application(controller: Controller) -> Starlette:
     """Make the ASGI application that asks `controller`."""
@@ -77,6 +88,7 @@ def application(controller: Controller) -> Starlette:
             Route("/v1/candidates", api.candidates, methods=["POST"]),
             Route("/v1/receipts", api.receipts),
             Route("/v1/receipts/{id}", api.receipt),
+            Route("/v1/reload", api.reload, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _of_http, Exception: _of_fault},
     )
@@ -87,17 +99,20 @@ async def run(
     controller: Controller,
     *,
     mode: int = 0o660,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    handed_over: int | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the control API at `path` until cancelled; the socket's file is removed at the end.
 
     Makes the folder (0700) where it is absent; leaves the mode of one that is there to whoever made it.
+    handed_over: the listening socket's descriptor, from the image before a reload. Reports it when it
+    answers.
 
     Raises:
         ControlError: the socket can't be made, or somebody answers there.
 
     """
-    async with _listening(path, mode) as sock:
+    async with _listening(path, mode, handed_over) as sock:
         config = HypercornConfig()
         # Hypercorn takes the descriptor over and closes it; the duplicate keeps the two owners apart.
         config.bind = [f"fd://{os.dup(sock.fileno())}"]
@@ -108,7 +123,7 @@ async def run(
         config.h11_max_incomplete_size = 65_536
         async with trio.open_nursery() as nursery:
             await nursery.start(_serve, application(controller), config)
-            task_status.started()
+            task_status.started(sock.fileno())
             _log.info("control_listening", path=str(path))
 
 
@@ -143,6 +158,15 @@ class _API:
     async def receipt(self, request: Request) -> Response:
         async def answer() -> Response:
             return JSONResponse(self._controller.receipt(request.path_params["id"]).to_json())
+
+        return await _told(answer)
+
+    async def reload(self, _request: Request) -> Response:
+        async def answer() -> Response:
+            epoch = await self._controller.check_reload()
+            # carried out once this answer has left: the connection doesn't outlive it
+            act = BackgroundTask(self._controller.reload)
+            return JSONResponse({"epoch": epoch}, status_code=202, background=act)
 
         return await _told(answer)
 
@@ -195,9 +219,9 @@ async def _of_fault(_request: Request, error: Exception) -> Response:
 
 
 @asynccontextmanager
-async def _listening(path: Path, mode: int) -> AsyncIterator[socket.socket]:
+async def _listening(path: Path, mode: int, handed_over: int | None) -> AsyncIterator[socket.socket]:
     try:
-        sock = _bind(path, mode)
+        sock = _bind(path, mode) if handed_over is None else socket.socket(fileno=handed_over)
     except OSError as error:
         raise ControlError(str(path), (error.strerror or str(error)).lower(), _hint(error, path)) from error
     mine = os.stat(path)  # noqa: PTH116  the same question as below

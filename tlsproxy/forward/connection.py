@@ -44,7 +44,7 @@ class Connection:
             while (head := await self._next_request()) is not None:
                 left -= 1
                 client.draining = client.draining or left <= 0
-                if not await Exchange(client, head).run() or client.draining:
+                if not await Exchange(client, head).run() or not self._patient:
                     break
                 self._known = True
             orderly = True

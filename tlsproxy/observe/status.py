@@ -53,6 +53,18 @@ class Process:
     pid: int
     since: datetime
     version: str = __version__
+    epoch: int = 1  # counted up by each reload
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker process: whose sockets it has, since which reload it runs, how far its life has come."""
+
+    pid: int
+    seat: int
+    epoch: int
+    stage: str
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,7 @@ class Status:
     slots: tuple[dict[str, object], ...]
     listeners: tuple[ListenerStatus, ...]
     receipts: tuple[dict[str, object], ...]
+    workers: tuple[WorkerStatus, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold: times in RFC 3339, the rung with its words."""
@@ -151,6 +164,7 @@ def describe(
     now: datetime,
     process: Process | None = None,
     listeners: Sequence[ListenerStatus] = (),
+    workers: Sequence[WorkerStatus] = (),
 ) -> Status:
     """Put the facts together into a status. A bundle that can't be loaded is left out of `bundles`."""
     generation = facts.generation
@@ -172,6 +186,7 @@ def describe(
         slots=tuple(slot.to_json() for slot in facts.slots),
         listeners=tuple(listeners),
         receipts=tuple(receipt.to_json() for receipt in facts.receipts),
+        workers=tuple(workers),
     )
 
 
@@ -272,11 +287,23 @@ def _head(status: Status) -> Sequence[str]:
     if not status.clock_plausible:
         lines.append("clock        NOT PLAUSIBLE: expiry is not judged until it is set")
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
+    if status.workers:
+        lines.append(f"workers      {_workers_words(status.workers)}")
     if status.generation is not None:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         )
     return [*lines, f"inbox        {status.place.inbox}", f"store        {status.place.store}"]
+
+
+def _workers_words(workers: Sequence[WorkerStatus]) -> str:
+    """Say how many serve, how many only finish what is open, and how many connections they have."""
+    serving = [worker for worker in workers if worker.stage == "accepting"]
+    others = len(workers) - len(serving)
+    told = f"{len(serving)} serving"
+    if others:
+        told += f", {others} starting or ending"
+    return f"{told}; {sum(worker.connections for worker in workers)} connections"
 
 
 def receipt_line(receipt: Mapping[str, object]) -> str:

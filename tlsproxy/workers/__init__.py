@@ -1,8 +1,11 @@
-"""The data plane: what accepts, serves and ends connections; and the examiner, who looks into files.
+"""The processes that serve, and how the supervisor has them.
 
-`serving.py` prepares and commits generations; `worker.py` takes connections from accept to close.
-`spawn.py` starts a child process of ours.
+In a worker's process: process (the channel joined to the data plane), worker (connections from accept to
+close), serving (which certificates), site (routes, upstreams, limits). In the supervisor's: crew (all
+workers, kept complete and moved together), remote (one of them), birth (a new one), publishing (certstore's
+view of them). Between the two: channel and messages. Pure: sharing (who accepts where), backoff. For both:
+memory (the last rung), spawn (a child of ours).
 
-`examiner.py` has a candidate examined by a process (`prestarted.py`) whose program is `examination.py`; each
-examination is a fork of it, confined (`confinement.py`); `conversation.py` is what they say to each other.
+The examiner: examiner has a candidate examined by a process (prestarted) whose program is examination; each
+examination is a fork of it, confined (confinement); conversation is what they say to each other.
 """

@@ -82,6 +82,20 @@ class ExaminerProcess:
             if process is not None:
                 process.end()
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """End the process, and have none while the block runs: nobody would wait for it after an exec.
+
+        Waits for the examination under way; may be entered in one thread and left in another.
+        """
+        with self._asking:
+            process, self._process = self._process, None
+            if process is not None:
+                process.end()
+            yield
+            with suppress(OSError):  # the next candidate tries again, and is told
+                self._start()
+
     @property
     def pid(self) -> int | None:
         """The process, for whoever watches over its memory; None while there is none."""

@@ -33,12 +33,18 @@ _ARENAS: Final = {"MALLOC_ARENA_MAX": "2"}
 
 
 def spawn(
-    module: str, *, fds: Mapping[str, int], engine: EngineName, arguments: Sequence[str] = ()
+    module: str,
+    *,
+    fds: Mapping[str, int],
+    engine: EngineName,
+    arguments: Sequence[str] = (),
+    unnamed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `python -m module` with `arguments`, then each of `fds` as NAME=NUMBER (see `descriptors`).
 
-    The caller's descriptors stay the caller's to close. It is the leader of a session of its own, so that
-    its group can be killed whole; stdout and stderr are ours. Whoever starts it waits for it. Raises OSError.
+    It also inherits the descriptors `unnamed`, of which it hears by other ways. The caller's descriptors stay
+    the caller's to close. It is the leader of a session of its own, so that its group can be killed whole;
+    stdout and stderr are ours. Whoever starts it waits for it. Raises OSError.
     """
     conf = limits_in_memory(engine)
     try:
@@ -51,7 +57,7 @@ def spawn(
         # -P: the folder that we were started in may be anybody's, and must not hold our modules
         return subprocess.Popen(  # noqa: S603  ourselves
             [sys.executable, "-P", "-m", module, *arguments, *named],
-            pass_fds=(*fds.values(), *(() if conf is None else (conf,))),
+            pass_fds=(*fds.values(), *unnamed, *(() if conf is None else (conf,))),
             stdin=subprocess.DEVNULL,
             env=environment,
             start_new_session=True,

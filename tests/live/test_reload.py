@@ -1,0 +1,261 @@
+"""Reload: new configuration and new code, under load, and not one connection lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.live.https_client import Client
+from tests.live.load import (
+    Load,
+    download_slowly,
+    keep_asking,
+    keep_following,
+    keep_shaking_hands,
+    keep_talking,
+)
+from tests.live.peers import DOWNLOAD, http_service, websocket_service
+from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
+from tests.live.workers import is_alive
+
+DEADLINE_S = 150
+RELOADS = 3
+CLIENTS = 12
+WEBSOCKETS = 6
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def under_load(port: int) -> AsyncIterator[Load]:
+    """Keep a proxy busy in every way while the block runs, and lose nothing."""
+    load = Load()
+    async with trio.open_nursery() as nursery:
+        for name in range(CLIENTS):
+            nursery.start_soon(keep_asking, port, load, name)
+        for name in range(WEBSOCKETS):
+            nursery.start_soon(keep_talking, port, load, name)
+        nursery.start_soon(keep_following, port, load)
+        nursery.start_soon(keep_shaking_hands, port, load)
+        await more_of(load)
+        yield load
+        await more_of(load)
+        load.ending = True
+
+
+async def more_of(load: Load) -> None:
+    """Wait until everybody has had something more."""
+    before = load.counts
+    while min(now - then for now, then in zip(load.counts, before, strict=True)) < 20:  # noqa: ASYNC110
+        await trio.sleep(0.01)
+
+
+async def reload(proxy: Proxy) -> tuple[int, str]:
+    done = await tlsproxy("reload", "--store", str(proxy.store))
+    return done.returncode, done.stderr.decode()
+
+
+async def test_a_supervisor_executed_anew_under_load_loses_nothing(tmp_path: Path) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http, websocket_service() as ws:
+            routes = {"/": f"http://127.0.0.1:{http}", "/ws": f"http://127.0.0.1:{ws}"}
+            async with running(write_config(tmp_path, routes, top="workers = 2")) as proxy:
+                before = await proxy.status()
+                async with under_load(proxy.port) as load, trio.open_nursery() as nursery:
+                    done = 0.0
+                    nursery.start_soon(download_slowly, proxy.port, load, lambda: done)
+                    for number in range(RELOADS):
+                        assert await reload(proxy) == (0, "")
+                        done = (number + 1) / RELOADS
+                        await more_of(load)
+                    done = 1.0
+                after = await proxy.status()
+                assert load.downloaded == len(DOWNLOAD)
+                assert load.reconnects >= CLIENTS
+                assert after["process"]["pid"] == before["process"]["pid"]
+                assert after["process"]["epoch"] == RELOADS + 1
+                serving = [w for w in after["workers"] if w["stage"] == "accepting"]
+                assert {w["epoch"] for w in serving} == {RELOADS + 1}
+
+
+async def test_a_configuration_changed_under_load_takes_effect_and_websockets_live_on(tmp_path: Path) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http, websocket_service() as ws:
+            routes = {"/": f"http://127.0.0.1:{http}", "/ws": f"http://127.0.0.1:{ws}"}
+            config = write_config(tmp_path, routes, top="workers = 2", http=True)
+            async with running(config) as proxy:
+                assert proxy.http_port is not None
+                async with under_load(proxy.port):
+                    # one worker less, another route, the plain port gone and a second TLS port there
+                    extra = free_port()
+                    changed = config.read_text().replace("workers = 2", "workers = 1")
+                    plain, second = 'address = "127.0.0.1:0"\nkind = "http"', f'address = "127.0.0.1:{extra}"'
+                    changed = changed.replace(plain, second)
+                    changed += '\n[[route]]\npath = "/gone"\nupstream = "http://127.0.0.1:9"\n'
+                    config.write_text(changed)
+                    since = len(proxy.log)
+                    proxy.process.send_signal(signal.SIGHUP)
+                    line = await proxy.wait_log("reloaded", since=since)
+                    assert line["workers"] == 1
+                    for port in (proxy.port, extra):
+                        async with Client.to(port) as client:
+                            assert (await client.get("/gone")).status == 502
+                            assert (await client.get("/still/here")).status == 200
+                    with pytest.raises(OSError):
+                        await trio.open_tcp_stream("127.0.0.1", proxy.http_port)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+async def test_a_configuration_that_is_wrong_changes_nothing_and_is_told(tmp_path: Path) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"})
+            good = config.read_text()
+            async with running(config) as proxy:
+                before = (await proxy.status())["workers"]
+                config.write_text(good.replace("[[route]]", "[[rout]]"))
+                code, words = await reload(proxy)
+                assert code == 1
+                assert words.startswith("tlsproxy: error: the reload was refused: ")
+                assert "route: is missing" in words
+                config.write_text(good.replace(f'store = "{proxy.store}"', f'store = "{tmp_path}/other"'))
+                code, words = await reload(proxy)
+                assert code == 1
+                assert "store can't change" in words
+                since = len(proxy.log)
+                proxy.process.send_signal(signal.SIGHUP)
+                await proxy.wait_log("reload_refused", since=since)
+                status = await proxy.status()
+                assert status["process"]["epoch"] == 1
+                assert [w["pid"] for w in status["workers"]] == [w["pid"] for w in before]
+                config.write_text(good)
+                assert await reload(proxy) == (0, "")
+
+
+async def test_a_package_that_cannot_start_changes_nothing_and_a_mended_one_is_taken_up(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "package"
+    for name in ("tlsproxy", "certstore"):
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config, env={"PYTHONPATH": str(package)}) as proxy:
+                first = "from __future__ import annotations"
+                for broken in ("app.py", "workers/process.py", "workers/crew.py"):
+                    path = package / "tlsproxy" / broken
+                    good = path.read_text()
+                    path.write_text(good.replace(first, f"{first}\nraise RuntimeError('broken on purpose')"))
+                    code, words = await reload(proxy)
+                    assert code == 1, broken
+                    assert "reload was refused" in words
+                    path.write_text(good)
+                async with Client.to(proxy.port) as client:
+                    assert (await client.get("/")).status == 200
+                mark = package / "tlsproxy" / "__init__.py"
+                mark.write_text(mark.read_text().replace('__version__ = "', '__version__ = "9.'))
+                assert await reload(proxy) == (0, "")
+                assert (await proxy.status())["process"]["version"].startswith("9.")
+
+
+async def test_the_old_sets_beyond_three_are_closed(tmp_path: Path) -> None:
+    """Each set is kept alive by an event stream of its own."""
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config) as proxy, trio.open_nursery() as nursery:
+                cut: list[int] = []
+
+                async def follow(number: int, *, task_status: trio.TaskStatus[None]) -> None:
+                    async with Client.to(proxy.port) as client:
+                        await client.start("/events")
+                        task_status.started()
+                        try:
+                            async for _ in client.parts():
+                                pass
+                        except Exception:  # noqa: BLE001  whatever form the cut takes
+                            cut.append(number)
+
+                pids = []
+                for number in range(5):
+                    await nursery.start(follow, number)
+                    workers = (await proxy.status())["workers"]
+                    pids += [w["pid"] for w in workers if w["stage"] == "accepting"]
+                    assert await reload(proxy) == (0, "")
+                while len(cut) < 2:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert cut == [0, 1]
+                while any(map(is_alive, pids[:2])):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert all(map(is_alive, pids[2:]))
+                nursery.cancel_scope.cancel()
+
+
+LAUNCHER = """
+import os, socket, sys
+sock = socket.socket()
+sock.bind(("127.0.0.1", 0))
+sock.listen(100)
+port = sock.getsockname()[1]
+os.dup2(sock.fileno(), 3)
+os.set_inheritable(3, True)
+config = open(sys.argv[1]).read().replace("127.0.0.1:0", f"127.0.0.1:{port}")
+open(sys.argv[1], "w").write(config)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+async def test_sockets_of_systemd_are_used_and_it_is_told_of_everything(tmp_path: Path) -> None:
+    """The unit passes one socket; two workers share it."""
+    with trio.fail_after(DEADLINE_S), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.setblocking(False)
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 2")
+            before = [sys.executable, "-c", LAUNCHER, str(config)]
+            async with running(
+                config, before=before, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+            ) as proxy:
+                assert f"127.0.0.1:{proxy.port}" in config.read_text()
+                async with Client.to(proxy.port) as client:
+                    assert (await client.get("/")).status == 200
+                assert await reload(proxy) == (0, "")
+                async with Client.to(proxy.port) as client:
+                    assert (await client.get("/")).status == 200
+        words = [told.recv(4096).decode() for _ in range(4)]
+    assert words[0] == "READY=1"
+    assert words[1].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert words[2:] == ["READY=1", "STOPPING=1"]
+
+
+async def test_a_socket_of_systemd_that_no_listener_names_is_an_error(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"/": "http://127.0.0.1:9"})
+    launcher = LAUNCHER.replace('open(sys.argv[1], "w")', 'open(os.devnull, "w")')
+    run = ["tlsproxy", "run", "--config", str(config)]
+    with trio.fail_after(DEADLINE_S):
+        done = await trio.run_process(
+            [sys.executable, "-c", launcher, *[str(config), sys.executable], "-m", *run],
+            capture_stderr=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            env={**os.environ},
+        )
+    assert done.returncode == 1
+    assert b"no listener is configured there" in done.stderr

@@ -1,0 +1,121 @@
+"""The channel between supervisor and worker: whole messages, in order, whoever comes and goes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.messages import (
+    FromWorker,
+    Ping,
+    Pong,
+    Prepare,
+    Said,
+    Started,
+    ToWorker,
+    decode_from_worker,
+    decode_to_worker,
+    encode,
+)
+
+
+@pytest.fixture
+async def ends(nursery: trio.Nursery) -> AsyncIterator[tuple[Channel[FromWorker], Channel[ToWorker]]]:
+    ours, theirs = socket.socketpair()
+    supervisor: Channel[FromWorker] = Channel(ours, decode_from_worker)
+    worker: Channel[ToWorker] = Channel(theirs, decode_to_worker)
+    with trio.fail_after(20):
+        nursery.start_soon(supervisor.run)
+        nursery.start_soon(worker.run)
+        yield supervisor, worker
+        supervisor.close()
+        worker.close()
+
+
+async def test_messages_arrive_whole_and_in_order(ends) -> None:
+    supervisor, worker = ends
+    big = msgspec.Raw(b'{"rows": "' + b"x" * 3_000_000 + b'"}')
+    for message in (Ping(1), Prepare(7, big), Ping(2)):
+        supervisor.send(message)
+    async with aclosing(worker.receive()) as messages:
+        assert await anext(messages) == Ping(1)
+        prepare = await anext(messages)
+        assert bytes(prepare.generation) == bytes(big)
+        assert await anext(messages) == Ping(2)
+
+
+async def test_what_came_together_with_the_first_message_is_not_lost_between_two_readers(ends) -> None:
+    supervisor, worker = ends
+    supervisor.send(Ping(1))
+    supervisor.send(Ping(2))
+    await trio.testing.wait_all_tasks_blocked()
+    for number in (1, 2):
+        async with aclosing(worker.receive()) as messages:
+            assert await anext(messages) == Ping(number)
+
+
+async def test_the_end_of_one_side_ends_the_reading_of_the_other(ends) -> None:
+    supervisor, worker = ends
+    worker.send(Started(1))
+    worker.finish()
+    await trio.testing.wait_all_tasks_blocked()
+    worker.close()
+    assert [message async for message in supervisor.receive()] == [Started(1)]
+    supervisor.send(Ping(1))  # to nobody: no error
+
+
+async def test_events_are_dropped_before_answers_when_nobody_reads() -> None:
+    ours, theirs = socket.socketpair()
+    worker = Channel(theirs, decode_to_worker)
+    for _ in range(2000):
+        worker.send(Said("error", "flood", {}))
+    worker.send(Pong(1))
+    supervisor = Channel(ours, decode_from_worker)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry_to_the_end, worker)
+            async with aclosing(supervisor.receive()) as messages:
+                seen = [message async for message in messages]
+    assert seen[-1] == Pong(1)
+    assert 0 < len(seen) < 1000
+    supervisor.close()
+
+
+async def carry_to_the_end(channel: Channel[Any]) -> None:
+    channel.finish()
+    await channel.run()
+    channel.close()
+
+
+async def test_who_never_reads_is_given_up() -> None:
+    ours, theirs = socket.socketpair()
+    supervisor = Channel(ours, decode_from_worker)
+    for number in range(1001):
+        supervisor.send(Ping(number))
+    with theirs:
+        assert theirs.recv(1) == b""
+
+
+def test_a_message_of_another_version_is_passed_by() -> None:
+    assert decode_to_worker(b'{"type":"Dance","steps":3}') is None
+    assert decode_to_worker(b'{"type":"Ping","number":3,"new":true}') == Ping(3)
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense", b'{"type":"Ping","number":"three"}', b"[]"])
+def test_nonsense_is_an_error(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_to_worker(line)
+
+
+def test_a_message_survives_the_wire() -> None:
+    said = Said("warning", "exchange_failed", {"status": 502, "path": "/a\nb"})
+    line = encode(said)
+    assert line.count(b"\n") == 1
+    assert decode_from_worker(line) == said

@@ -1,0 +1,48 @@
+"""`tlsproxy reload`: the running proxy takes up a changed file, and new code; no connection is lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from tlsproxy.cli.examples import examples
+from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.errors import ControlError
+
+# After the pre-flight the new image starts and replaces every worker.
+_PATIENCE_S = 60.0
+_LOOK_S = 0.05
+
+
+@click.command(
+    short_help="Take up a changed configuration, and new code.",
+    epilog=examples(
+        "tlsproxy reload --config /etc/tlsproxy/tlsproxy.toml", "tlsproxy reload --store ./store"
+    ),
+)
+@place_options
+def reload(store: Path | None, config: Path | None) -> None:
+    """Have the running proxy take up its changed configuration file, and new code, as SIGHUP does.
+
+    Returns when new workers serve. No connection is lost: what is open goes on in the old workers until it
+    ends. What can't serve is refused first, with the reason, and then nothing has changed (exit code 1).
+    """
+    from tlsproxy.control.client import Client
+
+    place = find_place(store, config)
+    with Client(place.control) as client:
+        epoch = client.reload()
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            with Client(place.control) as client:
+                process = client.status().process
+        except ControlError:  # between two images nobody answers for a moment
+            process = None
+        if process is not None and process.epoch >= epoch:
+            click.echo(f"reloaded: process {process.pid}, version {process.version}")
+            return
+        time.sleep(_LOOK_S)
+    raise ControlError(str(place.control), "the new image does not answer", "look at the proxy's log")

@@ -1,0 +1,120 @@
+"""What a supervisor hands over to itself when it is executed anew: descriptors, workers, and a few facts.
+
+Promises: the state is one versioned value; it goes over in a memfd whose descriptor the new image finds in
+its environment. Descriptors outlive the exec because they are made inheritable just before it, and are not
+any more just after. Refuses to know why a reload is made, and whether it may be (reload.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from tlsproxy.errors import ReloadError
+
+__all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
+
+ENVIRONMENT = "TLSPROXY_HANDOVER"
+_VERSION = 1
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """A living worker; `stage` as in workers.remote.Stage."""
+
+    pid: int
+    seat: int
+    epoch: int
+    stage: int
+    channel_fd: int
+    connections: int
+
+
+class DoorState(msgspec.Struct, frozen=True):
+    """A listener as it was configured, and the descriptors of each of its groups."""
+
+    address: str
+    kind: str
+    groups: list[list[int]]
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    """The state of the image before.
+
+    epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
+    """
+
+    version: int
+    epoch: int
+    since: datetime
+    store: str
+    runtime: str
+    doors: list[DoorState]
+    lock_fd: int
+    control_fd: int
+    memory_fd: int
+    in_memory: bool
+    workers: list[WorkerState]
+
+    def descriptors(self) -> Iterable[int]:
+        """Give all that must outlive the exec."""
+        yield from (self.lock_fd, self.control_fd, self.memory_fd)
+        yield from (worker.channel_fd for worker in self.workers)
+        yield from (fd for door in self.doors for group in door.groups for fd in group)
+
+
+def make(**facts: object) -> HandedOver:
+    """Make a state of this version."""
+    return msgspec.convert({"version": _VERSION, **facts}, HandedOver)
+
+
+def write(state: HandedOver) -> int:
+    """Write a state into a memfd; the caller closes it."""
+    fd = os.memfd_create("tlsproxy-handover", os.MFD_CLOEXEC)
+    os.write(fd, msgspec.json.encode(state))
+    return fd
+
+
+def read(fd: int) -> HandedOver:
+    """Read a state. Raises ReloadError where it is of a version that we don't know."""
+    try:
+        state = msgspec.json.decode(os.pread(fd, os.fstat(fd).st_size, 0), type=HandedOver)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ReloadError(f"the state of the running proxy can't be read: {error}", _RESTART) from error
+    if state.version != _VERSION:
+        raise ReloadError(
+            f"the state of the running proxy has version {state.version}, not {_VERSION}", _RESTART
+        )
+    return state
+
+
+def receive(environment: MutableMapping[str, str]) -> HandedOver | None:
+    """Take what was handed over to this process, which is then told of it no more; None at a first start."""
+    named = environment.pop(ENVIRONMENT, "")
+    if not named.isdigit():
+        return None
+    fd = int(named)
+    try:
+        state = read(fd)
+    finally:
+        with suppress(OSError):
+            os.close(fd)
+    set_inheritable(state.descriptors(), inheritable=False)
+    return state
+
+
+def named(fd: int) -> Mapping[str, str]:
+    """Give the environment's entry for a state in `fd`."""
+    return {ENVIRONMENT: str(fd)}
+
+
+def set_inheritable(descriptors: Iterable[int], *, inheritable: bool) -> None:
+    """Let descriptors outlive an exec, or not."""
+    for fd in descriptors:
+        os.set_inheritable(fd, inheritable)
+
+
+_RESTART = "restart the service instead: connections that are open end then"

@@ -1,0 +1,144 @@
+"""The doors: which listening sockets each configured listener has, wherever they come from.
+
+Promises: a socket that was handed over by the supervisor before us, or passed by systemd, is used and not
+opened again, so nothing that waits in its queue is lost; what is missing is opened; all or nothing. Refuses
+to know who accepts (workers/) and how sockets are opened (net/).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Self
+
+from tlsproxy.config import ListenerConfig
+from tlsproxy.errors import ListenError
+from tlsproxy.net.inherited import matching
+from tlsproxy.net.listeners import Group, addresses_of, open_listeners, widen
+from tlsproxy.observe.status import ListenerStatus
+
+__all__ = ["Door", "Doors", "Found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the supervisor before us had for a listener with this address and kind."""
+
+    address: str
+    kind: str
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One configured listener with its groups of sockets, one group an address; the port really bound."""
+
+    config: ListenerConfig
+    groups: tuple[Group, ...]
+
+    @property
+    def port(self) -> int:
+        """The TCP port, the same for all addresses."""
+        port: int = self.groups[0][0].getsockname()[1]
+        return port
+
+    @property
+    def status(self) -> ListenerStatus:
+        """Say it to people."""
+        return ListenerStatus(self.config.address, self.config.kind, self.port)
+
+
+@dataclass(slots=True)
+class Doors:
+    """All of them, open; `close` closes them. `left`: sockets handed over that no listener has any more."""
+
+    doors: tuple[Door, ...]
+    left: list[socket.socket] = field(default_factory=list)
+
+    @classmethod
+    def open(
+        cls,
+        listeners: Iterable[ListenerConfig],
+        size: int,
+        *,
+        handed_over: Sequence[Found] = (),
+        inherited: Sequence[socket.socket] = (),
+    ) -> Self:
+        """Open what isn't there yet, with `size` sockets an address.
+
+        Raises ListenError; what was opened here is closed then.
+        """
+        doors, unused, old = [], list(inherited), list(handed_over)
+        with ExitStack() as opened:
+            for config in listeners:
+                groups = _of_before(config, old) or _of_systemd(config, unused)
+                fresh = groups is None
+                groups = groups or open_listeners(config.host, config.port, size)
+                whole = tuple(widen(group, size) for group in groups)
+                for before, after in zip(groups, whole, strict=True):
+                    for sock in after if fresh else after[len(before) :]:
+                        opened.enter_context(sock)
+                doors.append(Door(config, whole))
+            _refuse_strays(unused)
+            opened.pop_all()
+        left = [sock for found in old for group in found.groups for sock in group]
+        return cls(tuple(doors), left)
+
+    @property
+    def https_port(self) -> int:
+        """Where plain HTTP is sent: the port of the first TLS listener; there is one (config's promise)."""
+        return next(door.port for door in self.doors if door.config.kind == "tls")
+
+    @property
+    def statuses(self) -> tuple[ListenerStatus, ...]:
+        """Say it to people."""
+        return tuple(door.status for door in self.doors)
+
+    def close_left(self) -> None:
+        """Close what no listener has any more, once nobody accepts there."""
+        for sock in self.left:
+            sock.close()
+        self.left.clear()
+
+    def close(self) -> None:
+        """Close all."""
+        self.close_left()
+        for door in self.doors:
+            for group in door.groups:
+                for sock in group:
+                    sock.close()
+
+
+def _of_before(config: ListenerConfig, old: list[Found]) -> Sequence[Group] | None:
+    """Take what there was at this address out of `old`, of the same kind rather than of another."""
+    there = [found for found in old if found.address == config.address]
+    if not there:
+        return None
+    taken = next((found for found in there if found.kind == config.kind), there[0])
+    old.remove(taken)
+    return taken.groups
+
+
+def _of_systemd(config: ListenerConfig, unused: list[socket.socket]) -> Sequence[Group] | None:
+    """Take what systemd has for this listener out of `unused`; None unless it has each of its addresses."""
+    if not unused:
+        return None
+    found = [matching(address, unused) for address in addresses_of(config.host, config.port)]
+    if not all(found):
+        return None
+    for group in found:
+        for sock in group:
+            unused.remove(sock)
+    return found
+
+
+def _refuse_strays(unused: Sequence[socket.socket]) -> None:
+    if unused:
+        host, port = unused[0].getsockname()[:2]
+        raise ListenError(
+            f"{host} port {port}",
+            "systemd has opened it, and no listener is configured there",
+            "clients would wait there for ever: add a [[listener]], or remove it from the socket unit",
+        )

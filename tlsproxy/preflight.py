@@ -1,0 +1,90 @@
+"""The pre-flight of a reload: the new interpreter, code and configuration prove themselves in a child.
+
+Runs in a process of its own, started by the supervisor with the command line by which it was started itself,
+so that what is tried is exactly what will be executed. Promises: nothing that runs is touched; whatever would
+keep the new image from serving is an error with words. What could only go wrong later (a disk that fails in
+between) is not covered.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import trio
+
+from certstore import StoreError, read_generation
+from tlsproxy import handover, policy
+from tlsproxy.config import Config
+from tlsproxy.errors import ReloadError, WorkerError
+from tlsproxy.handover import HandedOver
+from tlsproxy.listening import Doors
+from tlsproxy.net.listeners import open_listeners
+from tlsproxy.workers.birth import Birth
+from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.publishing import published
+from tlsproxy.workers.remote import Place, RemoteWorker
+
+__all__ = ["ENVIRONMENT", "run"]
+
+ENVIRONMENT = "TLSPROXY_PREFLIGHT"
+
+
+async def run(config: Config, state_fd: int) -> None:
+    """Try everything that a new image will need. Raises ReloadError, ListenError or WorkerError."""
+    state = handover.read(state_fd)
+    _refuse_what_cannot_change(config, state)
+    _try_addresses(config, state)
+    await _try_worker(config)
+
+
+def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
+    for key, now, then in (("store", state.store, config.store), ("runtime", state.runtime, config.runtime)):
+        if str(then) != now:
+            raise ReloadError(f"{key} can't change from {now} to {then} while it runs", "restart the service")
+
+
+def _try_addresses(config: Config, state: HandedOver) -> None:
+    """Open and close the listeners that are new."""
+    for listener in config.listeners:
+        if all(listener.address != door.address for door in state.doors):
+            for group in open_listeners(listener.host, listener.port):
+                for sock in group:
+                    sock.close()
+
+
+async def _try_worker(config: Config) -> None:
+    """Start a worker without sockets, and have it serve what is active now, to nobody."""
+    with ExitStack() as stack:
+        memory = Memory()
+        stack.callback(memory.close)
+        worker = Birth(config, Doors(()), memory, 1).bear(Place(0, 0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run, _unheard)
+            try:
+                with trio.fail_after(policy.WORKER_START_S):
+                    await _prove(config, worker)
+            except trio.TooSlowError:
+                raise WorkerError(None, "a worker of the new version doesn't start in time") from None
+            finally:
+                worker.kill()
+                with trio.CancelScope(shield=True):
+                    await worker.ended.wait()
+
+
+async def _prove(config: Config, worker: RemoteWorker) -> None:
+    await worker.started.wait()
+    try:
+        generation = read_generation(config.store)
+    except StoreError:
+        generation = None  # what is served then is the running proxy's own matter
+    if generation is not None:
+        why = await worker.prepare(published(generation))
+        if why:
+            raise WorkerError(None, f"a worker of the new version can't serve what is active: {why}")
+    if worker.vacated.is_set():
+        await worker.ended.wait()
+        raise WorkerError(worker.exit_code, "a worker of the new version ends at once")
+
+
+def _unheard(_worker: RemoteWorker, _message: object) -> None:
+    """Nobody listens to what a trial worker says to the log."""

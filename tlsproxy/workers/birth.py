@@ -1,0 +1,99 @@
+"""How a worker comes into the world: a fresh process with its channel, its sockets and its first word.
+
+Promises: the child inherits the listening sockets, one end of a channel and the memfd for a certificate that
+lies in memory only, and nothing else of ours. Refuses to know what becomes of it (remote.py, crew.py).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tlsproxy import policy
+from tlsproxy.config import Config, LimitsConfig
+from tlsproxy.listening import Doors
+from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.messages import ListeningAt, Setup
+from tlsproxy.workers.remote import Place, RemoteWorker
+from tlsproxy.workers.sharing import equal_share
+from tlsproxy.workers.spawn import spawn
+
+__all__ = ["Birth", "wanted_workers"]
+
+MODULE = "tlsproxy.workers.process"
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """All that a worker of this configuration needs."""
+
+    config: Config
+    doors: Doors
+    memory: Memory
+    seats: int
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many sockets each address has, in the order of `Setup.listening`."""
+        return tuple(len(group) for door in self.doors.doors for group in door.groups)
+
+    def bear(self, place: Place) -> RemoteWorker:
+        """Start a worker. Raises OSError where no process or descriptor is left."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            setup = self.setup(place.seat)
+            try:
+                process = spawn(
+                    MODULE,
+                    fds={"channel": theirs.fileno()},
+                    engine=self.config.tls.engine,
+                    unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
+                )
+            except BaseException:
+                ours.close()
+                raise
+        worker = RemoteWorker(place, process.pid, ours, process.wait)
+        worker.channel.send(setup)
+        return worker
+
+    def setup(self, seat: int) -> Setup:
+        """Make the first word."""
+        config, doors = self.config, self.doors
+        return Setup(
+            seat=seat,
+            store=str(config.store),
+            engine=config.tls.engine,
+            listening=[
+                ListeningAt(sock.fileno(), door.config.kind, self._https_port_of(door.port, door.config.kind))
+                for door in doors.doors
+                for group in door.groups
+                for sock in group
+            ],
+            routes=[(route.path, str(route.upstream)) for route in config.routes],
+            trust=[str(network) for network in config.forwarded.trust],
+            tell_bundle=config.forwarded.tell_bundle,
+            limits=share_of(config.limits, self.seats),
+            memory_fd=self.memory.fd,
+        )
+
+    def _https_port_of(self, port: int, kind: str) -> int:
+        return self.doors.https_port if kind == "http" else port
+
+
+def share_of(limits: LimitsConfig, workers: int) -> LimitsConfig:
+    """Give what each worker may take, so that all together take what is configured."""
+    return replace(
+        limits,
+        connections=equal_share(limits.connections, workers),
+        connections_per_address=equal_share(limits.connections_per_address, workers),
+        handshakes=equal_share(limits.handshakes, workers),
+    )
+
+
+def wanted_workers(configured: int | Literal["auto"]) -> int:
+    """Say how many workers are meant: "auto" is one a processor that we may use, within a bound."""
+    if configured != "auto":
+        return configured
+    return min(len(os.sched_getaffinity(0)), policy.WORKERS_AUTO_MOST)

@@ -1,0 +1,342 @@
+"""The crew: all workers of one proxy, kept complete, and moved together from generation to generation.
+
+Promises: each seat has a worker, a dead one is replaced (with patience where it dies at birth), and until
+then its neighbours accept on its sockets; what is published is live in every accepting worker when `commit`
+returns; a generation that one worker can't build is refused and harms nobody. Refuses to know certificates,
+the store and configuration: it is handed a way to start workers, and generations as JSON.
+
+Theory. *Two phases.* `prepare` asks everybody who accepts, or is about to; one no refuses, and nothing has
+changed. A worker that dies over the question doesn't refuse by it (it may have been killed by chance), unless
+nobody is left to say yes: then the generation itself may be what kills. `commit` comes behind the point of no
+return: who can't follow is killed and replaced, never waited for.
+*Nobody comes late.* A new worker is brought to what is current *now*, and between the look that it is and its
+membership no await stands. A change that was prepared before it came, and is committed after, finds it not
+prepared, and prepares it first (remote.py).
+*Old workers.* A retired one may still read hellos that it had accepted; until it says Quiet it is told of
+changes, and `commit` waits for it too, but what it can't do refuses nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import trio
+
+from tlsproxy import policy
+from tlsproxy.errors import WorkerError
+from tlsproxy.observe.log import logger
+from tlsproxy.observe.status import WorkerStatus
+from tlsproxy.workers.backoff import Backoff
+from tlsproxy.workers.messages import (
+    AcceptOn,
+    BundleLost,
+    CloseTunnels,
+    FromWorker,
+    Said,
+    Stop,
+)
+from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
+from tlsproxy.workers.sharing import share_out
+
+__all__ = ["Crew"]
+
+_log = logger("workers")
+Answering: TypeAlias = Awaitable[str | None]
+
+
+class Bearing(Protocol):
+    """What a crew needs to have workers."""
+
+    @property
+    def seats(self) -> int:
+        """How many there should be."""
+        ...
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many sockets each address has."""
+        ...
+
+    def bear(self, place: Place) -> RemoteWorker:
+        """Start one. Raises OSError."""
+        ...
+
+
+@dataclass(eq=False)
+class Crew:
+    """Make it inside trio.run; `run` once. `epoch` counts the images of this supervisor."""
+
+    birth: Bearing
+    epoch: int = 1
+    on_bundle_lost: Callable[[str, str], None] = lambda _bundle, _why: None
+    current: Publication | None = None
+    """What is served; set before the first worker has committed it."""
+    workers: list[RemoteWorker] = field(default_factory=list)
+    """All that live, old sets too; in the order in which they came."""
+    _open: bool = False
+    _stopping: bool = False
+    _failed: int | None = None  # the exit code of the last one that died at birth
+    _failure: WorkerError | None = None
+    _ready: trio.Event = field(default_factory=trio.Event)
+    _changed: trio.Event = field(default_factory=trio.Event)
+    _nursery: trio.Nursery | None = None
+
+    async def run(
+        self,
+        old: Iterable[RemoteWorker] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Keep the crew until `stop` has ended it; cancelled, it kills them all.
+
+        Reports started when each seat has a worker on standby. old: workers of the supervisor before us,
+        which retire when the new ones accept. Raises WorkerError where none starts.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for worker in old:
+                    self._follow(worker)
+                for seat in range(self.birth.seats):
+                    nursery.start_soon(self._keep_seat, seat)
+                nursery.start_soon(self._beat_for_ever)
+                await self._wait_complete()
+                task_status.started()
+                await self._wait_empty()
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._kill_all()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stopping
+
+    # --- seats
+
+    async def _keep_seat(self, seat: int) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            born = trio.current_time()
+            worker = await self._bring_up(seat)
+            if worker is not None:
+                await worker.vacated.wait()
+                if (
+                    worker.stage < Stage.RETIRED
+                ):  # it only asked to leave, and serves until its successor does
+                    continue
+            self._reshare()
+            wait_s = backoff.after(trio.current_time() - born)
+            if not self._ready.is_set() and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
+                self._failure = WorkerError(self._failed)
+                self._changed.set()
+            if not self._stopping:
+                await trio.sleep(wait_s)
+
+    async def _bring_up(self, seat: int) -> RemoteWorker | None:
+        """Start a worker and have it serve what is current; None where it died on the way."""
+        try:
+            worker = self.birth.bear(Place(seat, self.epoch))
+        except OSError as error:
+            _log.error("worker_not_started", seat=seat, why=str(error))
+            return None
+        self._follow(worker)
+        with trio.move_on_after(policy.WORKER_START_S) as patience:
+            await worker.started.wait()
+            while worker.stage is Stage.STARTING and worker.published is not self.current:
+                assert self.current is not None
+                why = await worker.commit(self.current)
+                if why:
+                    _log.error("worker_cannot_serve", seat=seat, pid=worker.pid, why=why)
+                    worker.kill()
+        if patience.cancelled_caught:
+            worker.kill()
+        if worker.stage is not Stage.STARTING:
+            await worker.ended.wait()
+            self._failed = worker.exit_code
+            return None
+        worker.leave(Stage.STANDBY)
+        self._changed.set()
+        self._reshare()
+        return worker
+
+    def _follow(self, worker: RemoteWorker) -> None:
+        assert self._nursery is not None
+        self.workers.append(worker)
+        self._nursery.start_soon(self._follow_to_the_end, worker)
+
+    async def _follow_to_the_end(self, worker: RemoteWorker) -> None:
+        await worker.run(self._told)
+        self.workers.remove(worker)
+        expected = self._stopping or worker.exit_code == 0
+        tell = _log.info if expected else _log.error
+        tell("worker_ended", seat=worker.seat, pid=worker.pid, exit_code=worker.exit_code)
+        self._changed.set()
+
+    # --- who accepts where
+
+    def open(self) -> None:
+        """Let the crew accept, now and from now on."""
+        self._open = True
+        self._reshare()
+
+    def _reshare(self) -> None:
+        """Give each worker the sockets that are its own now, and those of seats where nobody is.
+
+        Whose seat has been taken by a newer one retires; so do old ones whose seat there is no more.
+        """
+        if not self._open or self._stopping:
+            return
+        sitting = [worker for worker in self.workers if Stage.STANDBY <= worker.stage <= Stage.ACCEPTING]
+        taken = {worker.seat: worker for worker in sitting if self._ours(worker)}  # the newest counts
+        shares = share_out(self.birth.groups, self.birth.seats, taken)
+        for seat, worker in taken.items():
+            worker.leave(Stage.ACCEPTING)
+            if worker.accepts_on != shares[seat]:
+                worker.accepts_on = shares[seat]
+                worker.channel.send(AcceptOn(list(shares[seat])))
+        for worker in sitting:
+            if worker is not taken.get(worker.seat) and (
+                worker.seat in taken or worker.seat >= self.birth.seats
+            ):
+                worker.retire()
+
+    def _ours(self, worker: RemoteWorker) -> bool:
+        """Whether a worker was started by this image of the supervisor, with these sockets."""
+        return worker.epoch == self.epoch
+
+    # --- what is served
+
+    async def prepare(self, publication: Publication) -> None:
+        """Have everybody build it. Raises WorkerError where one can't, or where none is left to say so."""
+        asked = [worker for worker in self.workers if worker.stage.follows]
+        answers = await self._ask_all(asked, lambda worker: worker.prepare(publication))
+        counted = [answers[worker] for worker in asked if worker.stage.counts or answers[worker] is None]
+        if (refusal := next((why for why in counted if why), None)) is not None:
+            raise WorkerError(None, refusal)
+        if counted and all(why is None for why in counted):
+            raise WorkerError(None, "every worker died over it")
+
+    async def commit(self, publication: Publication) -> None:
+        """Have everybody serve it; who can't is killed, and replaced by one who can. Never raises."""
+        self.current = publication
+        asked = [worker for worker in self.workers if worker.stage.follows]
+        answers = await self._ask_all(asked, lambda worker: worker.commit(publication))
+        for worker, why in answers.items():
+            if why:
+                _log.error("worker_cannot_follow", pid=worker.pid, generation=publication.number, why=why)
+                worker.kill()
+                self._reshare()
+
+    async def _ask_all(
+        self, workers: Iterable[RemoteWorker], ask: Callable[[RemoteWorker], Answering]
+    ) -> dict[RemoteWorker, str | None]:
+        answers: dict[RemoteWorker, str | None] = {}
+
+        async def note(worker: RemoteWorker) -> None:
+            answers[worker] = await ask(worker)
+
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                nursery.start_soon(note, worker)
+        return answers
+
+    # --- what they say
+
+    def _told(self, worker: RemoteWorker, message: FromWorker) -> None:
+        match message:
+            case Said(level=level, event=event, fields=fields):
+                tell = {"info": _log.info, "warning": _log.warning}.get(level, _log.error)
+                tell(
+                    event,
+                    worker=worker.pid,
+                    **{k: v for k, v in fields.items() if k not in {"event", "worker"}},
+                )
+            case BundleLost(bundle=bundle, why=why):
+                self.on_bundle_lost(bundle, why)
+            case _:
+                _log.warning("worker_misspoke", worker=worker.pid, message=type(message).__name__)
+
+    # --- hearts
+
+    async def _beat_for_ever(self) -> None:
+        last = trio.current_time()
+        while True:
+            await trio.sleep(policy.HEARTBEAT_S)
+            now = trio.current_time()
+            late = (
+                now - last > 2 * policy.HEARTBEAT_S
+            )  # we were the ones who stood still: read the answers first
+            last = now
+            for worker in tuple(self.workers):
+                if not late and Stage.STARTING < worker.stage < Stage.GONE and not worker.beat(now):
+                    _log.error("worker_stuck", seat=worker.seat, pid=worker.pid)
+                    assert self._nursery is not None
+                    self._nursery.start_soon(self._abort, worker)
+
+    async def _abort(self, worker: RemoteWorker) -> None:
+        """Let a stuck worker write where it stands, then end it; its neighbours have its sockets at once."""
+        worker.kill(signal.SIGABRT)
+        self._reshare()
+        with trio.move_on_after(policy.ABORT_S):
+            await worker.ended.wait()
+        worker.kill()
+
+    # --- the end
+
+    def stop(self, seconds: float) -> None:
+        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended."""
+        self._stopping = True
+        for worker in self.workers:
+            worker.channel.send(Stop(seconds))
+        assert self._nursery is not None
+        self._nursery.start_soon(self._end_late_ones, seconds + policy.STOP_GRACE_S)
+        self._changed.set()
+
+    async def _end_late_ones(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        for worker in tuple(self.workers):
+            _log.warning("worker_killed", pid=worker.pid, why="it did not end in time")
+            worker.kill()
+
+    def close_oldest(self) -> None:
+        """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
+        epochs = sorted({worker.epoch for worker in self.workers if not self._ours(worker)})
+        for worker in self.workers:
+            if worker.epoch in epochs[: -policy.OLD_SETS]:
+                worker.channel.send(CloseTunnels(1012))
+
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """Say who there is."""
+        return tuple(
+            WorkerStatus(w.pid, w.seat, w.epoch, w.stage.name.lower(), w.connections) for w in self.workers
+        )
+
+    async def _wait_complete(self) -> None:
+        """Return when each seat has a worker. Raises WorkerError where they die at birth."""
+        while True:
+            self._changed = trio.Event()
+            if self._failure is not None:
+                raise self._failure
+            sat = {
+                w.seat for w in self.workers if Stage.STANDBY <= w.stage <= Stage.ACCEPTING and self._ours(w)
+            }
+            if len(sat) == self.birth.seats or self._stopping:
+                self._ready.set()
+                return
+            await self._changed.wait()
+
+    async def _wait_empty(self) -> None:
+        while not self._stopping or self.workers:
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+    async def _kill_all(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        for worker in self.workers:
+            await trio.to_thread.run_sync(worker.reap)

@@ -1,0 +1,213 @@
+"""What a supervisor and its workers say to each other: values, and their form on the wire.
+
+Promises: each message is one line of JSON with its `type`; what the other side says in an unknown type is
+passed by, since after a reload a supervisor speaks with workers of an older version. So a message is never
+given another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to
+know sockets and who acts on what.
+
+    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping;
+                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
+    worker to supervisor:  Started; Prepared, Committed; Pong; Leaving, Quiet; Said, BundleLost
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from tlsproxy.config.values import Engine, LimitsConfig
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "AcceptOn",
+    "BundleLost",
+    "CloseTunnels",
+    "Commit",
+    "Committed",
+    "FromWorker",
+    "Leaving",
+    "ListeningAt",
+    "Ping",
+    "Pong",
+    "Prepare",
+    "Prepared",
+    "Quiet",
+    "Retire",
+    "Said",
+    "Setup",
+    "Started",
+    "Stop",
+    "ToWorker",
+    "decode_from_worker",
+    "decode_to_worker",
+    "encode",
+]
+
+# A generation of 10,000 rows and slots has some 6 MB.
+MAX_MESSAGE_BYTES = 67_108_864
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningAt:
+    """A listening socket that a worker has inherited: its descriptor, what is spoken, where HTTP is sent."""
+
+    fd: int
+    kind: str
+    https_port: int
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
+    pass
+
+
+class Setup(_Message, frozen=True):
+    """The first word to a worker: all that it needs to know.
+
+    routes: (path, upstream as configured) each. limits: this worker's share. memory_fd: a memfd which holds
+    key and chain while nothing on disk can be served.
+    """
+
+    seat: int
+    store: str
+    engine: Engine
+    listening: list[ListeningAt]
+    routes: list[tuple[str, str]]
+    trust: list[str]
+    tell_bundle: bool
+    limits: LimitsConfig
+    memory_fd: int
+
+
+class Prepare(_Message, frozen=True):
+    """Build what this generation (certstore's JSON) needs; `in_memory`: what is in the memfd instead."""
+
+    number: int
+    generation: msgspec.Raw = msgspec.Raw(b"null")
+    in_memory: bool = False
+
+
+class Commit(_Message, frozen=True):
+    """Serve what was prepared, from the next hello on."""
+
+    number: int
+
+
+class AcceptOn(_Message, frozen=True):
+    """Accept on exactly these of the listening sockets, as places in `Setup.listening`."""
+
+    places: list[int]
+
+
+class Ping(_Message, frozen=True):
+    """Say that your loop still turns."""
+
+    number: int
+
+
+class Retire(_Message, frozen=True):
+    """A newer worker has your sockets: finish what is open, lose no request, and end."""
+
+
+class Stop(_Message, frozen=True):
+    """The proxy ends: let exchanges end, and cut what is left after `seconds`."""
+
+    seconds: float
+
+
+class CloseTunnels(_Message, frozen=True):
+    """End tunnels with this WebSocket close code (RFC 6455 section 7.4), and cut what has no end."""
+
+    code: int
+
+
+class Started(_Message, frozen=True):
+    """The worker has imported, opened and understood everything; it serves nothing yet."""
+
+    pid: int
+
+
+class Prepared(_Message, frozen=True):
+    """What came of `Prepare`: `why` is empty where all is well."""
+
+    number: int
+    why: str = ""
+
+
+class Committed(_Message, frozen=True):
+    """What came of `Commit`."""
+
+    number: int
+    why: str = ""
+
+
+class Pong(_Message, frozen=True):
+    """The answer to `Ping`, with the number of open connections."""
+
+    number: int
+    connections: int = 0
+
+
+class Leaving(_Message, frozen=True):
+    """Somebody asked this worker by a signal to end; it goes on until it is told to retire."""
+
+
+class Quiet(_Message, frozen=True):
+    """A retired worker: no hello is read here any more, so new generations are no longer of interest."""
+
+
+class Said(_Message, frozen=True):
+    """An event for the log. `fields` are for people and JSON: text, numbers, lists."""
+
+    level: str
+    event: str
+    fields: dict[str, object]
+
+
+class BundleLost(_Message, frozen=True):
+    """A bundle that a row names can't be served after all."""
+
+    bundle: str
+    why: str
+
+
+ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Retire | Stop | CloseTunnels
+FromWorker = Started | Prepared | Committed | Pong | Leaving | Quiet | Said | BundleLost
+M = TypeVar("M")
+
+_encoder = msgspec.json.Encoder()
+_to_worker = msgspec.json.Decoder(ToWorker)
+_from_worker = msgspec.json.Decoder(FromWorker)
+
+
+class _Tagged(msgspec.Struct):
+    type: str
+
+
+_tagged = msgspec.json.Decoder(_Tagged)
+_KNOWN = frozenset(kind.__name__ for kind in (*ToWorker.__args__, *FromWorker.__args__))
+
+
+def encode(message: ToWorker | FromWorker) -> bytes:
+    """Give a message's line."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_to_worker(line: bytes) -> ToWorker | None:
+    """Read a line of the supervisor; None for a message that we don't know. Raises ValueError."""
+    return _decode(_to_worker, line)
+
+
+def decode_from_worker(line: bytes) -> FromWorker | None:
+    """Read a line of a worker; None for a message that we don't know. Raises ValueError."""
+    return _decode(_from_worker, line)
+
+
+def _decode(decoder: msgspec.json.Decoder[M], line: bytes) -> M | None:
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        if _tagged.decode(line).type in _KNOWN:
+            raise
+        return None

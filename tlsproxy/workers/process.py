@@ -1,0 +1,229 @@
+"""A worker process: the data plane behind a channel. Started by workers/birth.py, never by a person.
+
+    python -P -m tlsproxy.workers.process channel=FD
+
+Promises: it does what the supervisor says, and whatever it has to tell goes there, logs too; when the
+supervisor is gone it accepts nothing more, so that another may take the ports, finishes what is open, and
+ends. It reads bundles from the store and writes nowhere.
+
+Theory. The loop that reads the channel must never wait for work, since a heartbeat must be answered whatever
+else goes on: generations are prepared and committed by a second task, in a thread, in their order. Listening
+sockets are closed here as soon as this worker has no more business with them: a port is free only when the
+last process that inherited it has closed it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from certstore import Bundle, Generation, StoreError, read_bundle
+from tlsproxy.errors import ProxyError
+from tlsproxy.forward.site import ExchangeRecord
+from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.policy import TLSPolicy
+from tlsproxy.tls.contexts import Contexts
+from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.messages import (
+    AcceptOn,
+    CloseTunnels,
+    Commit,
+    Committed,
+    Leaving,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Quiet,
+    Retire,
+    Said,
+    Setup,
+    Started,
+    Stop,
+    ToWorker,
+    decode_to_worker,
+)
+from tlsproxy.workers.serving import Serving
+from tlsproxy.workers.site import capacity_of, site_of
+from tlsproxy.workers.spawn import descriptors
+from tlsproxy.workers.worker import Listening, Worker
+
+__all__ = ["main"]
+
+
+class Voice:
+    """Says things to the supervisor's log; also the observer of exchanges."""
+
+    def __init__(self, channel: Channel[ToWorker]) -> None:
+        self._channel = channel
+
+    def fault(self, code: str, error: BaseException | None) -> None:
+        """Tell of a fault; with its traceback, which holds no values of variables."""
+        fields: dict[str, object] = {}
+        if error is not None:
+            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+        self._channel.send(Said("error", code, fields))
+
+    def exchange_done(self, record: ExchangeRecord) -> None:
+        """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
+        if record.status >= 500 and record.code:
+            path = record.target.partition(b"?")[0].decode("ascii", "replace")
+            facts: dict[str, object] = {"code": record.code, "status": record.status}
+            self._channel.send(
+                Said("warning", "exchange_failed", {**facts, "upstream": record.upstream, "path": path})
+            )
+
+
+class WorkerProcess:
+    """Joins the channel to the data plane."""
+
+    def __init__(self, channel: Channel[ToWorker], setup: Setup, serving: Serving, worker: Worker) -> None:
+        self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
+        self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
+        self._next: Generation | Bundle | None = None
+        self._out, self._orders = trio.open_memory_channel[Prepare | Commit](1000)
+
+    async def run(self) -> None:
+        """Obey until stopped, or retired and the last connection has ended."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._leave_at_signal)
+            nursery.start_soon(self._publish)
+            async with trio.open_nursery() as working:
+                await working.start(self._worker.run)
+                nursery.start_soon(self._listen, nursery)
+                self._channel.send(Started(os.getpid()))
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        async for message in self._channel.receive():
+            match message:
+                case Ping(number=number):
+                    self._channel.send(Pong(number, self._worker.open))
+                case Prepare() | Commit():
+                    self._out.send_nowait(message)
+                case AcceptOn(places=places):
+                    self._worker.accept_on([self._listening(place) for place in places])
+                case Retire():
+                    self._worker.retire()
+                    self._close_sockets()
+                    nursery.start_soon(self._tell_when_quiet)
+                case CloseTunnels(code=code):
+                    self._worker.close_tunnels(code)
+                case Stop(seconds=seconds):
+                    self._stop(seconds)
+        self._stop(self._setup.limits.drain_s)  # the supervisor is gone
+
+    def _stop(self, seconds: float) -> None:
+        self._worker.stop(seconds)
+        self._close_sockets()
+
+    def _listening(self, place: int) -> Listening:
+        at = self._setup.listening[place]
+        return Listening(self._sockets[place], at.kind, at.https_port)
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+    async def _publish(self) -> None:
+        """Prepare and commit generations, one after the other."""
+        async for order in self._orders:
+            act = self._prepare if isinstance(order, Prepare) else self._commit
+            why = await trio.to_thread.run_sync(partial(_attempt, partial(act, order)))
+            answer = Prepared if isinstance(order, Prepare) else Committed
+            self._channel.send(answer(order.number, why))
+
+    def _prepare(self, order: Prepare | Commit) -> None:
+        assert isinstance(order, Prepare)
+        self._next = None
+        if order.in_memory:
+            self._next = Memory(self._setup.memory_fd).bundle()
+        else:
+            self._next = Generation.from_json(msgspec.json.decode(order.generation))
+            self._serving.prepare(self._next)
+
+    def _commit(self, order: Prepare | Commit) -> None:
+        match self._next:
+            case Generation() as generation if generation.number == order.number:
+                self._serving.commit(generation)
+            case Bundle() as bundle if not order.number:
+                self._serving.serve_in_memory(bundle)
+            case _:
+                raise RuntimeError("it was not prepared")
+        self._next = None
+
+    async def _tell_when_quiet(self) -> None:
+        await self._worker.wait_greeted()
+        self._channel.send(Quiet())
+
+    async def _leave_at_signal(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Have ourselves replaced, when a person ends this process by hand; the supervisor says how."""
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                self._channel.send(Leaving())
+
+
+def _attempt(act: Callable[[], None]) -> str:
+    """Do it; say in words why it failed, "" where it didn't."""
+    try:
+        act()
+    except (ProxyError, StoreError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  the border around one change: it is refused, and this worker serves on
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+async def serve(fd: int) -> None:
+    """Serve behind the channel `fd` until told to end."""
+    channel: Channel[ToWorker] = Channel(socket.socket(fileno=fd), decode_to_worker)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(channel.run)
+        async with aclosing(channel.receive()) as messages:
+            async for setup in messages:
+                assert isinstance(setup, Setup), "the first word is Setup"
+                await _serve(channel, setup)
+                break
+        channel.finish()
+
+
+async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
+    voice, sweeper = Voice(channel), Sweeper()
+    serving = Serving(Contexts(TLSPolicy(), setup.engine))
+    serving.load_from(partial(read_bundle, Path(setup.store)))
+    with site_of(setup, sweeper, voice) as site:
+        worker = Worker(serving, site, capacity_of(setup), voice.fault)
+        gc.collect()
+        gc.freeze()  # what was made so far stays for good, and need not be looked at again
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sweeper.run)
+            await WorkerProcess(channel, setup, serving, worker).run()
+            nursery.cancel_scope.cancel()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be a worker."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold keys
+    faulthandler.enable()  # a worker that is stuck is asked by SIGABRT to write where it stands
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    trio.run(serve, descriptors(arguments)["channel"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,227 @@
+"""One worker process as the supervisor sees it: its state, its answers, its end.
+
+Promises: a question (`prepare`, `commit`) is answered, also by a worker that dies meanwhile; `ended` is set
+once the process was reaped, never before. Refuses to know why a worker is wanted, and what comes after it:
+that is the crew's business.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+import trio
+
+from tlsproxy import policy
+from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.messages import (
+    Commit,
+    Committed,
+    FromWorker,
+    Leaving,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Quiet,
+    Retire,
+    Started,
+    decode_from_worker,
+)
+
+__all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
+
+
+class Stage(IntEnum):
+    """How far a worker's life has come; it only goes forward."""
+
+    STARTING = 0  # spawned, not heard of
+    STANDBY = 1  # it serves the current generation, and accepts nowhere yet
+    ACCEPTING = 2
+    RETIRED = 3  # somebody else accepts in its place; hellos may still be read here
+    QUIET = 4  # none is read any more: new generations don't matter to it
+    GONE = 5  # stuck or dying; not to be spoken to
+
+    @property
+    def counts(self) -> bool:
+        """Whether a change is live only once it is live here."""
+        return self in {Stage.STANDBY, Stage.ACCEPTING}
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is told of changes."""
+        return Stage.STANDBY <= self <= Stage.RETIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is, or is to be, served: a generation's number and JSON, or what lies in memory."""
+
+    number: int
+    generation: bytes = b"null"
+    in_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose sockets a worker has, and which image of the supervisor (counted from 1) has started it."""
+
+    seat: int
+    epoch: int
+
+
+class _Answer:
+    """An answer that is waited for: `why` is "" for yes, None where the worker is gone."""
+
+    __slots__ = ("event", "why")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.why: str | None = None
+
+
+class RemoteWorker:
+    """Made for a process that was just spawned or handed over; `run` once, in a task of its own."""
+
+    def __init__(self, place: Place, pid: int, channel: socket.socket, reap: Callable[[], int]) -> None:
+        """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code."""
+        self.seat, self.epoch, self.pid = place.seat, place.epoch, pid
+        self.reap = reap
+        self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker)
+        self.stage = Stage.STARTING
+        self.connections = 0
+        self.exit_code: int | None = None
+        self.accepts_on: tuple[int, ...] | None = None
+        """The sockets that it was told to accept on."""
+        self.published: Publication | None = None
+        """What it has committed."""
+        self.spawned_at = trio.current_time()
+        self.asked_at: float | None = None
+        """Since when (trio time) a heartbeat is unanswered."""
+        self.started, self.vacated, self.ended = trio.Event(), trio.Event(), trio.Event()
+        """It is there, or gone; its seat needs somebody else; the process is reaped."""
+        self._prepared: int | None = None
+        self._answers: dict[tuple[str, int], _Answer] = {}
+        self._beats = 0
+
+    def __repr__(self) -> str:
+        return f"<RemoteWorker {self.pid} seat={self.seat} {self.stage.name.lower()}>"
+
+    async def run(self, told: Callable[[RemoteWorker, FromWorker], None]) -> None:
+        """Follow the worker until its process has ended; `told` gets what isn't an answer."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.channel.run)
+                nursery.start_soon(self._listen, told)
+                await trio.lowlevel.wait_readable(pidfd)
+                nursery.cancel_scope.cancel()
+        finally:
+            os.close(pidfd)
+            self.leave(Stage.GONE)
+            self.channel.close()
+        self.exit_code = self.reap()
+        self.ended.set()
+
+    async def _listen(self, told: Callable[[RemoteWorker, FromWorker], None]) -> None:
+        try:
+            async for message in self.channel.receive():
+                match message:
+                    case Started():
+                        self.started.set()
+                    case Pong(connections=connections):
+                        self.connections, self.asked_at = connections, None
+                    case Prepared(number=number, why=why) | Committed(number=number, why=why):
+                        self._answer(type(message).__name__, number, why)
+                    case Leaving():
+                        self.vacated.set()
+                    case Quiet():
+                        self.leave(Stage.QUIET)
+                    case _:
+                        told(self, message)
+        except ValueError:
+            self.kill()  # it speaks nonsense: whatever runs there, it is not a worker of ours any more
+        self.leave(Stage.GONE)
+        await trio.sleep(policy.STOP_GRACE_S)
+        self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
+
+    # --- what it is asked
+
+    async def prepare(self, publication: Publication) -> str | None:
+        """Have it build what a publication needs: "" when done, else why not; None where it is gone."""
+        self._prepared = None
+        order = Prepare(
+            publication.number, msgspec.Raw(publication.generation), in_memory=publication.in_memory
+        )
+        why = await self._ask(order, "Prepared", publication.number)
+        if why == "":
+            self._prepared = publication.number
+        return why
+
+    async def commit(self, publication: Publication) -> str | None:
+        """Have it serve a publication, prepared first where that is missing; answers as `prepare`."""
+        if self._prepared != publication.number:
+            why = await self.prepare(publication)
+            if why != "":
+                return why
+        why = await self._ask(Commit(publication.number), "Committed", publication.number)
+        if why == "":
+            self.published = publication
+        return why
+
+    async def _ask(self, order: Prepare | Commit, kind: str, number: int) -> str | None:
+        if self.stage is Stage.GONE:
+            return None
+        answer = self._answers[kind, number] = _Answer()
+        self.channel.send(order)
+        with trio.move_on_after(policy.PREPARE_S):
+            await answer.event.wait()
+            return answer.why
+        self.kill()
+        return None
+
+    def _answer(self, kind: str, number: int, why: str | None) -> None:
+        answer = self._answers.pop((kind, number), None)
+        if answer is not None:
+            answer.why = why
+            answer.event.set()
+
+    # --- what it is told
+
+    def retire(self) -> None:
+        """Tell it that another worker has its sockets."""
+        if self.stage < Stage.RETIRED:
+            self.channel.send(Retire())
+            self.leave(Stage.RETIRED)
+
+    def beat(self, now: float) -> bool:
+        """Ask whether its loop turns; False where it has owed the answer for too long (trio time)."""
+        if self.asked_at is not None:
+            return now - self.asked_at < policy.WORKER_STUCK_S
+        self._beats += 1
+        self.asked_at = now
+        self.channel.send(Ping(self._beats))
+        return True
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End it by force."""
+        self.leave(Stage.GONE)
+        if not self.ended.is_set():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)  # it isn't reaped yet, so the number is still its own
+
+    def leave(self, stage: Stage) -> None:
+        """Go on to a later stage; who leaves its seat is missed there, and who is gone answers no more."""
+        self.stage = max(self.stage, stage)
+        if self.stage >= Stage.RETIRED:
+            self.vacated.set()
+        if self.stage is Stage.GONE:
+            self.started.set()
+            for kind, number in tuple(self._answers):
+                self._answer(kind, number, None)

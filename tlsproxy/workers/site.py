@@ -1,0 +1,54 @@
+"""What a worker's connections are given, made from the first word that it got: routes, upstreams, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+
+from tlsproxy.config.addresses import parse_upstream
+from tlsproxy.forward.site import Forwarded, Limits, Observer, Site, make_upstream
+from tlsproxy.http.head import DEFAULT_LIMITS
+from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.routing.table import Route, RouteTable
+from tlsproxy.workers.messages import Setup
+from tlsproxy.workers.worker import Capacity
+
+__all__ = ["capacity_of", "site_of"]
+
+
+@contextmanager
+def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site]:
+    """Make the site; at the end the upstreams' idle connections are closed."""
+    limits = setup.limits
+    upstreams = {
+        name: make_upstream(name, parse_upstream(name), sweeper, limits.connect_s)
+        for name in {upstream for _, upstream in setup.routes}
+    }
+    try:
+        yield Site(
+            routes=RouteTable(tuple(Route(path, upstream) for path, upstream in setup.routes)),
+            upstreams=upstreams,
+            sweeper=sweeper,
+            limits=Limits(
+                heads=replace(DEFAULT_LIMITS, head_bytes=limits.max_header_bytes),
+                max_body_bytes=limits.max_body_bytes,
+                requests=limits.requests_per_connection,
+                header_s=limits.header_s,
+                idle_s=limits.idle_s,
+                body_s=limits.body_s,
+                response_s=limits.response_s,
+            ),
+            forwarded=Forwarded(tuple(map(ip_network, setup.trust)), tell_bundle=setup.tell_bundle),
+            observer=observer,
+        )
+    finally:
+        for upstream in upstreams.values():
+            upstream.close()
+
+
+def capacity_of(setup: Setup) -> Capacity:
+    """Give this worker's share of what is configured."""
+    limits = setup.limits
+    return Capacity(limits.connections, limits.connections_per_address, limits.handshakes, limits.handshake_s)
