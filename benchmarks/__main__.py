@@ -22,11 +22,12 @@ from types import FrameType
 
 from benchmarks import machine, upstream
 from benchmarks.bench import Bench
-from benchmarks.chart import svg
+from benchmarks.chart import Panel, svg
 from benchmarks.peers.table import OURS, THEIRS
 from benchmarks.report import Run, markdown
 from benchmarks.scenarios.table import SCENARIOS
 from benchmarks.server import NotServingError
+from benchmarks.targets import TARGETS
 
 HERE = Path(__file__).parent
 _ROUNDS, _QUICK_ROUNDS = 3, 1
@@ -108,8 +109,14 @@ def main() -> None:
         print(page)
         sys.exit(None if run.is_whole else "stopped; everything that was started is ended")
     (HERE / "RESULTS.md").write_text(page)
-    figures = [figure for scenario in run.scenarios for figure in scenario.figures if figure.drawn]
-    (HERE / "results.svg").write_text(svg(figures, run.results, run.ours, run.theirs))
+    asked = {target.figure: target.bound for target in TARGETS if target.peer is None}
+    panels = [
+        Panel(figure, scenario.title, asked.get(figure.key))
+        for scenario in run.scenarios
+        for figure in scenario.figures
+        if figure.drawn
+    ]
+    (HERE / "results.svg").write_text(svg(panels, run.results, run.ours, run.theirs))
     print(f"written: {HERE / 'RESULTS.md'}")
 
 

@@ -1,51 +1,130 @@
-"""results.svg: a panel of bars for each figure, drawn by hand. Pure: values in, text out."""
+"""results.svg: a panel of bars for each figure, drawn by hand. Pure: values in, text out.
+
+A bar is the median; the line with two ends over it goes from the least to the most, where there was more than
+one value. A dashed line stands where an absolute target is. Every panel begins at nought, so that lengths can
+be compared.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from benchmarks.figures import Figure, Results, Spread
 
-PANELS_A_ROW = 2
-WIDTH, LABEL, BAR = 460, 130, 250
-LINE, HEAD, GAP = 20, 34, 26
-OURS, THEIRS, INK, SPREAD = "#2563eb", "#a8b0bc", "#1f2937", "#111827"
+COLUMNS = 3
+WIDTH, LABEL, BAR = 318, 112, 146
+LINE, HEAD, GAP, MARGIN = 19, 44, 30, 24
+TOP = 78
+OURS, THEIRS = ("#1d4ed8", "#7da7f5"), "#c3cad5"
+INK, FAINT, ASKED = "#1f2937", "#6b7280", "#dc2626"
 
 
-def _bar(y: int, name: str, value: Spread, scale: float, digits: int, *, own: bool) -> list[str]:
-    middle, length = y + LINE // 2, max(value.median * scale, 1)
-    least, most = LABEL + value.least * scale, LABEL + value.most * scale
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What one panel shows: a figure, the scenario that it is of, what is asked of us if that is a value."""
+
+    figure: Figure
+    caption: str
+    asked: float | None = None
+
+
+def _text(x: float, y: float, words: str, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(words)}</text>'
+
+
+def _whisker(least: float, most: float, y: float) -> str:
+    ends = f"M{least:.1f} {y - 4}V{y + 4}M{most:.1f} {y - 4}V{y + 4}"
+    return f'<path d="M{least:.1f} {y}H{most:.1f}{ends}" stroke="{INK}" stroke-width="1.2" fill="none"/>'
+
+
+def _bar(y: int, name: str, value: Spread, scale: float, digits: int, colour: str) -> list[str]:
+    middle, length = y + LINE / 2, max(value.median * scale, 1.0)
+    least, most = (LABEL + max(edge, 0.0) * scale for edge in (value.least, value.most))
+    weight = ' font-weight="600"' if colour in OURS else ""
     where = f'x="{LABEL}" y="{y + 3}" width="{length:.1f}" height="{LINE - 6}"'
+    lines = [
+        _text(LABEL - 7, middle + 4, name, f' text-anchor="end"{weight}'),
+        f'<rect {where} rx="1.5" fill="{colour}"/>',
+    ]
+    if value.least != value.most:
+        lines.append(_whisker(least, most, middle))
+    return [*lines, _text(max(most, LABEL + length) + 6, middle + 4, f"{value.median:,.{digits}f}", weight)]
+
+
+def _asked(asked: float, scale: float, bottom: int) -> list[str]:
+    x = LABEL + asked * scale
     return [
-        f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(name)}</text>',
-        f'<rect {where} rx="2" fill="{OURS if own else THEIRS}"/>',
-        f'<path d="M{least:.1f} {middle}H{most:.1f}" stroke="{SPREAD}" stroke-width="1.5"/>',
-        f'<text x="{most + 6:.1f}" y="{middle + 4}">{value.median:.{digits}f}</text>',
+        f'<path d="M{x:.1f} {HEAD - 2}V{bottom}" stroke="{ASKED}" stroke-width="1" stroke-dasharray="3 3"/>'
     ]
 
 
-def panel(figure: Figure, results: Results, ours: Sequence[str], names: Sequence[str]) -> tuple[str, int]:
+def colours_of(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Give each server its colour: ours two blues, in their order, the others grey."""
+    return {name: OURS[place % len(OURS)] for place, name in enumerate(ours)} | dict.fromkeys(theirs, THEIRS)
+
+
+def panel(content: Panel, results: Results, colours: Mapping[str, str]) -> tuple[str, int]:
     """Draw one figure; gives the drawing and its height. Who has no value has no bar."""
-    known = [(name, value) for name in names if (value := results.of(figure.key, name))]
-    most = max((value.most for _, value in known), default=0.0) or 1.0
-    lines = [f'<text x="0" y="16" font-weight="600">{escape(figure.title)}</text>']
+    figure = content.figure
+    known = [(name, value) for name in colours if (value := results.of(figure.key, name))]
+    most = max([value.most for _, value in known] + [content.asked or 0.0]) or 1.0
+    scale, bottom = BAR / most, HEAD + len(known) * LINE
+    direction = "more is better" if figure.more_is_better else ""
+    caption = "; ".join(filter(None, (content.caption, direction)))
+    lines = [
+        _text(0, 14, figure.title, ' font-size="13" font-weight="600"'),
+        _text(0, 30, caption, f' fill="{FAINT}"'),
+    ]
     for row, (name, value) in enumerate(known):
-        lines += _bar(HEAD + row * LINE, name, value, BAR / most, figure.digits, own=name in ours)
-    return "\n".join(lines), HEAD + len(known) * LINE
+        lines += _bar(HEAD + row * LINE, name, value, scale, figure.digits, colours[name])
+    lines.append(f'<path d="M{LABEL} {HEAD - 2}V{bottom}" stroke="{FAINT}" stroke-width="1"/>')
+    if content.asked is not None:
+        lines += _asked(content.asked, scale, bottom)
+    return "\n".join(lines), bottom
 
 
-def svg(figures: Sequence[Figure], results: Results, ours: Sequence[str], theirs: Sequence[str]) -> str:
-    """Draw all figures, two panels a row, ours in colour; the thin line in a bar is the spread."""
-    names, y, parts = (*ours, *theirs), GAP, list[str]()
-    for start in range(0, len(figures), PANELS_A_ROW):
-        drawn = [panel(figure, results, ours, names) for figure in figures[start : start + PANELS_A_ROW]]
-        for column, (content, _) in enumerate(drawn):
-            parts.append(f'<g transform="translate({20 + column * (WIDTH + 20)},{y})">\n{content}\n</g>')
-        y += max(height for _, height in drawn) + GAP
-    width = 20 + PANELS_A_ROW * (WIDTH + 20)
+def _legend(ours: Sequence[str], width: int) -> str:
+    parts = [_text(MARGIN, 34, "tlsproxy beside its peers", ' font-size="18" font-weight="600"')]
+    x = MARGIN
+    for name, colour in (*zip(ours, OURS, strict=False), ("the peers", THEIRS)):
+        parts += [
+            f'<rect x="{x}" y="47" width="12" height="12" rx="1.5" fill="{colour}"/>',
+            _text(x + 18, 57, name),
+        ]
+        x += 150
+    parts += [_whisker(x, x + 24, 53), _text(x + 32, 57, "least to most, over the rounds")]
+    x += 225
+    parts += [
+        f'<path d="M{x} 47V60" stroke="{ASKED}" stroke-dasharray="3 3"/>',
+        _text(x + 8, 57, "what is asked of us"),
+        _text(
+            width - MARGIN,
+            34,
+            "less is better, unless it says otherwise",
+            f' text-anchor="end" fill="{FAINT}"',
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def svg(panels: Sequence[Panel], results: Results, ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Draw all figures that anybody has a value for."""
+    colours = colours_of(ours, theirs)
+    drawn = [panel(one, results, colours) for one in panels if results.values.get(one.figure.key)]
+    width, y = 2 * MARGIN + COLUMNS * WIDTH + (COLUMNS - 1) * GAP, TOP + GAP // 2
+    parts = [_legend(ours, width)]
+    for start in range(0, len(drawn), COLUMNS):
+        row = drawn[start : start + COLUMNS]
+        for column, (content, _) in enumerate(row):
+            place = f"translate({MARGIN + column * (WIDTH + GAP)},{y})"
+            parts.append(f'<g transform="{place}">\n{content}\n</g>')
+        y += max(height for _, height in row) + GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" height="{y}" '
-        f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}">\n'
-        f'<rect width="{width}" height="{y}" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+        f"font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\" font-size=\"11\" "
+        f'fill="{INK}">\n<rect width="{width}" height="{y}" fill="#ffffff"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
     )

@@ -105,4 +105,4 @@ def with_names(peer: Peer, count: int) -> Peer:
     """Set a peer up for the first `count` names."""
     ours = "tlsproxy.toml" in peer.templates
     prepare = partial(_prepare, count, ours)
-    return replace(peer, edits=_edits(peer, count), prepare=prepare, ready_s=READY_S)
+    return replace(peer, edits=(*peer.edits, *_edits(peer, count)), prepare=prepare, ready_s=READY_S)

@@ -26,6 +26,12 @@ _GO_WORKERS = {"GOMAXPROCS": "@workers"}
 # As root, nginx's workers would become `nobody`, who can't read what the driver made.
 _NGINX = ("-c", "@folder/nginx.conf", "-e", "@folder/error.log", "-p", "@folder")
 _NGINX_ROOT = ("-g", "user root;") if os.getuid() == 0 else ()
+# Since 1.27.4: a worker that is replaced doesn't end its keep-alive connections under a client's hands.
+_KEPT_BY_OLD_WORKERS = (
+    "nginx.conf",
+    "client_max_body_size 0;",
+    "client_max_body_size 0;\n    keepalive_min_timeout 600s;",
+)
 # Watching a file for the certificate, Envoy wants a name.
 _ENVOY_NAME = ("--log-level", "error", "--service-node", "bench", "--service-cluster", "bench")
 # hitch's workers refuse to be root; its main process has read the key before.
@@ -101,6 +107,7 @@ THEIRS = (
         ("nginx.conf",),
         ("-v",),
         rotation.by_hangup,
+        edits=(_KEPT_BY_OLD_WORKERS,),
     ),
     Peer(
         "HAProxy",

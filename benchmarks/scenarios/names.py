@@ -84,9 +84,9 @@ SCENARIO = Scenario(
     "handshake); the other peers read all at their start",
     figures=(
         Figure("start", "s until the first answer", 1),
-        Figure("resting", "MB at rest", compared=False),
+        Figure("resting", "MB at rest", compared=False, drawn=False),
         Figure("touched", "MB after 200 names"),
-        Figure("first", "ms first handshake", 2),
+        Figure("first", "ms first handshake", 2, drawn=False),
         Figure("second", "ms second", 2, compared=False, drawn=False),
         Figure("more", "ms more for the first", 2, compared=False),
         Figure("firstcpu", "ms CPU first", 1, compared=False, drawn=False),

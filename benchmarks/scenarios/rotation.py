@@ -229,7 +229,7 @@ SCENARIO = Scenario(
     figures=(
         Figure("rotations", "rotations", compared=False, drawn=False, more_is_better=True),
         Figure("live", "ms until told live, median", 1, compared=False),
-        Figure("live99", "ms until told live, p99", 1, compared=False),
+        Figure("live99", "ms until told live, p99", 1, compared=False, drawn=False),
         Figure("seen", "ms until seen by a new connection, median", 1, compared=False),
         Figure("failed", "requests and connections failed", compared=False, drawn=False),
         Figure("lost", f"WebSockets lost of {WEBSOCKETS}", compared=False, drawn=False),

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.accounting import Stat, Tree, family, parse_pss, parse_stat, parse_tcp
-from benchmarks.chart import svg
+from benchmarks.chart import BAR, LABEL, Panel, svg
 from benchmarks.echo import accept_key
 from benchmarks.figures import Figure, Results, percentile, spread
 from benchmarks.peers.table import OURS, THEIRS
@@ -196,12 +196,32 @@ def test_the_page_tells_medians_ratios_failures_and_the_notes():
 
 
 def test_the_chart_is_well_formed_and_leaves_out_who_has_no_value():
-    figures = [Figure("cost", "us < them & all"), Figure("other", "nothing here")]
-    drawing = svg(figures, results(us=[0.0, 2.0], them=[None]), ["us"], ["them"])
+    panels = [
+        Panel(Figure("cost", "us < them & all"), "Some work"),
+        Panel(Figure("other", "nothing here"), ""),
+    ]
+    drawing = svg(panels, results(us=[0.0, 2.0], them=[None]), ["us"], ["them"])
     texts = [element.text for element in ET.fromstring(drawing).iter() if element.text]
     assert "us < them & all" in texts
     assert "us" in texts
     assert "them" not in texts
+    assert "nothing here" not in texts
+
+
+def test_the_chart_shows_the_spread_of_several_values_and_none_of_one():
+    several: list[float | None] = [1.0, 2.0]
+    one: list[float | None] = [1.0]
+    whiskers = [
+        svg([Panel(Figure("cost", "us"), "")], results(us=values), ["us"], []).count('stroke-width="1.2"')
+        for values in (several, one)
+    ]
+    assert whiskers == [2, 1]  # the legend has one, too
+
+
+def test_a_target_stands_where_it_belongs_even_beyond_every_bar():
+    drawing = svg([Panel(Figure("cost", "us"), "", asked=8.0)], results(us=[2.0]), ["us"], [])
+    assert f"M{LABEL + BAR:.1f} " in drawing
+    assert f'width="{BAR / 4:.1f}"' in drawing
 
 
 def test_templates_keep_the_dollars_of_nginx_and_have_every_name_filled_in():

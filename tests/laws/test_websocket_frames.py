@@ -102,6 +102,7 @@ def test_a_close_frame_is_known_once_it_has_passed_and_nothing_behind_it_is_read
 @given(st.booleans(), st.binary(max_size=200), CUTS)
 @example(masked=False, wire=b"\x82\x7f" + (1 << 62).to_bytes(8, "big"), cuts=[9])
 @example(masked=True, wire=b"\x82", cuts=[])
+@example(masked=True, wire=b"\x00\x81", cuts=[1])
 def test_what_is_known_of_any_bytes_at_all_does_not_depend_on_how_they_were_split(masked, wire, cuts):
     whole, split = Frames(masked=masked), Frames(masked=masked)
     whole.feed(wire)

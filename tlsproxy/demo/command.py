@@ -117,6 +117,7 @@ def set_up(listen: str, folder: Path, temporary: ExitStack) -> Stage:
         identity=IdentityConfig(names=("localhost",) if local else (), addresses=not local, localhost=True),
         forwarded=ForwardedConfig(tell_bundle=True),
         limits=replace(config.limits, drain_s=_DRAIN_S),
+        workers=1,
     )
     return Stage(places, config, remarks)
 

@@ -92,7 +92,9 @@ class Frames:
     def missing(self) -> int:
         """How many bytes have to come, at the least, until the frame under way ends; 0 for none."""
         if len(self._head) > 1:
-            return _HEADERS[self._head[1]] - len(self._head)
+            second = self._head[1]
+            length = second & _LENGTH
+            return _HEADERS[second] - len(self._head) + (length if length < _LENGTH_16 else 0)
         return self._left or len(self._head)
 
     @property
