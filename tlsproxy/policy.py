@@ -277,6 +277,8 @@ WORKER_START_S = 60.0
 # A worker builds a generation's contexts and proves them within this, or is taken for stuck: 200 small ones
 # take 0.3 s.
 PREPARE_S = 30.0
+# And so much more for each bundle of the generation: each takes some 7 ms here, a slow board ten times that.
+PREPARE_EACH_S = 0.1
 # After the last deadline of a drain a worker ends by itself within this; then it is killed.
 STOP_GRACE_S = 3.0
 # Sets of old workers whose tunnels live on after reloads; beyond that the oldest set is closed with 1012

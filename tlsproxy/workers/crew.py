@@ -145,16 +145,16 @@ class Crew:
             _log.error("worker_not_started", seat=seat, why=str(error))
             return None
         self._follow(worker)
-        with trio.move_on_after(policy.WORKER_START_S) as patience:
+        with trio.move_on_after(policy.WORKER_START_S):
             await worker.started.wait()
-            while worker.stage is Stage.STARTING and worker.published is not self.current:
-                assert self.current is not None
-                why = await worker.commit(self.current)
-                if why:
-                    _log.error("worker_cannot_serve", seat=seat, pid=worker.pid, why=why)
-                    worker.kill()
-        if patience.cancelled_caught:
+        if not worker.started.is_set():
             worker.kill()
+        while worker.stage is Stage.STARTING and worker.published is not self.current:
+            assert self.current is not None
+            why = await worker.commit(self.current)
+            if why:
+                _log.error("worker_cannot_serve", seat=seat, pid=worker.pid, why=why)
+                worker.kill()
         if worker.stage is not Stage.STARTING:
             await worker.ended.wait()
             self._failed = worker.exit_code

@@ -104,4 +104,5 @@ def _no_key(_spki: str) -> None:
 def published(generation: Generation) -> Publication:
     """Give what workers need of it: the slots are nothing to them."""
     document = replace(generation, slots=()).to_json()
-    return Publication(generation.number, json.dumps(document, separators=(",", ":")).encode("ascii"))
+    text = json.dumps(document, separators=(",", ":"))
+    return Publication(generation.number, text.encode("ascii"), len(generation.bundles()))

@@ -61,11 +61,17 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What is, or is to be, served: a generation's number and JSON, or what lies in memory."""
+    """What is, or is to be, served: a generation's number, JSON, count of bundles; or what lies in memory."""
 
     number: int
     generation: bytes = b"null"
+    bundles: int = 1
     in_memory: bool = False
+
+    @property
+    def patience_s(self) -> float:
+        """How long a worker may take over it."""
+        return policy.PREPARE_S + self.bundles * policy.PREPARE_EACH_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ class RemoteWorker:
         order = Prepare(
             publication.number, msgspec.Raw(publication.generation), in_memory=publication.in_memory
         )
-        why = await self._ask(order, "Prepared", publication.number)
+        why = await self._ask(order, "Prepared", publication)
         if why == "":
             self._prepared = publication.number
         return why
@@ -170,17 +176,17 @@ class RemoteWorker:
             why = await self.prepare(publication)
             if why != "":
                 return why
-        why = await self._ask(Commit(publication.number), "Committed", publication.number)
+        why = await self._ask(Commit(publication.number), "Committed", publication)
         if why == "":
             self.published = publication
         return why
 
-    async def _ask(self, order: Prepare | Commit, kind: str, number: int) -> str | None:
+    async def _ask(self, order: Prepare | Commit, kind: str, publication: Publication) -> str | None:
         if self.stage is Stage.GONE:
             return None
-        answer = self._answers[kind, number] = _Answer()
+        answer = self._answers[kind, publication.number] = _Answer()
         self.channel.send(order)
-        with trio.move_on_after(policy.PREPARE_S):
+        with trio.move_on_after(publication.patience_s):
             await answer.event.wait()
             return answer.why
         self.kill()
