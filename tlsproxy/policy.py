@@ -64,6 +64,13 @@ MAX_HELLO_RECORDS = 64
 # a satellite link with a lost segment or two need less than five.
 HANDSHAKE_S = 10.0
 
+# Contexts of a new generation that are built and proved before it is served: more than a device has, and at 7
+# ms each a worker is ready within a second. The rest of a large table is built when a name is first asked
+# for.
+CONTEXTS_PROVED = 100
+# Contexts kept in a worker; one costs some 30 KB. One that is dropped is built again in a millisecond or two.
+CONTEXTS_KEPT = 1000
+
 # One write into the engine: eight full records. Large enough that the cost of a call doesn't show, small
 # enough that a 50 MB body never stands in memory twice.
 TLS_WRITE_BYTES = 131_072

@@ -20,6 +20,7 @@ BROAD_EXCEPTS = {
     "certstore/examination.py",
     "tlsproxy/net/accept.py",
     "tlsproxy/tls/gate.py",
+    "tlsproxy/tls/contexts.py",
     "tlsproxy/caretaker.py",
     "tlsproxy/workers/examination.py",
     "tlsproxy/workers/process.py",

@@ -130,15 +130,6 @@ def test_a_connection_learns_its_fingerprint_for_one_table_longer_than_its_bundl
     assert serving.fingerprint(other.id) == other.fingerprint
 
 
-def test_what_no_context_can_be_made_of_is_named_and_what_cannot_be_loaded_is_not(serving, one, weak):
-    publish(serving, generation_of(1, one))
-    before = serving.table
-    unservable = serving.unservable([one.id, weak.id, "f" * 64])
-    assert list(unservable) == [weak.id]
-    assert unservable[weak.id]
-    assert serving.table is before
-
-
 def test_the_last_rung_serves_one_bundle_to_everybody_and_is_left_by_the_next_generation(serving, one, other):
     serving.serve_in_memory(one)
     assert serving.table.number == 0

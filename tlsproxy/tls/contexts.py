@@ -2,62 +2,194 @@
 
 Promises: a bundle that stays keeps its context, and with it its clients' session tickets; a bundle that is
 new or comes back gets a fresh one, so that nothing is resumed across bundles; a table that could not be
-prepared changes nothing. Refuses to know which generation is right, and where bundles come from.
+prepared changes nothing. What is new in a generation is built and proved before it is served, up to a bound;
+the rest of a large table is built when a name is first asked for, and a bounded number is kept. Refuses to
+know which generation is right, and where bundles come from.
 
 Rows that share a bundle share its context: they differ in nothing that a session could carry from one to the
 other, and a browser may then resume across the names of one certificate (RFC 8446 section 4.6.1).
+
+Theory. A store of 10,000 certificates would keep a start waiting for a minute if each were built before the
+first client is let in. So an entry of a table is a `LazyContext`, which builds itself at its first `accept`,
+on the event loop: between a hello and its context no await may stand (tls/handshake.py), and the one or two
+milliseconds are paid once a name. Only names that have a row get that far: strangers meet the default row,
+which is built ahead. One that can't be built after all (a damaged disk) is told once, served by the default's
+context, and not tried again until the next generation. Building happens on the loop and in the thread that
+prepares; the cache has a lock of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from certstore import Severity
+from tlsproxy import policy as limits
 from tlsproxy.policy import TLSPolicy
-from tlsproxy.tls.engines import Context, ContextError, EngineName, make_context, resolve
-from tlsproxy.tls.gate import HandshakeGate, prove
+from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
+from tlsproxy.tls.gate import prove
 from tlsproxy.tls.selector import Table, build_table
 
 if TYPE_CHECKING:
-    from certstore import Bundle, Finding, Generation
+    from certstore import Bundle, Generation
+
+__all__ = ["Contexts", "LazyContext"]
+
+BundleOf = Callable[[str], "Bundle"]
+Lost = Callable[[str, str], None]
+
+
+def _untold(_bundle_id: str, _why: str) -> None:
+    """Tell nobody."""
+
+
+class LazyContext:
+    """A `Context` (engines/port.py) that is made at its first use, and may be made again later."""
+
+    __slots__ = ("_bundle_of", "_failed", "_home", "_made", "fallback", "wanted")
+
+    def __init__(self, home: Contexts, bundle_id: str, bundle_of: BundleOf) -> None:
+        """Belong to `home`, which keeps what is made; `bundle_of` gives the bundle when it is needed."""
+        self._home, self._bundle_of = home, bundle_of
+        self._made: Context | None = None
+        self._failed = False
+        self.wanted = bundle_id
+        self.fallback: LazyContext | None = None
+        """Who serves in its place where it can't be made."""
+
+    @property
+    def bundle_id(self) -> str:
+        """The bundle that is served: the one wanted here, or the fallback's where that can't be made."""
+        if self._failed and self.fallback is not None:
+            return self.fallback.bundle_id
+        return self.wanted
+
+    @property
+    def policy(self) -> TLSPolicy:
+        """How it is served."""
+        return self._home.policy
+
+    @property
+    def engine_name(self) -> str:
+        """Which library it is of."""
+        return self._home.engine
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its first use costs no more than the next."""
+        return self._made is not None
+
+    def accept(self) -> Engine:
+        """Begin a connection. Raises ContextError where nothing can serve it."""
+        return self.ready().accept()
+
+    def ready(self) -> Context:
+        """Give the context that serves, made where it isn't yet: its own, else the default row's."""
+        made = self._made
+        if made is not None:
+            return made
+        if not self._failed:
+            try:
+                return self.make()
+            except Exception as error:  # noqa: BLE001  the border: a damaged bundle harms its own names only
+                self._failed = True
+                self._home.lost(self.wanted, str(error) or type(error).__name__)
+        if self.fallback is None:
+            raise ContextError(self.wanted, self.engine_name, "it can't be made, and nothing replaces it")
+        return self.fallback.ready()
+
+    def make(self, bundle: Bundle | None = None) -> Context:
+        """Make the context now. Raises ContextError, or what its bundle raises."""
+        bundle = bundle or self._bundle_of(self.wanted)
+        self._made = made = make_context(bundle, self._home.policy, self._home.engine)
+        self._home.keep(self)
+        return made
+
+    def prove(self) -> None:
+        """Make it, and shake hands with it as clients will. Raises as `make`."""
+        bundle = self._bundle_of(self.wanted)
+        for finding in prove(self._made or self.make(bundle), bundle):
+            if finding.severity is Severity.ERROR:
+                raise ContextError(self.wanted, self._home.engine, finding.words)
+
+    def try_again(self) -> None:
+        """Forget that it could not be made: the disk may have been mended."""
+        self._failed = False
+
+    def drop(self) -> None:
+        """Let go of the context; the next use makes another, with ticket keys of its own."""
+        self._made = None
 
 
 class Contexts:
     """The contexts of one worker. `prepare` and `commit`: one thread at a time; `table`: any."""
 
-    def __init__(self, policy: TLSPolicy, engine: EngineName = "auto") -> None:
+    def __init__(self, policy: TLSPolicy, engine: EngineName = "auto", lost: Lost = _untold) -> None:
+        """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served."""
         self.policy = policy
         self.engine: EngineName = resolve(engine)
-        self.table: Table[Context] = Table(0, {}, {}, None)
+        self.lost = lost
+        self.table: Table[LazyContext] = Table(0, {}, {}, None)
         """What is served now; replaced whole, by one assignment."""
+        self._kept: OrderedDict[LazyContext, None] = OrderedDict()
+        self._keeping = threading.Lock()
 
-    def prepare(self, generation: Generation, bundle_of: Callable[[str], Bundle]) -> Table[Context]:
-        """Build the table of `generation` off the event loop, and shake hands once with each new context.
+    def prepare(self, generation: Generation, bundle_of: BundleOf) -> Table[LazyContext]:
+        """Build the table of `generation` off the event loop; shake hands with what is new, within a bound.
 
         Raises ContextError, or what `bundle_of` raises; nothing has changed then.
         """
-        ready = {context.bundle_id: context for context in self.table.entries()}
+        served = {context.wanted: context for context in self.table.entries()}
+        entries: dict[str, LazyContext] = {}
 
-        def context_of(bundle_id: str) -> Context:
-            if bundle_id not in ready:
-                ready[bundle_id] = self._make(bundle_of(bundle_id))
-            return ready[bundle_id]
+        def entry_of(bundle_id: str) -> LazyContext:
+            entry = entries.get(bundle_id)
+            if entry is None:
+                entry = served.get(bundle_id) or LazyContext(self, bundle_id, bundle_of)
+                entries[bundle_id] = entry
+            return entry
 
-        return build_table(generation, context_of)
+        table = build_table(generation, entry_of)
+        default = table.choose(None, None)
+        for entry in self._to_prove(default, entries, served):
+            entry.prove()
+        for entry in entries.values():
+            entry.fallback = default if default is not entry else None
+            entry.try_again()
+        return table
 
-    def commit(self, table: Table[Context]) -> None:
+    def _to_prove(
+        self, default: LazyContext | None, entries: dict[str, LazyContext], served: dict[str, LazyContext]
+    ) -> Iterator[LazyContext]:
+        """Give what must be built and proved before it is served: the default first, then what is new."""
+        new = [entry for id_, entry in entries.items() if id_ not in served and entry is not default]
+        if default is not None and not default.is_made:
+            yield default
+        yield from new[: limits.CONTEXTS_PROVED]
+
+    def commit(self, table: Table[LazyContext]) -> None:
         """Serve `table` from the next hello on. Cannot fail."""
         self.table = table
+        served = set(table.entries())
+        with self._keeping:  # those of former generations go with their table
+            self._kept = OrderedDict((context, None) for context in self._kept if context in served)
 
-    def try_out(self, bundle: Bundle) -> tuple[Finding, ...]:
-        """Say what keeps `bundle` from being served, whatever that is; nothing where all is well."""
-        findings = HandshakeGate(self.policy, self.engine).try_out(bundle)
-        return tuple(finding for finding in findings if finding.is_error)
+    def serve_only(self, bundle: Bundle) -> None:
+        """Serve one bundle to everybody, as generation 0. Raises ContextError."""
+        entry = LazyContext(self, bundle.id, lambda _id: bundle)
+        entry.make()
+        self.commit(Table(0, {}, {}, entry))
 
-    def _make(self, bundle: Bundle) -> Context:
-        context = make_context(bundle, self.policy, self.engine)
-        for finding in prove(context, bundle):
-            if finding.severity is Severity.ERROR:
-                raise ContextError(bundle.id, self.engine, finding.words)
-        return context
+    def keep(self, context: LazyContext) -> None:
+        """Keep one that was just made, let go of those made longest ago; the default row's always stays."""
+        with self._keeping:
+            self._kept[context] = None
+            self._kept.move_to_end(context)
+            while len(self._kept) > limits.CONTEXTS_KEPT:
+                oldest, _ = self._kept.popitem(last=False)
+                if oldest is self.table.choose(None, None):
+                    self._kept[oldest] = None
+                else:
+                    oldest.drop()

@@ -23,7 +23,7 @@ from trio.lowlevel import notify_closing, wait_readable
 from tlsproxy import policy
 from tlsproxy.errors import Fault, HandshakeError, ProxyError
 from tlsproxy.tls.clienthello import BadHello, ClientHello, NotTLS, parse
-from tlsproxy.tls.engines.port import Context, Engine
+from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
 from tlsproxy.tls.stream import TLSStream
 
@@ -130,7 +130,11 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
 
 
 async def _shake_hands(sock: socket.socket, context: Context, data: bytes) -> TLSStream:
-    engine = context.accept()
+    try:
+        engine = context.accept()
+    except ContextError as error:
+        _send_alert(sock, _INTERNAL_ERROR)
+        raise HandshakeError("no_bundle") from error
     stream = TLSStream(sock, engine, context.bundle_id)
     engine.feed(data)
     try:

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from certstore import Generation
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Table(Generic[T]):
+class Table(Generic[T_co]):
     """One generation, ready for choosing. Made by `build_table`; read from any thread."""
 
     __slots__ = ("_addresses", "_default", "_exact", "_wildcards", "number")
 
     def __init__(
-        self, number: int, hosts: Mapping[str, T], addresses: Mapping[str, T], default: T | None
+        self, number: int, hosts: Mapping[str, T_co], addresses: Mapping[str, T_co], default: T_co | None
     ) -> None:
         self.number = number
         self._default = default
@@ -38,7 +39,7 @@ class Table(Generic[T]):
         """Whether a client without a server name may be told apart by the address that it reached."""
         return bool(self._addresses)
 
-    def choose(self, server_name: str | None, local_address: str | None) -> T | None:
+    def choose(self, server_name: str | None, local_address: str | None) -> T_co | None:
         """Return the entry for a hello; None only where the generation has no default.
 
         server_name: as `ClientHello.server_name`. local_address: in canonical text, what the client
@@ -55,7 +56,7 @@ class Table(Generic[T]):
             chosen = None
         return self._default if chosen is None else chosen
 
-    def entries(self) -> tuple[T, ...]:
+    def entries(self) -> tuple[T_co, ...]:
         """Return each different entry once, the default first."""
         every = [self._exact, self._wildcards, self._addresses]
         found = {id(entry): entry for table in every for entry in table.values()}

@@ -40,6 +40,7 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
+    BundleLost,
     CloseTunnels,
     Commit,
     Committed,
@@ -77,6 +78,10 @@ class Voice:
         if error is not None:
             fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
         self._channel.send(Said("error", code, fields))
+
+    def bundle_lost(self, bundle: str, why: str) -> None:
+        """Tell of a bundle that can't be served after all."""
+        self._channel.send(BundleLost(bundle, why))
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
@@ -204,7 +209,7 @@ async def serve(fd: int) -> None:
 
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     voice, sweeper = Voice(channel), Sweeper()
-    serving = Serving(Contexts(TLSPolicy(), setup.engine))
+    serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
     with site_of(setup, sweeper, voice) as site:
         worker = Worker(serving, site, capacity_of(setup), voice.fault)

@@ -1,9 +1,9 @@
 """What a worker serves right now: certstore's publisher, for a data plane in this process.
 
-Promises: `prepare` builds everything that a generation needs, proves it by handshakes with itself, and
-changes nothing that is served; `commit` publishes what was prepared by one assignment. Both are called by the
-store, in the worker thread that makes a change, never on the event loop. Refuses to know how contexts are
-made (tls/contexts.py).
+Promises: `prepare` builds what a generation needs, proves it by handshakes with itself (tls/contexts.py says
+how much of it), and changes nothing that is served; `commit` publishes what was prepared by one assignment.
+Both are called by the store, in the worker thread that makes a change, never on the event loop. Refuses to
+know how contexts are made (tls/contexts.py).
 
 Theory. A connection reads `table` once, at the moment when its ClientHello is complete. The store takes
 `live_at` only after `commit` has returned; therefore a hello completed after `live_at` reads the new table.
@@ -13,12 +13,11 @@ table or the new, whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Mapping
 
-from certstore import Bundle, Generation, StoreError
-from tlsproxy.tls.contexts import Contexts
-from tlsproxy.tls.engines import Context, make_context
+from certstore import Bundle, Generation
+from tlsproxy.tls.contexts import Contexts, LazyContext
 from tlsproxy.tls.selector import Table
 
 
@@ -28,21 +27,22 @@ class Serving:
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
         self._load: Callable[[str], Bundle] | None = None
-        self._prepared: Table[Context] | None = None
+        self._prepared: Table[LazyContext] | None = None
         self._fingerprints: dict[str, str] = {}
+        self._noting = threading.Lock()  # a context may be built on the loop while a generation is prepared
 
     def load_from(self, load: Callable[[str], Bundle]) -> None:
         """Take bundles by `load`, the store's: a store needs its publisher before it can be asked."""
         self._load = load
 
     @property
-    def table(self) -> Table[Context]:
+    def table(self) -> Table[LazyContext]:
         """What is served now."""
         return self._contexts.table
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """Tell the leaf's fingerprint of each bundle of `table`, at least; what is given never changes.
+        """Tell the leaf's fingerprint of each bundle of `table` that was built; what is given never changes.
 
         Who reads it just after `table` keeps it, however many generations come during its handshake.
         """
@@ -62,29 +62,20 @@ class Serving:
         if table is None or table.number != generation.number:
             table = self._contexts.prepare(generation, self._bundle)
         # A connection that has just read the last table asks for its fingerprints next: keep them once more.
-        served = {context.bundle_id for one in (self.table, table) for context in one.entries()}
+        served = {context.wanted for one in (self.table, table) for context in one.entries()}
         self._contexts.commit(table)
-        self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
-
-    def unservable(self, ids: Iterable[str]) -> dict[str, str]:
-        """Say which of these bundles no context can be made of, and why; not which can't be loaded."""
-        found: dict[str, str] = {}
-        for id_ in ids:
-            with suppress(StoreError):
-                faults = self._contexts.try_out(self._bundle(id_))
-                if faults:
-                    found[id_] = "; ".join(fault.words for fault in faults)
-        return found
+        with self._noting:
+            self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
 
     def serve_in_memory(self, bundle: Bundle) -> None:
         """Serve one bundle to everybody without any store: the last rung, where the disk can't be used."""
         self._fingerprints = {bundle.id: bundle.fingerprint}
-        context = make_context(bundle, self._contexts.policy, self._contexts.engine)
-        self._contexts.commit(Table(0, {}, {}, context))
+        self._contexts.serve_only(bundle)
 
     def _bundle(self, bundle_id: str) -> Bundle:
         assert self._load is not None, "load_from comes before the first generation"
         bundle = self._load(bundle_id)
-        # Replaced, not changed: connections read it meanwhile.
-        self._fingerprints = {**self._fingerprints, bundle_id: bundle.fingerprint}
+        if self._fingerprints.get(bundle_id) != bundle.fingerprint:
+            with self._noting:  # replaced, not changed: connections read it meanwhile
+                self._fingerprints = {**self._fingerprints, bundle_id: bundle.fingerprint}
         return bundle

@@ -196,7 +196,8 @@ class Worker:
         facts = ClientFacts(
             peer,
             "https",
-            fingerprint=greeting.fingerprints.get(stream.bundle_id, ""),
+            fingerprint=greeting.fingerprints.get(stream.bundle_id)
+            or self._serving.fingerprint(stream.bundle_id),  # built by this very handshake
             generation=greeting.generation,
         )
         connection = Connection(stream, facts, self._site)
