@@ -70,7 +70,7 @@ def measured(options: argparse.Namespace) -> Run:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {'quick counts, ' * options.quick}{rounds} rounds or fewer",
         f"{(time.monotonic() - begun) / 60:.1f} minutes; load average before it {load:.2f}",
         machine.describe(),
-        "TLS 1.3, HTTP/1.1, EC P-256 leaf and one intermediate, one worker, no access log",
+        "TLS 1.3, HTTP/1.1, EC P-256 leaf and one intermediate, no access log; one worker, one core",
     ]
     answered = [p.name for p in peers if p.name in bench.versions]
     return Run(

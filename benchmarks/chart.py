@@ -14,16 +14,18 @@ from html import escape
 from benchmarks.figures import Figure, Results, Spread
 
 COLUMNS = 3
-WIDTH, LABEL, BAR = 318, 112, 146
+WIDTH, LABEL, BAR = 322, 122, 140
 LINE, HEAD, GAP, MARGIN = 19, 44, 30, 24
 TOP = 78
 OURS, THEIRS = ("#1d4ed8", "#7da7f5"), "#c3cad5"
+# Keeps a number readable where the line of a target crosses it.
+_HALO = ' paint-order="stroke" stroke="#ffffff" stroke-width="3"'
 INK, FAINT, ASKED = "#1f2937", "#6b7280", "#dc2626"
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What one panel shows: a figure, the scenario that it is of, what is asked of us if that is a value."""
+    """What one panel shows: a figure, whose scenario it is, and what is asked of us (absolute)."""
 
     figure: Figure
     caption: str
@@ -39,7 +41,8 @@ def _whisker(least: float, most: float, y: float) -> str:
     return f'<path d="M{least:.1f} {y}H{most:.1f}{ends}" stroke="{INK}" stroke-width="1.2" fill="none"/>'
 
 
-def _bar(y: int, name: str, value: Spread, scale: float, digits: int, colour: str) -> list[str]:
+def _bar(y: int, name: str, value: Spread, scale: float, digits: int, colour: str) -> tuple[list[str], str]:
+    """Draw a row; its number apart, which goes on top of everything."""
     middle, length = y + LINE / 2, max(value.median * scale, 1.0)
     least, most = (LABEL + max(edge, 0.0) * scale for edge in (value.least, value.most))
     weight = ' font-weight="600"' if colour in OURS else ""
@@ -50,14 +53,15 @@ def _bar(y: int, name: str, value: Spread, scale: float, digits: int, colour: st
     ]
     if value.least != value.most:
         lines.append(_whisker(least, most, middle))
-    return [*lines, _text(max(most, LABEL + length) + 6, middle + 4, f"{value.median:,.{digits}f}", weight)]
+    words = f"{value.median:,.{digits}f}"
+    return lines, _text(max(most, LABEL + length) + 6, middle + 4, words, weight + _HALO)
 
 
-def _asked(asked: float, scale: float, bottom: int) -> list[str]:
+def _asked(asked: float, scale: float, bottom: int) -> str:
     x = LABEL + asked * scale
-    return [
+    return (
         f'<path d="M{x:.1f} {HEAD - 2}V{bottom}" stroke="{ASKED}" stroke-width="1" stroke-dasharray="3 3"/>'
-    ]
+    )
 
 
 def colours_of(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
@@ -77,11 +81,15 @@ def panel(content: Panel, results: Results, colours: Mapping[str, str]) -> tuple
         _text(0, 14, figure.title, ' font-size="13" font-weight="600"'),
         _text(0, 30, caption, f' fill="{FAINT}"'),
     ]
+    numbers = []
     for row, (name, value) in enumerate(known):
-        lines += _bar(HEAD + row * LINE, name, value, scale, figure.digits, colours[name])
+        drawn, number = _bar(HEAD + row * LINE, name, value, scale, figure.digits, colours[name])
+        lines += drawn
+        numbers.append(number)
     lines.append(f'<path d="M{LABEL} {HEAD - 2}V{bottom}" stroke="{FAINT}" stroke-width="1"/>')
     if content.asked is not None:
-        lines += _asked(content.asked, scale, bottom)
+        lines.append(_asked(content.asked, scale, bottom))
+    lines += numbers
     return "\n".join(lines), bottom
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from benchmarks.figures import Figure, Results, Spread
 from benchmarks.scenarios.scenario import Scenario
-from benchmarks.targets import judge
+from benchmarks.targets import Verdict, judge
 
 PREFACE = """\
-Made by `make bench`, which writes it anew. Less is better everywhere: processor time of all processes of the
-server, by the kernel's count (clock ticks of 10 ms), for the same work. A figure is the median over the
-rounds, in brackets the least and the most. A ratio is ours / theirs within one round: below 1 we are
-cheaper."""
+Made by `make bench`, which writes it anew. Less is better, unless a title says otherwise. Processor time and
+memory are those of all processes of a server, as the kernel counts them, for the same work. A figure is the
+median over the rounds, in brackets the least and the most. A ratio is ours / theirs within one round: below 1
+we are cheaper."""
 
 
 @dataclass(slots=True)
@@ -34,19 +34,18 @@ def told(value: Spread | None, digits: int) -> str:
     """Write a median with its spread, where it has one."""
     if value is None:
         return "-"
-    median = f"{value.median:.{digits}f}"
-    least, most = f"{value.least:.{digits}f}", f"{value.most:.{digits}f}"
+    median, least, most = (f"{each:,.{digits}f}" for each in (value.median, value.least, value.most))
     return median if least == most else f"{median} ({least} to {most})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a Markdown table; the first column is left-aligned, the others right."""
+    """Write a Markdown table; the first column is left-aligned, the others, of numbers, right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _figures(run: Run, figures: Sequence[Figure]) -> str:
-    head = ["", *(figure.title for figure in figures)]
+    head = ["", *(f.title + " (more is better)" * f.more_is_better for f in figures)]
     rows = [
         [name, *(told(run.results.of(figure.key, name), figure.digits) for figure in figures)]
         for name in (*run.ours, *run.theirs)
@@ -64,17 +63,22 @@ def _ratios(run: Run, figures: Sequence[Figure]) -> str:
 
 
 def _targets(run: Run) -> str:
-    titles = {figure.key: figure.title for scenario in run.scenarios for figure in scenario.figures}
+    figures = {figure.key: figure for scenario in run.scenarios for figure in scenario.figures}
     rows = []
     for lines in zip(*(judge(run.results, own) for own in run.ours), strict=True):
         target = lines[0].target
-        if target.figure not in titles:  # of a scenario that wasn't asked for
+        if target.figure not in figures:  # of a scenario that wasn't asked for
             continue
-        cells = (
-            line.word if line.measured is None else f"{line.word}: {line.measured:.3g}" for line in lines
-        )
-        rows.append([titles[target.figure], target.words, *cells])
+        digits = 2 if target.peer else figures[target.figure].digits
+        rows.append([figures[target.figure].title, target.words, *(_verdict(line, digits) for line in lines)])
     return table(["figure", "asked", *run.ours], rows)
+
+
+def _verdict(verdict: Verdict, digits: int) -> str:
+    if verdict.measured is None:
+        return verdict.word
+    word = verdict.word if verdict.word == "reached" else f"**{verdict.word}**"
+    return f"{word}: {verdict.measured:,.{digits}f}"
 
 
 def markdown(run: Run, notes: str) -> str:

@@ -42,7 +42,7 @@ def _upload(port: int) -> None:
 
 
 def measure(server: Server, quick: bool) -> Mapping[str, float]:  # noqa: FBT001  one flag, named where it is read
-    """Move the bytes, some times each, so that clock ticks of 10 ms don't count for much."""
+    """Move the bytes, some times each, so that one that was disturbed doesn't count for much."""
     times = 1 if quick else 5
     figures = {}
     for name, move in (("down", _download), ("up", _upload)):

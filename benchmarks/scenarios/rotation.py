@@ -227,7 +227,7 @@ SCENARIO = Scenario(
     "peer can; each few seconds with rotations beside a few without. Told live: the answer of ours on the "
     "control socket, of HAProxy on its runtime socket; others don't say",
     figures=(
-        Figure("rotations", "rotations", compared=False, drawn=False, more_is_better=True),
+        Figure("rotations", "rotations", compared=False, drawn=False),
         Figure("live", "ms until told live, median", 1, compared=False),
         Figure("live99", "ms until told live, p99", 1, compared=False, drawn=False),
         Figure("seen", "ms until seen by a new connection, median", 1, compared=False),

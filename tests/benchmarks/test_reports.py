@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.accounting import Stat, Tree, family, parse_pss, parse_stat, parse_tcp
+from benchmarks.accounting import Stat, Tree, family, own_cpu_s, parse_pss, parse_stat, parse_tcp
 from benchmarks.chart import BAR, LABEL, Panel, svg
 from benchmarks.echo import accept_key
 from benchmarks.figures import Figure, Results, percentile, spread
@@ -49,7 +50,7 @@ def results(**servers: list[float | None]) -> Results:
 
 
 def test_a_process_name_with_parentheses_does_not_shift_the_fields_of_stat():
-    assert parse_stat(STAT) == Stat(parent=7, ticks=150 + 25 + 30 + 5)
+    assert parse_stat(STAT) == Stat(parent=7, ended_ticks=30 + 5)
 
 
 def test_pss_is_told_in_bytes():
@@ -59,6 +60,17 @@ def test_pss_is_told_in_bytes():
 def test_a_rollup_without_pss_is_no_rollup():
     with pytest.raises(ValueError, match="no Pss"):
         parse_pss("Rss: 9 kB\nPss_Dirty: 1 kB\n")
+
+
+def test_the_clock_of_a_process_is_the_one_that_it_reads_itself():
+    before = time.process_time()
+    assert before <= own_cpu_s(os.getpid()) <= time.process_time()
+
+
+def test_a_process_that_has_ended_has_used_nothing_any_more():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(20)
+    assert own_cpu_s(process.pid) == 0.0
 
 
 def test_only_established_connections_to_the_port_are_counted():
@@ -97,6 +109,7 @@ def test_a_tree_counts_the_work_of_a_living_child_and_of_one_that_has_ended():
         assert process.stdout is not None
         assert process.stdout.readline() == b"ended\n"
         assert Tree(process.pid).cpu_s() >= 0.19
+        assert own_cpu_s(process.pid) < Tree(process.pid).cpu_s()
         assert Tree(os.getpid()).stats().keys() >= {os.getpid(), process.pid}
         assert Tree(process.pid).pss() > 100_000
     finally:
@@ -209,13 +222,9 @@ def test_the_chart_is_well_formed_and_leaves_out_who_has_no_value():
 
 
 def test_the_chart_shows_the_spread_of_several_values_and_none_of_one():
-    several: list[float | None] = [1.0, 2.0]
-    one: list[float | None] = [1.0]
-    whiskers = [
-        svg([Panel(Figure("cost", "us"), "")], results(us=values), ["us"], []).count('stroke-width="1.2"')
-        for values in (several, one)
-    ]
-    assert whiskers == [2, 1]  # the legend has one, too
+    for made, lines in ((results(us=[1.0, 2.0]), 2), (results(us=[1.0]), 1)):  # the legend has one, too
+        drawing = svg([Panel(Figure("cost", "us"), "")], made, ["us"], [])
+        assert drawing.count('stroke-width="1.2"') == lines
 
 
 def test_a_target_stands_where_it_belongs_even_beyond_every_bar():
