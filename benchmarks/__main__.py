@@ -60,9 +60,10 @@ def measured(options: argparse.Namespace) -> Run:
         place.chmod(0o755)
         with upstream.serving(place / "upstream") as port:
             bench = Bench(place, port, quick=options.quick)
+            present = bench.installed(peers)
             try:
                 for scenario in scenarios:
-                    bench.run(scenario, peers, rounds)
+                    bench.run(scenario, present, rounds)
             except KeyboardInterrupt:
                 stopped = True
     circumstances = [

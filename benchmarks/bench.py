@@ -19,7 +19,7 @@ from benchmarks.deadline import within
 from benchmarks.figures import Figure, Results
 from benchmarks.peers.table import Peer
 from benchmarks.scenarios.scenario import Scenario
-from benchmarks.server import Server, negotiated, started
+from benchmarks.server import NotServingError, Server, negotiated, started
 from tests.pki import Pki
 
 _ASK_S = 30.0
@@ -37,6 +37,13 @@ class Bench:
         self.versions: dict[str, str] = {}
         self._pki = Pki()
         self._started = 0
+
+    def installed(self, peers: Sequence[Peer]) -> list[Peer]:
+        """Give those whose program is here; the others are told once, not in each scenario."""
+        for peer in peers:
+            if peer.find() is None:
+                self._fail(peer.name, "left out", NotServingError("not installed"))
+        return [peer for peer in peers if peer.find() is not None]
 
     def run(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> None:
         """Measure a scenario in all its rounds."""

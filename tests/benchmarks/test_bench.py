@@ -72,11 +72,20 @@ def test_a_measurement_that_hangs_is_given_up_and_its_server_is_ended(tmp_path: 
         os.kill(pids[0], 0)
 
 
-def test_who_cannot_start_is_left_out_and_told(tmp_path: Path):
+def test_who_is_not_installed_is_left_out_of_the_run_and_told_once(tmp_path: Path):
     absent = Peer("absent", "no-such-program", (), (), (), by_hangup)
     bench = Bench(tmp_path, 9, quick=True)
-    bench.run(work(lambda *_: {"cost": 1.0}), [absent, tiny("here")], 1)
-    assert bench.failures == ["absent: left out of work: not installed"]
+    assert [peer.name for peer in bench.installed([absent, tiny("here")])] == ["here"]
+    assert bench.failures == ["absent: left out: not installed"]
+
+
+def test_who_cannot_start_is_left_out_of_the_scenario_and_told(tmp_path: Path):
+    broken = Peer("broken", sys.executable, ("-c", "exit('no door')"), (), ("--version",), by_hangup)
+    bench = Bench(tmp_path, 9, quick=True)
+    bench.run(work(lambda *_: {"cost": 1.0}), [broken, tiny("here")], 1)
+    [failure] = bench.failures
+    assert failure.startswith("broken: left out of work: ")
+    assert failure.endswith("no door")
     assert bench.results.of("cost", "here") == spread([1.0])
     assert list(bench.versions) == ["here"]
 
