@@ -18,9 +18,10 @@ from pathlib import Path
 
 from certstore import Bundle, Cause, Generation, Row, Slot, Source
 from certstore.activation import Activation
+from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.premises import enter, furnish
-from certstore.shelf import Archive, Shelf
+from certstore.shelf import Shelf
 from certstore.slots import in_order
 from tests.pki import Pki
 

@@ -7,12 +7,12 @@ The life of a certificate, and who is asked on the way:
     are they good         checks (dates, names, keys), then a gate that is handed in
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
-    who is served what    generation.compute (precedence, expiry): pure, the one place that decides
+    who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     what became of it     receipts
     after a crash         recovery
 
-Values:  names  findings  bundle  slots  generation  receipts       they know no disk and no clock
-Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  ledger  reading
+Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
+Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
@@ -32,6 +32,7 @@ from certstore.errors import (
     Refusal,
     StoreCorrupt,
     StoreError,
+    StoreExhausted,
     StoreInsecure,
     StoreLocked,
     StoreNewer,
@@ -43,6 +44,7 @@ from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.gates import Gate, NullGate, NullPublisher, Publisher
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
 from certstore.issuers.selfsigned import Identity
+from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
@@ -66,6 +68,7 @@ __all__ = [
     "Identity",
     "InProcess",
     "KnownKey",
+    "Meta",
     "NotFound",
     "NullGate",
     "NullPublisher",
@@ -81,6 +84,7 @@ __all__ = [
     "Store",
     "StoreCorrupt",
     "StoreError",
+    "StoreExhausted",
     "StoreInsecure",
     "StoreLocked",
     "StoreNewer",

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from certstore import layout, records
+from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
 from certstore.errors import Refusal, StoreError
 from certstore.findings import found
 from certstore.gates import Publisher
 from certstore.generation import Generation
-from certstore.shelf import Archive, Shelf
+from certstore.shelf import Shelf
 from certstore.slots import Slot
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class Activation:
 
     def _write_change(self, change: Change, undo: ExitStack) -> None:
         bundle, slot, before = change.bundle, change.slot, change.before
-        if bundle.id not in self._shelf.ids():
+        if not self._shelf.has(bundle.id):
             undo.callback(_quietly, self._shelf.remove, [bundle.id])
         self._shelf.put(bundle)
         if before is None:

@@ -56,13 +56,14 @@ class Disk:
         """Take what is called before each step; whatever it raises happens instead of the step."""
         self._before = before
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, path: Path, content: bytes, aside_in: Path | None = None) -> None:
         """Make `path` (mode 0600) hold exactly `content`: after a crash it is the old file or this one.
 
+        aside_in: where it is written first, if no start looks for leftovers in its own folder.
         When this raises, the old content is almost always still there: but where the sync of the folder was
         what failed, the new one is visible already and may or may not survive a power cut.
         """
-        new = path.with_name(aside(path.name))
+        new = (aside_in or path.parent) / aside(path.name)
         with _disk_errors(path):
             try:
                 self._fill(new, content)

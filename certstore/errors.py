@@ -19,6 +19,7 @@ __all__ = [
     "Refusal",
     "StoreCorrupt",
     "StoreError",
+    "StoreExhausted",
     "StoreInsecure",
     "StoreLocked",
     "StoreNewer",
@@ -118,6 +119,25 @@ class StoreCorrupt(StoreError):
     def hint(self) -> str:
         """How to get a whole one."""
         return "restore it from a backup, or import the certificate again"
+
+
+class StoreExhausted(StoreError):
+    """A file can't be read now, for want of descriptors or memory; it may well be whole."""
+
+    code = "store_exhausted"
+
+    def __init__(self, path: PurePath, why: str) -> None:
+        """Take the file or folder and the system's reason."""
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path} can't be read now: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """What to give."""
+        return "raise the limit of open files (LimitNOFILE=), or give this service more memory"
 
 
 class StoreNewer(StoreError):

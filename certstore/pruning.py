@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from certstore.errors import StoreError
+from certstore.archive import Archive
 from certstore.generation import Generation
-from certstore.shelf import Archive, Shelf
+from certstore.shelf import Shelf
 from certstore.slots import Slot, bundles_named
 
 __all__ = ["generations_kept", "prune"]
@@ -45,13 +45,8 @@ def prune(
     bundles = set(bundles_named(slots))
     receipts = {slot.receipt for slot in slots}
     for number in kept.intersection(numbers):
-        try:
-            generation = archive.generation(number)
-        except StoreError:
-            continue  # what can't be read names nothing
-        bundles |= generation.bundles() | bundles_named(generation.slots)
-        receipts |= {slot.receipt for slot in generation.slots}
-        if generation.receipt is not None:
-            receipts.add(generation.receipt)
+        mentions = archive.mentions(number)
+        bundles |= mentions.bundles
+        receipts |= mentions.receipts
     shelf.remove(shelf.ids() - bundles)
     return frozenset(receipts)

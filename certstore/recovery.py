@@ -23,17 +23,18 @@ from pathlib import Path
 
 from certstore import layout
 from certstore.activation import Activation
+from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.errors import StoreCorrupt, StoreError
 from certstore.findings import Finding, found
-from certstore.generation import Cause, Generation, compute
+from certstore.generation import BundleFacts, Cause, Generation, compute
 from certstore.ledger import Ledger
 from certstore.reading import read_generation, read_slots
 from certstore.receipts import WITNESSES, Receipt, State
-from certstore.shelf import Archive, Shelf
+from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, bundles_named, in_order
 
-__all__ = ["Recovered", "Recovery"]
+__all__ = ["Recovered", "Recovery", "told_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,7 @@ class Recovery:
             self._findings.append(found("store_read_only", why=error))
 
     def _tell(self, code: str, slot: Slot) -> None:
-        names = ", ".join(slot.names) or "no names"
-        self._findings.append(found(code, source=slot.source, names=names))
+        self._findings.append(told_of(code, slot))
 
     def _sweep(self) -> None:
         for folder in (self._root, *(self._root / inner for inner in layout.folders())):
@@ -135,6 +135,8 @@ class Recovery:
                 self._attempt(partial(self._activation.write_slot, slot))
                 here[key] = slot
                 strays.discard(self._root / layout.slot_file(*key))
+            elif here[key] == slot:
+                here[key] = slot  # one object for both: with 10,000 slots that is some megabytes
         for key in here.keys() - recorded.keys():
             self._tell("slot_put_back", here[key])
             self._attempt(partial(self._activation.remove_slot, here.pop(key)))
@@ -158,7 +160,7 @@ class Recovery:
         """Confirm what is active and can be loaded: there is no probation yet."""
         confirmed = dict(slots)
         for key, slot in slots.items():
-            if slot.last_confirmed != slot.bundle and self._shelf.facts([slot.bundle]):
+            if slot.last_confirmed != slot.bundle and self._shelf.is_whole(slot.bundle):
                 confirmed[key] = replace(slot, last_confirmed=slot.bundle)
                 self._attempt(partial(self._activation.write_slot, confirmed[key]))
         return confirmed
@@ -176,15 +178,11 @@ class Recovery:
         """Remove generations that never became active, then every bundle that nothing names."""
         newest = active.number if active else 0
         self._attempt(partial(self._archive.remove, [n for n in numbers if n > newest]))
-        named = set(bundles_named(slots.values()))
-        for number in numbers:
-            if number <= newest:
-                try:
-                    generation = self._archive.generation(number)
-                except StoreError:
-                    continue  # what can't be read can't be gone back to either
-                named |= generation.bundles() | bundles_named(generation.slots)
-        self._attempt(partial(self._shelf.remove, self._shelf.ids() - named))
+        strays = self._shelf.ids() - bundles_named(slots.values())
+        for number in reversed(numbers):
+            if strays and number <= newest:
+                strays -= self._archive.mentions(number).bundles
+        self._attempt(partial(self._shelf.remove, strays))
 
     def _heal(
         self,
@@ -197,6 +195,8 @@ class Recovery:
     ) -> Generation | None:
         """Compute anew where what is active can't be served, or wouldn't be computed so today."""
         facts = self._shelf.facts(bundles_named(slots.values()))
+        if active is not None:
+            facts = self._without_false_hopes(active, slots, facts, now, plausible=plausible)
         fallen = [slot for slot in slots.values() if slot.bundle not in facts]
         for slot in fallen:
             self._tell("slot_fallen", slot)
@@ -212,6 +212,35 @@ class Recovery:
         self._attempt(partial(self._archive.put, healed))
         self._attempt(partial(self._archive.point_at, number))
         return healed
+
+    def _without_false_hopes(
+        self,
+        active: Generation,
+        slots: Mapping[Key, Slot],
+        facts: dict[str, BundleFacts],
+        now: datetime,
+        *,
+        plausible: bool,
+    ) -> dict[str, BundleFacts]:
+        """Leave out what would be served from now on, is taken on trust, and turns out to be damaged.
+
+        A slot that fell because its bundle is damaged would else rise at each start, and fall again.
+        """
+        served, trusted = active.bundles(), frozenset(self._shelf.unproved())
+        while trusted:
+            rows, default = compute(slots.values(), facts, now, plausible)
+            risen = {row.bundle for row in rows} | ({default} if default is not None else set())
+            newcomers = (risen - served) & trusted
+            damaged = {id_ for id_ in newcomers if not self._shelf.is_whole(id_)}
+            if not damaged:
+                break
+            facts = {id_: known for id_, known in facts.items() if id_ not in damaged}
+        return facts
+
+
+def told_of(code: str, slot: Slot) -> Finding:
+    """Tell of a slot by its source and names."""
+    return found(code, source=slot.source, names=", ".join(slot.names) or "no names")
 
 
 def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now: datetime) -> Receipt:

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import NoReturn, Self
 
 from certstore import firstboot, layout
 from certstore.activation import Activation, Change
+from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.bundle import Bundle, PrivateKey
 from certstore.decode import Candidate
@@ -30,16 +31,18 @@ from certstore.errors import Refusal, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
-from certstore.generation import BundleFacts, Cause, Generation, compute
+from certstore.generation import Cause, Generation
 from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
+from certstore.meta import Meta
 from certstore.premises import enter, furnish
 from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt, State
-from certstore.recovery import Recovery
-from certstore.shelf import Archive, Shelf
-from certstore.slots import Key, Slot, Source, bundles_named, in_order, slot_id, without_former_selves
+from certstore.recovery import Recovery, told_of
+from certstore.shelf import Shelf
+from certstore.slots import Slot, Source, in_order, slot_id, without_former_selves
+from certstore.succession import Succession, View
 
 __all__ = [
     "Clock",
@@ -54,11 +57,13 @@ Clock = Callable[[], datetime]  # aware; the wall clock, right or wrong
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    """What readers see: swapped whole, by one assignment."""
+class _Pruned:
+    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
 
-    active: Generation | None
-    slots: Mapping[Key, Slot]
+    view: View
+    keep: int
+    in_use: frozenset[int]
+    receipts: frozenset[str]
 
 
 class Store:
@@ -69,21 +74,23 @@ class Store:
         self._root = root
         self._lock = lock
         self._clock = clock
-        self._publisher = publisher
         self._shelf = Shelf(root, disk)
         self._archive = Archive(root, disk)
         self._ledger = Ledger(root, disk)
         self._handled = Handled(root, disk)
         self._activation = Activation(root, disk, self._shelf, self._archive)
+        self._succession = Succession(
+            self._activation, self._archive, self._shelf, publisher, clock, self.clock_plausible
+        )
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
-        self._aside: frozenset[str] = frozenset()  # bundles that can be loaded, but that nobody can serve
+        self._pruned: _Pruned | None = None
         recovered = Recovery(root, disk, self._shelf, self._archive, self._ledger).run(
             clock(), self.clock_plausible
         )
         self._handled.load()
-        self._view = _View(recovered.active, MappingProxyType(dict(recovered.slots)))
-        self._next_number = recovered.next_number
+        self._succession.view = View.of(recovered.active, recovered.slots)
+        self._succession.next_number = recovered.next_number
         self.recovered = recovered.findings
 
     @classmethod
@@ -149,7 +156,7 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        active = self._view.active
+        active = self.active
         return f"<Store {self._root} generation={active.number if active else None}>"
 
     # --- reading: never waits ---
@@ -162,15 +169,19 @@ class Store:
     @property
     def active(self) -> Generation | None:
         """The generation that is served; None until something was ever activated."""
-        return self._view.active
+        return self._succession.view.active
 
     def slots(self) -> tuple[Slot, ...]:
         """Give all slots, the highest source first."""
-        return in_order(self._view.slots.values())
+        return in_order(self._succession.view.slots.values())
 
     def bundle(self, id: str) -> Bundle:  # noqa: A002  it is the bundle's id
-        """Give a bundle. Raises NotFound, or StoreCorrupt when its files are damaged."""
+        """Give a bundle. Raises NotFound, StoreCorrupt when its files are damaged, or StoreExhausted."""
         return self._shelf.bundle(id)
+
+    def meta(self, id: str) -> Meta:  # noqa: A002  it is the bundle's id
+        """Tell what is known of a bundle, from memory where anything is. Raises as `bundle`."""
+        return self._shelf.meta(id)
 
     def known_key(self, spki: str) -> PrivateKey | None:
         """Give the private key with this SPKI hash, where a bundle here holds it."""
@@ -212,7 +223,7 @@ class Store:
                     bundle = examination.bundle
                     told += examination.findings
                     receipt = replace(receipt, bundle=bundle.id)
-                    slot = self._view.slots.get((source, slot_id(bundle.names)))
+                    slot = self._succession.view.slots.get((source, slot_id(bundle.names)))
                     if slot is not None and self._is_live(slot, bundle):
                         return self._already_live(receipt, slot, told)
                     if slot is not None and slot.sealed:
@@ -243,13 +254,13 @@ class Store:
         prepare it; what was served is served on then, and the next call tries again.
         """
         with self._changing:
-            active = self._view.active
-            if active is None or self._barred is not None or not self.clock_plausible():
+            slots = self._succession.view.slots
+            if self.active is None or self._barred is not None or not self.clock_plausible():
                 return None
-            generation = self._compute(self._view.slots, Cause.EXPIRY)
-            if (generation.rows, generation.default) == (active.rows, active.default):
+            generation = self._succession.compute(slots, Cause.EXPIRY)
+            if not self._succession.is_news(generation):
                 return None
-            self._put_into_effect(generation, self._view.slots)
+            self._succession.put_into_effect(generation, slots)
             return generation
 
     def set_aside(self, ids: Iterable[str]) -> Generation:
@@ -259,21 +270,28 @@ class Store:
         served then, in memory where the disk takes no writes. Raises what the publisher raises.
         """
         with self._changing:
-            self._aside, active = frozenset(ids), self._view.active
-            generation = self._compute(self._view.slots, Cause.RECOVERY)
-            if active is not None and (generation.rows, generation.default) == (active.rows, active.default):
-                self._publisher.prepare(active)
-                self._publisher.commit(active)
-                return active
-            try:
-                self._require_writable()
-                self._put_into_effect(generation, self._view.slots)
-            except StoreError:
-                self._next_number = generation.number + 1
-                self._publisher.prepare(generation)
-                self._view = _View(generation, self._view.slots)
-                self._publisher.commit(generation)
-            return generation
+            succession = self._succession
+            succession.aside = frozenset(ids)
+            if not succession.fall(self._barred):
+                succession.republish()
+            assert succession.view.active is not None, "there was nothing to publish"
+            return succession.view.active
+
+    def prove(self, at_most: int, doubted: Iterable[str] = ()) -> tuple[Finding, ...]:
+        """Read up to so many bundles that the start took on trust (meta.py says why), and the `doubted` ones.
+
+        A slot whose bundle turns out to be damaged falls, and is told. Does nothing when all are proved.
+        Raises StoreError, and what the publisher raises.
+        """
+        wrong = {id_ for id_ in (*doubted, *self._shelf.unproved()[:at_most]) if self._shelf.prove(id_)}
+        with self._changing:
+            if self._barred is None:
+                self._shelf.mend(at_most)
+            if not wrong:
+                return ()
+            lost = wrong - self._shelf.facts(wrong).keys()
+            self._succession.fall(self._barred)
+            return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
 
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
@@ -289,9 +307,12 @@ class Store:
         """
         with self._changing:
             if self._barred is None:
-                slots = tuple(self._view.slots.values())
-                kept = prune(self._archive, self._shelf, self._view.active, slots, keep=keep, in_use=in_use)
-                self._ledger.prune(kept)
+                view, last = self._succession.view, self._pruned
+                if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
+                    slots = tuple(view.slots.values())
+                    kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
+                    self._pruned = last = _Pruned(view, keep, in_use, kept)
+                self._ledger.prune(last.receipts)
                 self._handled.prune()
 
     # --- the steps of a proposal ---
@@ -301,17 +322,19 @@ class Store:
             raise self._barred
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
-        return slot.bundle == bundle.id and bool(self._shelf.facts({bundle.id} - self._aside))
+        aside = self._succession.aside
+        return slot.bundle == bundle.id and bundle.id not in aside and self._shelf.is_whole(bundle.id)
 
     def _already_live(self, receipt: Receipt, slot: Slot, told: Sequence[Finding]) -> Receipt:
-        active = self._view.active
+        active = self.active
         number = active.number if active is not None else slot.since
         noted = receipt.with_findings((*told, found("already_live")))
         now = self._clock()
         return self._record(noted.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
 
     def _activate(self, receipt: Receipt, bundle: Bundle, before: Slot | None) -> Receipt:
-        number = self._next_number
+        succession = self._succession
+        number, held = succession.next_number, succession.view.slots
         slot = Slot(
             source=receipt.source,
             names=bundle.names,
@@ -323,50 +346,20 @@ class Store:
             stored_at=self._clock(),
             since=number,
         )
-        slots = without_former_selves({**self._view.slots, slot.key: slot}, slot)
-        generation = self._compute(slots, Cause.PROPOSAL, receipt, bundle)
-        former = [old for key, old in self._view.slots.items() if key not in slots]
-        self._put_into_effect(generation, slots, Change(bundle, slot, before))
-        self._aside -= {bundle.id}
+        slots = without_former_selves({**held, slot.key: slot}, slot)
+        generation = succession.compute(slots, Cause.PROPOSAL, receipt, bundle)
+        former = [old for key, old in held.items() if key not in slots]
+        succession.put_into_effect(generation, slots, Change(bundle, slot, before))
+        succession.aside -= {bundle.id}
         return self._confirm(receipt.advance(State.LIVE, self._clock(), generation.number), slot, former)
-
-    def _compute(
-        self,
-        slots: Mapping[Key, Slot],
-        cause: Cause,
-        receipt: Receipt | None = None,
-        fresh: Bundle | None = None,
-    ) -> Generation:
-        """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
-        now = self._clock()
-        facts = self._shelf.facts(bundles_named(slots.values()) - self._aside)
-        if fresh is not None:
-            facts[fresh.id] = BundleFacts.of(fresh)
-        rows, default = compute(slots.values(), facts, now, self.clock_plausible())
-        named = receipt.id if receipt is not None else None
-        return Generation(self._next_number, rows, default, in_order(slots.values()), cause, named, now)
-
-    def _put_into_effect(
-        self, generation: Generation, slots: Mapping[Key, Slot], change: Change | None = None
-    ) -> None:
-        self._next_number += 1  # a number that a publisher has seen is never used for anything else
-        view = _View(generation, MappingProxyType(dict(slots)))
-        try:
-            self._activation.run(generation, self._publisher, change)
-        except BaseException:
-            if self._archive.is_active(generation.number):  # interrupted just behind the point of no return
-                self._view = view
-            raise
-        self._view = view
-        self._publisher.commit(generation)
 
     def _confirm(self, live: Receipt, slot: Slot, former: list[Slot]) -> Receipt:
         """Write down that the change is live and confirmed; there is no probation yet."""
         try:
             confirmed = replace(slot, last_confirmed=slot.bundle)
             self._activation.write_slot(confirmed)
-            slots = MappingProxyType({**self._view.slots, confirmed.key: confirmed})
-            self._view = _View(self._view.active, slots)
+            view = self._succession.view
+            self._succession.view = View.of(view.active, {**view.slots, confirmed.key: confirmed})
             for old in former:
                 self._activation.remove_slot(old)
             return self._record(live.advance(State.CONFIRMED, self._clock()))
@@ -386,7 +379,7 @@ class Store:
 
         Behind the point of no return it is served, so not refused: the next start settles it.
         """
-        if self._view.active is not None and self._view.active.receipt == receipt.id:
+        if self.active is not None and self.active.receipt == receipt.id:
             return
         with suppress(StoreError):
             self._record(receipt.with_findings((finding,)).advance(State.REFUSED, self._clock()))

@@ -26,6 +26,7 @@ from certstore import (
     Source,
     Store,
     StoreError,
+    StoreExhausted,
     firstboot,
 )
 from certstore.identity import missing_names, plan
@@ -110,6 +111,7 @@ class Caretaker:
         self._attempt("set_aside", self._set_aside_what_is_lost)
         self._attempt("identity", self._care_for_identity)
         self._attempt("aside", self._look_again_at_what_is_aside)
+        self._attempt("prove", partial(self._prove, policy.PROVED_AT_ONCE))
         self._attempt("refresh", self._refresh)
         self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
         if self._in_memory and not self._publishing.in_memory:
@@ -179,8 +181,10 @@ class Caretaker:
 
     def _serve_what_can_be_served(self) -> None:
         """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
-        slots = self._store.slots()
+        slots, active = self._store.slots(), self._store.active
         named = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
+        if len(named) > policy.PREPARED_WHOLE and active is not None and active.default is not None:
+            named = {active.default}  # workers build the others at their first use, and tell what they can't
         unservable = self._publishing.unservable(named)
         for id_, why in unservable.items():
             _log.error("bundle_unservable", bundle=id_, why=why)
@@ -189,9 +193,23 @@ class Caretaker:
 
     def _set_aside_what_is_lost(self) -> None:
         lost, self._lost = self._lost, set()
-        if lost - self._aside:
-            self._aside |= lost
+        self._prove(doubted=lost)
+        whole = frozenset(filter(self._can_be_loaded, lost))
+        if whole - self._aside:
+            self._aside |= whole
             self._store.set_aside(self._aside)
+
+    def _can_be_loaded(self, bundle_id: str) -> bool:
+        try:
+            self._store.bundle(bundle_id)
+        except StoreError as error:
+            return isinstance(error, StoreExhausted)  # then nobody knows, and who told us is believed
+        return True
+
+    def _prove(self, at_most: int = 0, doubted: Iterable[str] = ()) -> None:
+        """Read bundles of a large store, which its start took on trust, and say which slots have fallen."""
+        for finding in self._store.prove(at_most, doubted):
+            _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
 
     def _look_again_at_what_is_aside(self) -> None:
         """Take back what can be served after all: at the start, memory or descriptors may have been short."""

@@ -16,6 +16,7 @@ ALL = [
     errors.StoreLocked(ROOT, "process 7"),
     errors.StoreNotWritable(ROOT / "active", "No space left on device"),
     errors.StoreCorrupt(ROOT / "active", "it holds no number"),
+    errors.StoreExhausted(ROOT / "bundles", "too many open files"),
     errors.StoreNewer(ROOT, 2, 1),
     errors.NotFound("receipt", "000001-00000000"),
 ]

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from certstore import shelf
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
 from certstore.examination import InProcess
@@ -46,7 +47,14 @@ def prune(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.prune(keep=0)
 
 
-ACTS = {act.__name__: act for act in (open_it, propose, open_and_propose, prune)}
+def prove(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    shelf.READ_WHOLE = 0  # so that two bundles are many
+    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    arm()
+    store.prove(10)
+
+
+ACTS = {act.__name__: act for act in (open_it, propose, open_and_propose, prune, prove)}
 
 
 class Stop:

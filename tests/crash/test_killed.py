@@ -103,6 +103,17 @@ def test_killed_while_it_prunes_nothing_that_is_needed_is_lost(kill, template, p
         assert_whole(root, pki, {last})
 
 
+def test_killed_while_a_bundle_is_described_anew_it_is_served_all_the_same(kill, template, pki):
+    issued = pki.leaf()
+    bundle = put(template, issued)
+    (meta,) = template.glob("bundles/*/meta.json")
+    meta.write_bytes(b"{}")
+    steps, roots = kill(stopping.prove, template)
+    assert "rename meta.json" in steps
+    for root in roots:
+        assert_whole(root, pki, {bundle})
+
+
 def test_killed_while_it_recovers_from_having_been_killed_it_recovers_the_next_time(
     kill, template, tmp_path, pki
 ):

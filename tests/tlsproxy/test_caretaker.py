@@ -228,6 +228,30 @@ async def test_a_bundle_that_failed_for_want_of_descriptors_comes_back_by_itself
         assert scene.serving.table.number == number
 
 
+async def test_a_bundle_that_a_worker_could_not_read_falls_at_once_and_is_told(tmp_path, now, pki):
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as log:
+        await scene.caretaker.first_start()
+        own, lost = scene.own(), pki.leaf(start=now, days=90).bundle()
+        scene.store.propose(lost, source=Source.CUSTOMER, via="test", examiner=InProcess())
+        damage(scene.store, lost)
+        scene.caretaker.lose(lost.id, "it is damaged")
+        scene.pass_time(seconds=1)
+        assert scene.served() == own.id
+        number = scene.serving.table.number
+        scene.pass_time(minutes=1)
+        assert scene.serving.table.number == number
+    told = [line.get("code") for line in log if line["event"] in {"bundle_unservable", "finding"}]
+    assert told == [None, "slot_fallen"]
+
+
+def damage(store: Store, bundle: Bundle) -> None:
+    """Turn one bit of the key, as a bad disk might."""
+    path = store.path / "bundles" / bundle.id / "key.pem"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 async def test_a_clock_that_was_set_back_does_not_make_ten_minutes_years(tmp_path, now):
     with scene_at(tmp_path / "store", now) as scene:
         await scene.caretaker.first_start()

@@ -1,0 +1,124 @@
+"""Succession: from one generation to the next, in memory and on disk.
+
+Promises: readers see the old state or the new one, whole; a number that a publisher has seen is never used
+for anything else. Decides nothing itself: `generation.compute` does. Everything here but `view` wants the
+lock of whoever changes the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from certstore.activation import Activation, Change
+from certstore.archive import Archive
+from certstore.bundle import Bundle
+from certstore.errors import StoreError
+from certstore.gates import Publisher
+from certstore.generation import BundleFacts, Cause, Generation, compute
+from certstore.receipts import Receipt
+from certstore.shelf import Shelf
+from certstore.slots import Key, Slot, bundles_named, in_order
+
+__all__ = ["Succession", "View"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What readers see: swapped whole, by one assignment."""
+
+    active: Generation | None
+    slots: Mapping[Key, Slot]
+
+    @classmethod
+    def of(cls, active: Generation | None, slots: Mapping[Key, Slot]) -> View:
+        """Take a copy that nobody can change."""
+        return cls(active, MappingProxyType(dict(slots)))
+
+
+class Succession:
+    """The line of generations of one store. `view` is assigned by the store at its start."""
+
+    def __init__(
+        self,
+        activation: Activation,
+        archive: Archive,
+        shelf: Shelf,
+        publisher: Publisher,
+        clock: Callable[[], datetime],
+        clock_plausible: Callable[[], bool],
+    ) -> None:
+        """Take the store's rooms, who is told, and the time."""
+        self._activation = activation
+        self._archive = archive
+        self._shelf = shelf
+        self._publisher = publisher
+        self._clock, self._clock_plausible = clock, clock_plausible
+        self.view = View.of(None, {})
+        self.next_number = 1
+        self.aside: frozenset[str] = frozenset()
+        """Bundles that can be loaded, but that nobody can serve."""
+
+    def compute(
+        self,
+        slots: Mapping[Key, Slot],
+        cause: Cause,
+        receipt: Receipt | None = None,
+        fresh: Bundle | None = None,
+    ) -> Generation:
+        """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
+        now = self._clock()
+        facts = self._shelf.facts(bundles_named(slots.values()) - self.aside)
+        if fresh is not None:
+            facts[fresh.id] = BundleFacts.of(fresh)
+        rows, default = compute(slots.values(), facts, now, self._clock_plausible())
+        named = receipt.id if receipt is not None else None
+        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, named, now)
+
+    def is_news(self, generation: Generation) -> bool:
+        """Whether anybody would be served something else by it than now."""
+        active = self.view.active
+        return active is None or (generation.rows, generation.default) != (active.rows, active.default)
+
+    def put_into_effect(
+        self, generation: Generation, slots: Mapping[Key, Slot], change: Change | None = None
+    ) -> None:
+        """Write, prepare, activate and commit. Raises StoreError, Refusal, or what the publisher raises."""
+        self.next_number += 1  # a number that a publisher has seen is never used for anything else
+        view = View.of(generation, slots)
+        try:
+            self._activation.run(generation, self._publisher, change)
+        except BaseException:
+            if self._archive.is_active(generation.number):  # interrupted just behind the point of no return
+                self.view = view
+            raise
+        self.view = view
+        self._publisher.commit(generation)
+
+    def republish(self) -> None:
+        """Have what is active prepared and committed once more, or for the first time."""
+        assert self.view.active is not None, "there is nothing to publish"
+        self._publisher.prepare(self.view.active)
+        self._publisher.commit(self.view.active)
+
+    def fall(self, barred: StoreError | None) -> bool:
+        """Serve what can still be served; in memory where the disk takes no writes, or is `barred`.
+
+        False where that is what was served before. Raises what the publisher raises.
+        """
+        slots = self.view.slots
+        generation = self.compute(slots, Cause.RECOVERY)
+        if not self.is_news(generation):
+            return False
+        try:
+            if barred is not None:
+                raise barred
+            self.put_into_effect(generation, slots)
+        except StoreError:
+            self.next_number = generation.number + 1
+            self._publisher.prepare(generation)
+            self.view = View.of(generation, slots)
+            self._publisher.commit(generation)
+        return True
