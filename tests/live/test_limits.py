@@ -71,7 +71,7 @@ async def test_five_thousand_slow_connections_dont_keep_others_out(tmp_path):
     assert len(served) > 20
 
 
-ONE = "workers = 1"  # so that the share of an address is not shared out
+ONE = "workers = 1"  # so that a limit is not shared out
 
 
 async def test_an_address_above_its_share_is_told_quickly_and_others_are_served(tmp_path):
@@ -108,7 +108,7 @@ async def test_a_shortage_of_descriptors_passes(tmp_path):
         async with (
             http_service() as http,
             running(
-                write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}),
+                write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top=ONE),
                 before=("prlimit", "--nofile=64:64"),
             ) as proxy,
         ):
