@@ -183,7 +183,8 @@ class Caretaker:
         """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
         slots, active = self._store.slots(), self._store.active
         named = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
-        if len(named) > policy.PREPARED_WHOLE and active is not None and active.default is not None:
+        is_large = active is not None and len(active.bundles()) > policy.CONTEXTS_PROVED
+        if is_large and active is not None and active.default is not None:
             named = {active.default}  # workers build the others at their first use, and tell what they can't
         unservable = self._publishing.unservable(named)
         for id_, why in unservable.items():

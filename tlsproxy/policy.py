@@ -64,9 +64,10 @@ MAX_HELLO_RECORDS = 64
 # a satellite link with a lost segment or two need less than five.
 HANDSHAKE_S = 10.0
 
-# Contexts of a new generation that are built and proved before it is served: more than a device has, and at 7
-# ms each a worker is ready within a second. The rest of a large table is built when a name is first asked
-# for.
+# A generation that brings up to so many new bundles is prepared whole: each is built and proved by
+# handshakes, 7 ms, before anything is served from it. That is every import, and every start of a device. Of a
+# larger one (the start of a store of thousands) only the default row is; the others are built at their first
+# use.
 CONTEXTS_PROVED = 100
 # Contexts kept in a worker; one costs some 30 KB. One that is dropped is built again in a millisecond or two.
 CONTEXTS_KEPT = 1000
@@ -80,10 +81,6 @@ TLS_READ_BYTES = 65_536
 # Ciphertext that may wait for a client who doesn't read: one write, and as much again for answers that the
 # client itself provokes (key updates); more is an attack.
 MAX_OWED_BYTES = 262_144
-
-# A generation that brings up to so many new bundles is prepared whole: each is built and proved by
-# handshakes, 10 ms, before anything is served from it. That is every import, and every start of a device.
-PREPARED_WHOLE = 64
 
 # --- CLIENT LIMITS ------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import trio
 from certstore import Bundle, Identity, InProcess, Receipt, Source, Store, firstboot
 from certstore.atomic import Disk
 from tests.serving_here import ServingHere
+from tlsproxy import policy
 from tlsproxy.caretaker import Caretaker, wait_random_ready
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls import contexts as contexts_room
@@ -204,6 +205,28 @@ async def test_a_refused_bundle_falls_alone_on_a_store_that_takes_no_writes_too(
         assert scene.served("refused.test") not in {None, mine.id}
         assert not scene.publishing.in_memory
     assert [line["bundle"] for line in log if line["event"] == "bundle_unservable"] == [mine.id]
+
+
+async def test_a_refused_bundle_of_a_large_store_falls_alone(tmp_path, now, pki, monkeypatch):
+    monkeypatch.setattr(policy, "CONTEXTS_PROVED", 2)
+    bundles = {
+        name: pki.leaf((name,), start=now).bundle()
+        for name in ("a-refused.test", "b.test", "c.test", "d.test")
+    }
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        for bundle in bundles.values():
+            scene.store.propose(bundle, source=Source.CUSTOMER, via="test", examiner=InProcess())
+    refused = bundles.pop("a-refused.test")
+    refuse(monkeypatch, refused.id)
+    with scene_at(tmp_path / "store", now) as scene:
+        await scene.caretaker.first_start()
+        assert not scene.publishing.in_memory
+        assert {name: scene.served(name) for name in bundles} == {n: b.id for n, b in bundles.items()}
+        entry = scene.serving.table.choose("a-refused.test", None)
+        assert entry is not None
+        entry.accept()
+        assert entry.bundle_id == scene.served()
 
 
 async def test_a_bundle_that_failed_for_want_of_descriptors_comes_back_by_itself(

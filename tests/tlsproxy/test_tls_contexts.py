@@ -37,17 +37,26 @@ def serve(contexts: Contexts, number: int, bundles: dict[str, Bundle]) -> dict[s
     return entries(contexts)
 
 
-def test_a_large_table_is_proved_within_a_bound_and_the_rest_is_made_at_first_use(
+def test_of_a_large_table_only_the_default_is_proved_and_the_rest_is_made_at_first_use(
     bundles, monkeypatch
 ) -> None:
-    monkeypatch.setattr(policy, "CONTEXTS_PROVED", 2)
-    found = serve(Contexts(TLSPolicy(), "bundled"), 1, bundles)
-    made = [entry for entry in found.values() if entry.is_made]
-    assert len(made) == 3  # the default, and two more
+    monkeypatch.setattr(policy, "CONTEXTS_PROVED", COUNT - 1)
+    contexts = Contexts(TLSPolicy(), "bundled")
+    found = serve(contexts, 1, bundles)
+    assert [entry for entry in found.values() if entry.is_made] == [contexts.table.choose(None, None)]
     last = list(found.values())[-1]
     assert not last.is_made
     last.accept()
     assert last.is_made
+
+
+def test_what_is_not_too_much_at_once_is_proved_whole(bundles, monkeypatch) -> None:
+    monkeypatch.setattr(policy, "CONTEXTS_PROVED", COUNT)
+    contexts = Contexts(TLSPolicy(), "bundled")
+    *first, last = bundles.items()
+    assert all(entry.is_made for entry in serve(contexts, 1, dict(first)).values())
+    monkeypatch.setattr(policy, "CONTEXTS_PROVED", 1)  # so much is new in the next one
+    assert serve(contexts, 2, dict([*first, last]))[last[0]].is_made
 
 
 def test_a_bounded_number_is_kept_and_the_default_always(bundles, monkeypatch) -> None:

@@ -2,9 +2,9 @@
 
 Promises: a bundle that stays keeps its context, and with it its clients' session tickets; a bundle that is
 new or comes back gets a fresh one, so that nothing is resumed across bundles; a table that could not be
-prepared changes nothing. What is new in a generation is built and proved before it is served, up to a bound;
-the rest of a large table is built when a name is first asked for, and a bounded number is kept. Refuses to
-know which generation is right, and where bundles come from.
+prepared changes nothing. What is new in a generation is built and proved before it is served; of very much at
+once (the start of a large store) only the default row is, and the rest when a name is first asked for. A
+bounded number is kept. Refuses to know which generation is right, and where bundles come from.
 
 Rows that share a bundle share its context: they differ in nothing that a session could carry from one to the
 other, and a browser may then resume across the names of one certificate (RFC 8446 section 4.6.1).
@@ -164,10 +164,11 @@ class Contexts:
         self, default: LazyContext | None, entries: dict[str, LazyContext], served: dict[str, LazyContext]
     ) -> Iterator[LazyContext]:
         """Give what must be built and proved before it is served: the default first, then what is new."""
-        new = [entry for id_, entry in entries.items() if id_ not in served and entry is not default]
         if default is not None and not default.is_made:
             yield default
-        yield from new[: limits.CONTEXTS_PROVED]
+        new = [entry for id_, entry in entries.items() if id_ not in served]
+        if len(new) <= limits.CONTEXTS_PROVED:
+            yield from (entry for entry in new if entry is not default)
 
     def commit(self, table: Table[LazyContext]) -> None:
         """Serve `table` from the next hello on. Cannot fail."""
