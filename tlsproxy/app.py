@@ -223,7 +223,6 @@ class House:
             examiner=self.examiner,
             since=process.since,
             control_fd=lambda: self._control_fd,
-            in_memory=lambda: self.publishing.in_memory,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:

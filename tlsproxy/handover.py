@@ -56,7 +56,6 @@ class HandedOver(msgspec.Struct, frozen=True):
     lock_fd: int
     control_fd: int
     memory_fd: int
-    in_memory: bool
     workers: list[WorkerState]
 
     def descriptors(self) -> Iterable[int]:

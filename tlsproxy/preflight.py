@@ -8,7 +8,7 @@ between) is not covered.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import closing
 
 import trio
 
@@ -54,9 +54,7 @@ def _try_addresses(config: Config, state: HandedOver) -> None:
 
 async def _try_worker(config: Config) -> None:
     """Start a worker without sockets, and have it serve what is active now, to nobody."""
-    with ExitStack() as stack:
-        memory = Memory()
-        stack.callback(memory.close)
+    with closing(Memory()) as memory:
         worker = Birth(config, Doors(()), memory, 1).bear(Place(0, 0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run, _unheard)

@@ -59,7 +59,6 @@ class Reloader:
     examiner: ExaminerProcess
     since: datetime
     control_fd: Callable[[], int]
-    in_memory: Callable[[], bool]
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -135,7 +134,6 @@ class Reloader:
             lock_fd=lock_fd,
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
-            in_memory=self.in_memory(),
             workers=[
                 WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
                 for w in self.crew.workers

@@ -27,6 +27,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import WorkerError
+from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.workers.backoff import Backoff
@@ -125,10 +126,8 @@ class Crew:
             worker = await self._bring_up(seat)
             if worker is not None:
                 await worker.vacated.wait()
-                if (
-                    worker.stage < Stage.RETIRED
-                ):  # it only asked to leave, and serves until its successor does
-                    continue
+                if worker.stage < Stage.RETIRED:
+                    continue  # it only asked to leave, and serves until its successor does
             self._reshare()
             wait_s = backoff.after(trio.current_time() - born)
             if not self._ready.is_set() and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
@@ -191,7 +190,7 @@ class Crew:
         """
         if not self._open or self._stopping:
             return
-        sitting = [worker for worker in self.workers if Stage.STANDBY <= worker.stage <= Stage.ACCEPTING]
+        sitting = [worker for worker in self.workers if worker.stage.counts]
         taken = {worker.seat: worker for worker in sitting if self._ours(worker)}  # the newest counts
         shares = share_out(self.birth.groups, self.birth.seats, taken)
         for seat, worker in taken.items():
@@ -200,9 +199,8 @@ class Crew:
                 worker.accepts_on = shares[seat]
                 worker.channel.send(AcceptOn(list(shares[seat])))
         for worker in sitting:
-            if worker is not taken.get(worker.seat) and (
-                worker.seat in taken or worker.seat >= self.birth.seats
-            ):
+            is_filled = worker.seat in taken or worker.seat >= self.birth.seats
+            if is_filled and worker is not taken.get(worker.seat):
                 worker.retire()
 
     def _ours(self, worker: RemoteWorker) -> bool:
@@ -251,11 +249,8 @@ class Crew:
         match message:
             case Said(level=level, event=event, fields=fields):
                 tell = {"info": _log.info, "warning": _log.warning}.get(level, _log.error)
-                tell(
-                    event,
-                    worker=worker.pid,
-                    **{k: v for k, v in fields.items() if k not in {"event", "worker"}},
-                )
+                facts = {name: value for name, value in fields.items() if name not in {"event", "worker"}}
+                tell(event, worker=worker.pid, **facts)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
             case _:
@@ -268,10 +263,8 @@ class Crew:
         while True:
             await trio.sleep(policy.HEARTBEAT_S)
             now = trio.current_time()
-            late = (
-                now - last > 2 * policy.HEARTBEAT_S
-            )  # we were the ones who stood still: read the answers first
-            last = now
+            # when it was us who stood still, the answers may be here and unread
+            late, last = now - last > 2 * policy.HEARTBEAT_S, now
             for worker in tuple(self.workers):
                 if not late and Stage.STARTING < worker.stage < Stage.GONE and not worker.beat(now):
                     _log.error("worker_stuck", seat=worker.seat, pid=worker.pid)
@@ -308,7 +301,7 @@ class Crew:
         epochs = sorted({worker.epoch for worker in self.workers if not self._ours(worker)})
         for worker in self.workers:
             if worker.epoch in epochs[: -policy.OLD_SETS]:
-                worker.channel.send(CloseTunnels(1012))
+                worker.channel.send(CloseTunnels(SERVICE_RESTART))
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""
@@ -322,10 +315,8 @@ class Crew:
             self._changed = trio.Event()
             if self._failure is not None:
                 raise self._failure
-            sat = {
-                w.seat for w in self.workers if Stage.STANDBY <= w.stage <= Stage.ACCEPTING and self._ours(w)
-            }
-            if len(sat) == self.birth.seats or self._stopping:
+            sitting = {w.seat for w in self.workers if w.stage.counts and self._ours(w)}
+            if len(sitting) == self.birth.seats or self._stopping:
                 self._ready.set()
                 return
             await self._changed.wait()

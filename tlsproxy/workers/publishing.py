@@ -35,6 +35,7 @@ class Publishing:
         self._token = trio.lowlevel.current_trio_token()
         self._load: Callable[[str], Bundle] | None = None
         self._served: Generation | None = None
+        self._prepared: tuple[Generation, Publication] | None = None
         self.in_memory = False
 
     def load_from(self, load: Callable[[str], Bundle]) -> None:
@@ -53,11 +54,18 @@ class Publishing:
 
     def prepare(self, generation: Generation) -> None:
         """Have every worker build it. Raises WorkerError; nothing has changed then."""
-        trio.from_thread.run(self._crew.prepare, published(generation), trio_token=self._token)
+        publication = published(generation)
+        trio.from_thread.run(self._crew.prepare, publication, trio_token=self._token)
+        self._prepared = generation, publication
 
     def commit(self, generation: Generation) -> None:
         """Have every worker serve it, from the next hello on."""
-        trio.from_thread.run(self._crew.commit, published(generation), trio_token=self._token)
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] is generation:
+            publication = prepared[1]  # a large one takes a while to be written as JSON
+        else:
+            publication = published(generation)
+        trio.from_thread.run(self._crew.commit, publication, trio_token=self._token)
         self._served, self.in_memory = generation, False
 
     def serve_in_memory(self, bundle: Bundle | None) -> str | None:

@@ -107,7 +107,6 @@ class RemoteWorker:
         """The sockets that it was told to accept on."""
         self.published: Publication | None = None
         """What it has committed."""
-        self.spawned_at = trio.current_time()
         self.asked_at: float | None = None
         """Since when (trio time) a heartbeat is unanswered."""
         self.started, self.vacated, self.ended = trio.Event(), trio.Event(), trio.Event()
