@@ -26,13 +26,22 @@ atexit.register(tell)
 """
 
 # Nobody at rest needs these; each was carried once, or would be by a step taken without a thought.
-BY_NOBODY = {"bcrypt", "httpx2", "multiprocessing.pool", "pdb", "pygments", "pytest", "rich", "sqlite3"}
+BY_NOBODY = {
+    "bcrypt",
+    "difflib",
+    "httpx2",
+    "multiprocessing.pool",
+    "pdb",
+    "pygments",
+    "pytest",
+    "rich",
+    "sqlite3",
+}
 BY_NO_CHILD = BY_NOBODY | {
     "asyncio",
     "certstore.recovery",
     "certstore.store",
     "click",
-    "difflib",
     "http.client",
     "hypercorn",
     "multiprocessing",
