@@ -45,6 +45,8 @@ from tlsproxy.workers.sharing import share_out
 __all__ = ["Crew"]
 
 _log = logger("workers")
+# What a worker can't call its facts: those are ours, or arguments of structlog's own.
+_TAKEN = frozenset({"event", "worker", "self", "method_name"})
 Answering: TypeAlias = Awaitable[str | None]
 
 
@@ -249,7 +251,7 @@ class Crew:
         match message:
             case Said(level=level, event=event, fields=fields):
                 tell = {"info": _log.info, "warning": _log.warning}.get(level, _log.error)
-                facts = {name: value for name, value in fields.items() if name not in {"event", "worker"}}
+                facts = {name: value for name, value in fields.items() if name not in _TAKEN}
                 tell(event, worker=worker.pid, **facts)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)

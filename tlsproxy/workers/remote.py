@@ -31,6 +31,7 @@ from tlsproxy.workers.messages import (
     Prepared,
     Quiet,
     Retire,
+    Said,
     Started,
     decode_from_worker,
 )
@@ -150,8 +151,10 @@ class RemoteWorker:
                         self.leave(Stage.QUIET)
                     case _:
                         told(self, message)
-        except ValueError:
-            self.kill()  # it speaks nonsense: whatever runs there, it is not a worker of ours any more
+        except ValueError as error:
+            # whatever runs there, it is not a worker of ours any more
+            told(self, Said("error", "worker_misspoke", {"why": str(error)}))
+            self.kill()
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
