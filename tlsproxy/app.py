@@ -38,9 +38,11 @@ from tlsproxy.policy import TLSPolicy
 from tlsproxy.reload import SIGNALS, Reloader
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.birth import Birth, wanted_workers
+from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.messages import FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
@@ -125,8 +127,13 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
     """Take charge of the workers of the image before; inside trio.run."""
     found = []
     for state in before.workers if before is not None else ():
-        place = Place(state.seat, state.epoch)
-        worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
+        channel: Channel[FromWorker] = Channel(
+            socket.socket(fileno=state.channel_fd),
+            decode_from_worker,
+            unread=state.unread,
+            unsent=state.unsent,
+        )
+        worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
         worker.leave(Stage(state.stage))
         worker.connections = state.connections
         found.append(worker)

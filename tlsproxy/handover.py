@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A living worker; `stage` as in workers.remote.Stage."""
+    """A worker that is not reaped yet; `stage` as in workers.remote.Stage, the last two as in Channel."""
 
     pid: int
     seat: int
@@ -31,6 +31,8 @@ class WorkerState(msgspec.Struct, frozen=True):
     stage: int
     channel_fd: int
     connections: int
+    unread: bytes = b""
+    unsent: bytes = b""
 
 
 class DoorState(msgspec.Struct, frozen=True):

@@ -37,7 +37,6 @@ from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.remote import Stage
 
 __all__ = ["SIGNALS", "Reloader"]
 
@@ -135,9 +134,17 @@ class Reloader:
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
             workers=[
-                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
-                for w in self.crew.workers
-                if w.stage is not Stage.GONE
+                WorkerState(
+                    worker.pid,
+                    worker.seat,
+                    worker.epoch,
+                    int(worker.stage),
+                    worker.channel.fd,
+                    worker.connections,
+                    worker.channel.unread,
+                    worker.channel.unsent,
+                )
+                for worker in self.crew.workers
             ],
         )
 

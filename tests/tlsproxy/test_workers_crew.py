@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -27,7 +28,7 @@ from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing, published
-from tlsproxy.workers.remote import RemoteWorker, Stage
+from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
 
 @dataclass
@@ -68,6 +69,11 @@ class Scene:
 def held_by(pid: int) -> set[str]:
     """Give what a process has open."""
     return {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: PTH115  no path
+
+
+def count_open() -> int:
+    """Count our own descriptors."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def der_of(issued: Issued) -> bytes:
@@ -188,3 +194,41 @@ async def test_no_worker_holds_the_lock_of_the_store_nor_another_workers_channel
         ours = [sock for door in scene.doors.doors for group in door.groups for sock in group]
         listening = {f"socket:[{os.fstat(sock.fileno()).st_ino}]" for sock in ours}
         assert {held for held in one & other if held.startswith("socket:")} == listening
+
+
+async def test_workers_of_the_image_before_that_nobody_leads_on_are_ended(tmp_path) -> None:
+    """One that a reload met at its birth, one that was condemned and hangs."""
+    async with scene_of(tmp_path, 1) as scene:
+        newborn, condemned = (scene.crew.birth.bear(Place(0, 0)) for _ in range(2))
+        os.kill(condemned.pid, signal.SIGSTOP)
+        condemned.leave(Stage.GONE)
+        crew = Crew(scene.crew.birth, epoch=2)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.run, [newborn, condemned])
+            await newborn.ended.wait()
+            await condemned.ended.wait()
+            assert [worker.epoch for worker in crew.workers] == [2]
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_cannot_be_watched_for_want_of_a_descriptor_is_not_born(
+    tmp_path, monkeypatch
+) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        before = count_open()
+        born: list[int] = []
+
+        def none_left(pid: int) -> int:
+            born.append(pid)
+            raise OSError(errno.EMFILE, "too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pidfd_open", none_left)
+            (worker,) = scene.crew.workers
+            os.kill(worker.pid, signal.SIGKILL)
+            while not born:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        (again,) = await scene.wait_stage(1, Stage.STANDBY)
+        assert again.pid not in born
+        assert not any(map(is_alive, born))
+        assert count_open() == before

@@ -103,6 +103,8 @@ class Crew:
                 self._nursery = nursery
                 for worker in old:
                     self._follow(worker)
+                    if worker.stage in {Stage.STARTING, Stage.GONE}:
+                        worker.kill()  # it holds no connection, or is to end: who led it there is no more
                 for seat in range(self.birth.seats):
                     nursery.start_soon(self._keep_seat, seat)
                 nursery.start_soon(self._beat_for_ever)
