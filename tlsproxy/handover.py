@@ -75,7 +75,11 @@ def make(**facts: object) -> HandedOver:
 def write(state: HandedOver) -> int:
     """Write a state into a memfd; the caller closes it."""
     fd = os.memfd_create("tlsproxy-handover", os.MFD_CLOEXEC)
-    os.write(fd, msgspec.json.encode(state))
+    try:
+        os.write(fd, msgspec.json.encode(state))
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -232,3 +232,38 @@ async def test_a_worker_that_cannot_be_watched_for_want_of_a_descriptor_is_not_b
         assert again.pid not in born
         assert not any(map(is_alive, born))
         assert count_open() == before
+
+
+async def test_who_is_told_to_stop_once_more_after_the_end_takes_no_harm(tmp_path) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        crew = Crew(scene.crew.birth, epoch=2)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.run)
+            crew.stop(5)
+        assert not crew.workers
+        crew.stop(0)
+
+
+async def test_a_crew_told_to_stop_before_it_runs_drains_the_workers_of_the_image_before(tmp_path) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        old = scene.crew.birth.bear(Place(0, 1))
+        old.leave(Stage.ACCEPTING)
+        crew = Crew(scene.crew.birth, epoch=2)
+        crew.stop(5)
+        await crew.run([old])
+        assert old.exit_code == 0
+
+
+async def test_a_change_under_way_when_the_end_is_asked_for_is_not_refused_for_want_of_workers(
+    tmp_path, pki
+) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        (worker,) = scene.crew.workers
+        os.kill(worker.pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.serve, pki.leaf().bundle())
+            while not worker._answers:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            scene.crew.stop(5)
+            os.kill(worker.pid, signal.SIGKILL)
+        assert scene.store.active is not None

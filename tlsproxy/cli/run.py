@@ -104,11 +104,13 @@ def run(
 
     from tlsproxy import app, preflight
     from tlsproxy.observe.log import configure
+    from tlsproxy.signals import let_in
 
     configure(log)
     if click.get_current_context().find_root().obj is not AS_PROGRAM:
         trio.run(app.run, wanted)
     elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):
+        let_in()
         trio.run(preflight.run, wanted, int(tried))
     else:
         _allow_descriptors()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol, TypeAlias
 
 import trio
@@ -80,7 +81,7 @@ class Crew:
     workers: list[RemoteWorker] = field(default_factory=list)
     """All that live, old sets too; in the order in which they came."""
     _open: bool = False
-    _stopping: bool = False
+    _ends_at: float = inf  # when what is left is cut (trio time), once the end was asked for
     _failed: int | None = None  # the exit code of the last one that died at birth
     _failure: WorkerError | None = None
     _ready: trio.Event = field(default_factory=trio.Event)
@@ -119,13 +120,13 @@ class Crew:
     @property
     def stopping(self) -> bool:
         """Whether the end was asked for."""
-        return self._stopping
+        return self._ends_at < inf
 
     # --- seats
 
     async def _keep_seat(self, seat: int) -> None:
         backoff = Backoff()
-        while not self._stopping:
+        while not self.stopping:
             born = trio.current_time()
             worker = await self._bring_up(seat)
             if worker is not None:
@@ -137,7 +138,7 @@ class Crew:
             if not self._ready.is_set() and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
                 self._failure = WorkerError(self._failed)
                 self._changed.set()
-            if not self._stopping:
+            if not self.stopping:
                 await trio.sleep(wait_s)
 
     async def _bring_up(self, seat: int) -> RemoteWorker | None:
@@ -171,11 +172,13 @@ class Crew:
         assert self._nursery is not None
         self.workers.append(worker)
         self._nursery.start_soon(self._follow_to_the_end, worker)
+        if self.stopping:  # asked for before `run`
+            worker.channel.send(Stop(max(self._ends_at - trio.current_time(), 0.0)))
 
     async def _follow_to_the_end(self, worker: RemoteWorker) -> None:
         await worker.run(self._told)
         self.workers.remove(worker)
-        expected = self._stopping or worker.exit_code == 0
+        expected = self.stopping or worker.exit_code == 0
         tell = _log.info if expected else _log.error
         tell("worker_ended", seat=worker.seat, pid=worker.pid, exit_code=worker.exit_code)
         self._changed.set()
@@ -192,7 +195,7 @@ class Crew:
 
         Whose seat has been taken by a newer one retires; so do old ones whose seat there is no more.
         """
-        if not self._open or self._stopping:
+        if not self._open or self.stopping:
             return
         sitting = [worker for worker in self.workers if worker.stage.counts]
         taken = {worker.seat: worker for worker in sitting if self._ours(worker)}  # the newest counts
@@ -220,7 +223,7 @@ class Crew:
         counted = [answers[worker] for worker in asked if worker.stage.counts or answers[worker] is None]
         if (refusal := next((why for why in counted if why), None)) is not None:
             raise WorkerError(None, refusal)
-        if counted and all(why is None for why in counted):
+        if counted and all(why is None for why in counted) and not self.stopping:
             raise WorkerError(None, "every worker died over it")
 
     async def commit(self, publication: Publication) -> None:
@@ -286,19 +289,14 @@ class Crew:
     # --- the end
 
     def stop(self, seconds: float) -> None:
-        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended."""
-        self._stopping = True
+        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended.
+
+        At any time, and again to shorten it.
+        """
+        self._ends_at = min(self._ends_at, trio.current_time() + seconds)
         for worker in self.workers:
             worker.channel.send(Stop(seconds))
-        assert self._nursery is not None
-        self._nursery.start_soon(self._end_late_ones, seconds + policy.STOP_GRACE_S)
         self._changed.set()
-
-    async def _end_late_ones(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-        for worker in tuple(self.workers):
-            _log.warning("worker_killed", pid=worker.pid, why="it did not end in time")
-            worker.kill()
 
     def close_oldest(self) -> None:
         """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
@@ -320,15 +318,26 @@ class Crew:
             if self._failure is not None:
                 raise self._failure
             sitting = {w.seat for w in self.workers if w.stage.counts and self._ours(w)}
-            if len(sitting) == self.birth.seats or self._stopping:
+            if len(sitting) == self.birth.seats or self.stopping:
                 self._ready.set()
                 return
             await self._changed.wait()
 
     async def _wait_empty(self) -> None:
-        while not self._stopping or self.workers:
+        while not self.stopping or self.workers:
             self._changed = trio.Event()
-            await self._changed.wait()
+            with trio.move_on_at(self._ends_at + policy.STOP_GRACE_S) as in_time:
+                await self._changed.wait()
+            if in_time.cancelled_caught:
+                await self._end_late_ones()
+
+    async def _end_late_ones(self) -> None:
+        late = tuple(self.workers)
+        for worker in late:
+            _log.warning("worker_killed", pid=worker.pid, why="it did not end in time")
+            worker.kill()
+        for worker in late:
+            await worker.ended.wait()
 
     async def _kill_all(self) -> None:
         for worker in self.workers:
