@@ -224,6 +224,26 @@ async def test_the_old_sets_beyond_three_are_closed(tmp_path: Path) -> None:
                 nursery.cancel_scope.cancel()
 
 
+DEAF = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+async def test_who_is_started_with_no_interest_in_children_still_hears_how_they_end(tmp_path: Path) -> None:
+    """With SIGCHLD ignored, as some launchers have it, the system itself reaps them."""
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config, before=[sys.executable, "-c", DEAF]) as proxy:
+                (worker,) = (await proxy.status())["workers"]
+                os.kill(worker["pid"], signal.SIGKILL)
+                ended = await proxy.wait_log("worker_ended", pid=worker["pid"])
+                assert ended["exit_code"] == -signal.SIGKILL
+                assert await reload(proxy) == (0, "")
+
+
 LAUNCHER = """
 import os, socket, sys
 sock = socket.socket()

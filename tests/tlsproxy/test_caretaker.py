@@ -371,3 +371,26 @@ async def test_run_looks_again_and_again_until_it_is_cancelled(tmp_path, now):
 def now() -> datetime:
     """Give a time that certificates of the test authority are made around, whole seconds."""
     return datetime.now().astimezone().replace(microsecond=0)
+
+
+async def test_a_turn_for_which_no_thread_is_left_is_told_once_and_made_later(tmp_path, now, monkeypatch):
+    async def none_left(_act: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as told:
+        await scene.caretaker.first_start()
+        scene.names = (*NAMES, "new.test")
+        scene.now += timedelta(minutes=1)
+        async with trio.open_nursery() as nursery:
+            with monkeypatch.context() as patched:
+                patched.setattr(trio.to_thread, "run_sync", none_left)
+                nursery.start_soon(scene.caretaker.run)
+                for lost in ("0" * 64, "1" * 64):
+                    scene.caretaker.lose(lost, "hurry")
+                    await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(20):
+                scene.caretaker.lose("2" * 64, "hurry")
+                while scene.caretaker._lost:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert [line["step"] for line in told if line["event"] == "care_failed"] == ["thread"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -28,7 +29,7 @@ from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing, published
-from tlsproxy.workers.remote import Place, RemoteWorker, Stage
+from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
 
 
 @dataclass
@@ -122,7 +123,7 @@ async def test_a_generation_that_a_worker_cannot_build_is_refused_and_harms_nobo
         assert all(worker.stage is Stage.ACCEPTING for worker in scene.crew.workers)
 
 
-async def test_a_worker_that_cannot_follow_a_commit_is_replaced_by_one_that_can(tmp_path, pki) -> None:
+async def test_a_worker_that_dies_over_its_preparing_refuses_nothing_and_is_replaced(tmp_path, pki) -> None:
     async with scene_of(tmp_path, 2) as scene:
         scene.crew.open()
         first, second = pki.leaf(), pki.leaf()
@@ -267,3 +268,71 @@ async def test_a_change_under_way_when_the_end_is_asked_for_is_not_refused_for_w
             scene.crew.stop(5)
             os.kill(worker.pid, signal.SIGKILL)
         assert scene.store.active is not None
+
+
+async def test_a_worker_that_cannot_commit_what_it_prepared_is_replaced_by_one_that_can(
+    tmp_path, pki
+) -> None:
+    async with scene_of(tmp_path, 2) as scene:
+        scene.crew.open()
+        first, second = pki.leaf(), pki.leaf()
+        await scene.serve(first.bundle())
+        stuck, _ = await scene.wait_stage(2, Stage.ACCEPTING)
+        prepare = scene.crew.prepare
+
+        async def prepare_then_hang(publication: Publication) -> None:
+            await prepare(publication)
+            os.kill(stuck.pid, signal.SIGSTOP)
+
+        scene.crew.prepare = prepare_then_hang  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.serve, second.bundle())
+            while not any(kind == "Committed" for kind, _ in stuck._answers):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            os.kill(stuck.pid, signal.SIGKILL)
+        await stuck.ended.wait()
+        await scene.wait_stage(2, Stage.ACCEPTING)
+        assert {await scene.shown() for _ in range(16)} == {der_of(second)}
+
+
+async def test_a_worker_that_came_between_the_phases_of_what_it_serves_already_follows(tmp_path, pki) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        scene.crew.open()
+        generation = await scene.serve(pki.leaf().bundle())
+        (worker,) = scene.crew.workers
+        await scene.crew.commit(published(generation))  # it was never asked to prepare it once more
+        assert worker.stage is Stage.ACCEPTING
+
+
+async def test_workers_that_hang_at_birth_are_an_error_at_the_first_start(tmp_path, monkeypatch) -> None:
+    (tmp_path / "hanging.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(birth_room, "MODULE", "hanging")
+    monkeypatch.setattr(policy, "WORKER_RETRY_S", (0.0,))
+    monkeypatch.setattr(policy, "WORKER_START_S", 0.2)
+    monkeypatch.setattr(policy, "WORKER_INFANCY_S", 0.1)
+    with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+        async with scene_of(tmp_path, 1):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(WorkerError)
+
+
+async def test_while_old_workers_serve_new_ones_that_die_at_birth_are_tried_for_ever(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(policy, "WORKER_RETRY_S", (0.0,))
+    async with scene_of(tmp_path, 1) as scene:
+        old = scene.crew.birth.bear(Place(0, 1))
+        old.leave(Stage.ACCEPTING)
+        crew = Crew(scene.crew.birth, epoch=2)
+        with structlog.testing.capture_logs() as log:
+            async with trio.open_nursery() as nursery:
+                with monkeypatch.context() as patched:
+                    patched.setattr(birth_room, "MODULE", "tests.no_such_module")
+                    nursery.start_soon(crew.run, [old])
+                    while len(log) <= policy.WORKER_FIRST_TRIES:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                while not any(w.stage is Stage.STANDBY for w in crew.workers):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert is_alive(old.pid)
+                nursery.cancel_scope.cancel()

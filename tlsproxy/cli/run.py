@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -114,6 +115,7 @@ def run(
         trio.run(preflight.run, wanted, int(tried))
     else:
         _allow_descriptors()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may have had no interest in children
         trio.run(partial(app.run, wanted, program=_program()))
 
 

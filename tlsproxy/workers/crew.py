@@ -127,15 +127,13 @@ class Crew:
     async def _keep_seat(self, seat: int) -> None:
         backoff = Backoff()
         while not self.stopping:
-            born = trio.current_time()
             worker = await self._bring_up(seat)
+            came = trio.current_time()  # who didn't get here died at birth, however long that took
             if worker is not None:
-                await worker.vacated.wait()
-                if worker.stage < Stage.RETIRED:
-                    continue  # it only asked to leave, and serves until its successor does
+                await worker.vacated.wait()  # who only asked to leave serves until its successor does
             self._reshare()
-            wait_s = backoff.after(trio.current_time() - born)
-            if not self._ready.is_set() and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
+            wait_s = backoff.after(trio.current_time() - came)
+            if self._is_first_start and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
                 self._failure = WorkerError(self._failed)
                 self._changed.set()
             if not self.stopping:
@@ -209,6 +207,11 @@ class Crew:
             is_filled = worker.seat in taken or worker.seat >= self.birth.seats
             if is_filled and worker is not taken.get(worker.seat):
                 worker.retire()
+
+    @property
+    def _is_first_start(self) -> bool:
+        """Whether nobody has served yet, neither of ours nor of an image before."""
+        return not self._ready.is_set() and all(map(self._ours, self.workers))
 
     def _ours(self, worker: RemoteWorker) -> bool:
         """Whether a worker was started by this image of the supervisor, with these sockets."""

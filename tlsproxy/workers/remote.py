@@ -181,7 +181,7 @@ class RemoteWorker:
                 return why
         why = await self._ask(Commit(publication.number), "Committed", publication)
         if why == "":
-            self.published = publication
+            self.published, self._prepared = publication, None
         return why
 
     async def _ask(self, order: Prepare | Commit, kind: str, publication: Publication) -> str | None:
