@@ -106,6 +106,9 @@ class Caretaker:
 
     def lose(self, bundle: str, why: str) -> None:
         """Take note, on the event loop, that workers can't serve a bundle after all: others stand in."""
+        active = self._store.active
+        if active is None or bundle not in active.bundles():
+            return  # of former times, or a worker's invention
         if bundle not in self._lost | self._aside:
             _log.error("bundle_unservable", bundle=bundle, why=why)
             self._lost.add(bundle)

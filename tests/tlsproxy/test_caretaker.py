@@ -385,12 +385,21 @@ async def test_a_turn_for_which_no_thread_is_left_is_told_once_and_made_later(tm
             with monkeypatch.context() as patched:
                 patched.setattr(trio.to_thread, "run_sync", none_left)
                 nursery.start_soon(scene.caretaker.run)
-                for lost in ("0" * 64, "1" * 64):
-                    scene.caretaker.lose(lost, "hurry")
+                for _ in range(2):
+                    scene.caretaker._hurry.set()
                     await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(20):
-                scene.caretaker.lose("2" * 64, "hurry")
-                while scene.caretaker._lost:  # noqa: ASYNC110
+                scene.caretaker._hurry.set()
+                while scene.caretaker._missing_since is None:  # noqa: ASYNC110
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
         assert [line["step"] for line in told if line["event"] == "care_failed"] == ["thread"]
+
+
+async def test_a_bundle_that_a_worker_has_invented_is_not_looked_for(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as told:
+        await scene.caretaker.first_start()
+        for invented in ("../" * 20 + "etc", "0" * 64):
+            scene.caretaker.lose(invented, "a lie")
+        assert not told or "bundle_unservable" not in {line["event"] for line in told}
+        assert not scene.caretaker._lost

@@ -42,8 +42,9 @@ def impostor(tmp_path, monkeypatch):
         DEEP,
         '{"type":"Said","level":"info","event":"x","fields":{"deep":' + DEEP,
         '{"type":"Ping","number":1}',
+        '{"type":"Quiet"}',  # it would go on accepting, and be told of no change
     ],
-    ids=["no-json", "wrong-type", "deep", "deep-inside", "a-supervisor's-word"],
+    ids=["no-json", "wrong-type", "deep", "deep-inside", "a-supervisor's-word", "quiet-unasked"],
 )
 async def test_a_worker_that_speaks_nonsense_is_killed_and_told_of(tmp_path: Path, impostor, lie) -> None:
     impostor(lie)

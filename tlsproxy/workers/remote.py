@@ -148,17 +148,22 @@ class RemoteWorker:
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
                         self.vacated.set()
-                    case Quiet():
+                    case Quiet() if self.stage >= Stage.RETIRED:
                         self.leave(Stage.QUIET)
+                    case Quiet():
+                        self._disown(told, "it follows no changes, and accepts")
                     case _:
                         told(self, message)
         except ValueError as error:
-            # whatever runs there, it is not a worker of ours any more
-            told(self, Said("error", "worker_misspoke", {"why": str(error)}))
-            self.kill()
+            self._disown(told, str(error))
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
+
+    def _disown(self, told: Callable[[RemoteWorker, FromWorker], None], why: str) -> None:
+        """Be rid of what speaks nonsense: whatever runs there, it is not a worker of ours any more."""
+        told(self, Said("error", "worker_misspoke", {"why": why}))
+        self.kill()
 
     # --- what it is asked
 
