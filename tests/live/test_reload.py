@@ -224,6 +224,19 @@ async def test_the_old_sets_beyond_three_are_closed(tmp_path: Path) -> None:
                 nursery.cancel_scope.cancel()
 
 
+async def test_a_control_socket_that_somebody_has_removed_is_there_again_after_a_reload(
+    tmp_path: Path,
+) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config) as proxy:
+                (proxy.store / "run" / "control.sock").unlink()
+                proxy.process.send_signal(signal.SIGHUP)
+                await proxy.wait_log("reloaded")
+                assert (await proxy.status())["process"]["epoch"] == 2
+
+
 DEAF = """
 import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.live.https_client import Client
 from tests.tlsproxy.test_app import config_for
 from tests.tlsproxy.test_workers_crew import Scene, scene_of
 from tlsproxy import app, handover, reload
+from tlsproxy.cli import main
 from tlsproxy.control.client import Client as Control
 from tlsproxy.errors import ReloadError
 from tlsproxy.handover import HandedOver
@@ -31,6 +33,7 @@ from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.remote import Stage
 
 DEADLINE_S = 60
+reload_command = import_module("tlsproxy.cli.reload")  # its name in the package is the command's
 
 
 class Executed:
@@ -125,6 +128,17 @@ async def test_an_exec_that_fails_leaves_everything_as_it_was(tmp_path, pki, exe
         assert receipt.state is State.CONFIRMED
         async with Client.to(port) as client:
             assert client.fingerprint == issued.bundle().fingerprint
+
+
+async def test_who_asked_for_a_reload_that_fails_at_its_exec_is_told_so(
+    tmp_path, executed, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(reload_command, "_PATIENCE_S", 1.0)
+    async with proxy(tmp_path):
+        code = await trio.to_thread.run_sync(main, ["reload", "--store", str(tmp_path / "store")])
+    assert code == 1
+    assert "could not be executed" in capsys.readouterr().err
+    assert executed.states
 
 
 async def test_a_reload_for_which_no_descriptor_is_left_is_refused_and_harms_nobody(
