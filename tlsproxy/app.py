@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -35,12 +35,15 @@ from tlsproxy.net.servicemanager import notify
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
-from tlsproxy.reload import SIGNALS, Reloader
+from tlsproxy.reload import Reloader
+from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.birth import Birth, wanted_workers
+from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.messages import FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
@@ -80,7 +83,9 @@ async def run(
     StoreError where it can't start: a taken port, a store that is held or can't be written, workers that die.
     """
     before = program.handed_over if program is not None else None
+    gate = Gate()
     with ExitStack() as stack:
+        stack.enter_context(gate.in_force())
         doors = _doors(config, before, program.inherited if program is not None else ())
         stack.callback(doors.close)
         memory = Memory(before.memory_fd if before is not None else None)
@@ -97,9 +102,8 @@ async def run(
         publishing.load_from(store.bundle)
         try:
             tell_findings(store.recovered)
-            await House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program).run(
-                task_status
-            )
+            house = House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program, gate)
+            await house.run(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
@@ -125,8 +129,13 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
     """Take charge of the workers of the image before; inside trio.run."""
     found = []
     for state in before.workers if before is not None else ():
-        place = Place(state.seat, state.epoch)
-        worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
+        channel: Channel[FromWorker] = Channel(
+            socket.socket(fileno=state.channel_fd),
+            decode_from_worker,
+            unread=state.unread,
+            unsent=state.unsent,
+        )
+        worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
         worker.leave(Stage(state.stage))
         worker.connections = state.connections
         found.append(worker)
@@ -153,7 +162,9 @@ class House:
     examiner: ExaminerProcess
     on_receipt: TellReceipt
     program: Program | None
+    gate: Gate
     _control_fd: int = -1
+    _hangup: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
@@ -164,7 +175,7 @@ class House:
         caretaker = self._caretaker(controller)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
-            await nursery.start(self._obey_signals, controller, nursery.cancel_scope)
+            await nursery.start(self._obey_signals, nursery.cancel_scope)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
             await caretaker.first_start()
@@ -177,6 +188,7 @@ class House:
                     control_server.run, handed_over=before.control_fd if before is not None else None
                 )
                 self._control_fd = await keeping.start(control, self.config.control_socket, controller)
+                keeping.start_soon(self._reload_when_asked, controller)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
@@ -195,23 +207,29 @@ class House:
         ended.set()
 
     async def _obey_signals(
-        self, controller: Controller, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+        self, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
     ) -> None:
-        """Drain at SIGTERM or SIGINT; who asks a second time doesn't want to wait. Reload at SIGHUP."""
+        """Drain at SIGTERM or SIGINT; who asks a second time doesn't want to wait. Note a SIGHUP."""
         seconds = self.config.limits.drain_s
         with trio.open_signal_receiver(*SIGNALS) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back over the exec of a reload
+            self.gate.open()
             task_status.started()
-            async with trio.open_nursery() as reloading:
-                async for number in signals:
-                    if number == signal.SIGHUP:
-                        reloading.start_soon(controller.reload_at_signal)
-                    elif not self.publishing.serves:
-                        everything.cancel()
-                    else:
-                        _log.info("draining", seconds=seconds)
-                        self.crew.stop(seconds)
-                        seconds = 0.0
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._hangup.set()
+                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
+                    _log.info("draining", seconds=seconds)
+                    self.crew.stop(seconds)
+                    seconds = 0.0
+                else:
+                    everything.cancel()
+
+    async def _reload_when_asked(self, controller: Controller) -> None:
+        """Reload at SIGHUP, one after the other; those that come meanwhile ask for one more."""
+        while True:
+            await self._hangup.wait()
+            self._hangup = trio.Event()
+            await controller.reload_at_signal()
 
     def _reloader(self, process: Process) -> Reloader:
         return Reloader(
@@ -221,6 +239,7 @@ class House:
             store=self.store,
             memory=self.memory,
             examiner=self.examiner,
+            gate=self.gate,
             since=process.since,
             control_fd=lambda: self._control_fd,
         )

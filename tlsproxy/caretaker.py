@@ -97,10 +97,18 @@ class Caretaker:
                 await self._hurry.wait()
             self._hurry = trio.Event()
             await wait_random_ready()
-            await trio.to_thread.run_sync(self._care)
+            try:
+                await trio.to_thread.run_sync(self._care)
+            except RuntimeError as error:  # what threading says where no thread is to be had
+                self._tell_once("thread", error)
+            else:
+                self._told.discard("thread")
 
     def lose(self, bundle: str, why: str) -> None:
         """Take note, on the event loop, that workers can't serve a bundle after all: others stand in."""
+        active = self._store.active
+        if active is None or bundle not in active.bundles():
+            return  # of former times, or a worker's invention
         if bundle not in self._lost | self._aside:
             _log.error("bundle_unservable", bundle=bundle, why=why)
             self._lost.add(bundle)
@@ -134,11 +142,14 @@ class Caretaker:
         try:
             act()
         except Exception as error:  # noqa: BLE001  the border: no turn that fails may end the proxy
-            if step not in self._told:
-                self._told.add(step)
-                _log.error("care_failed", step=step, code=_code_of(error), why=str(error))
+            self._tell_once(step, error)
         else:
             self._told.discard(step)
+
+    def _tell_once(self, step: str, error: Exception) -> None:
+        if step not in self._told:
+            self._told.add(step)
+            _log.error("care_failed", step=step, code=_code_of(error), why=str(error))
 
     def _care_for_identity(self) -> None:
         now, wanted, current = self._clock(), self._identity(), self._own()

@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A living worker; `stage` as in workers.remote.Stage."""
+    """A worker that is not reaped yet; `stage` as in workers.remote.Stage, the last two as in Channel."""
 
     pid: int
     seat: int
@@ -31,6 +31,8 @@ class WorkerState(msgspec.Struct, frozen=True):
     stage: int
     channel_fd: int
     connections: int
+    unread: bytes = b""
+    unsent: bytes = b""
 
 
 class DoorState(msgspec.Struct, frozen=True):
@@ -73,7 +75,11 @@ def make(**facts: object) -> HandedOver:
 def write(state: HandedOver) -> int:
     """Write a state into a memfd; the caller closes it."""
     fd = os.memfd_create("tlsproxy-handover", os.MFD_CLOEXEC)
-    os.write(fd, msgspec.json.encode(state))
+    try:
+        os.write(fd, msgspec.json.encode(state))
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

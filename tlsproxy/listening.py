@@ -17,9 +17,12 @@ from tlsproxy.config import ListenerConfig
 from tlsproxy.errors import ListenError
 from tlsproxy.net.inherited import matching
 from tlsproxy.net.listeners import Group, addresses_of, open_listeners, widen
+from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus
 
 __all__ = ["Door", "Doors", "Found"]
+
+_log = logger("listening")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Doors:
                 groups = _of_before(config, old) or _of_systemd(config, unused)
                 fresh = groups is None
                 groups = groups or open_listeners(config.host, config.port, size)
-                whole = tuple(widen(group, size) for group in groups)
+                whole = tuple(_widened(group, size) for group in groups)
                 for before, after in zip(groups, whole, strict=True):
                     for sock in after if fresh else after[len(before) :]:
                         opened.enter_context(sock)
@@ -109,6 +112,18 @@ class Doors:
             for group in door.groups:
                 for sock in group:
                     sock.close()
+
+
+def _widened(group: Group, size: int) -> Group:
+    """Give a group with `size` sockets; as it is where they can't be had (a low port, privileges gone).
+
+    Workers share what there is then: no reason not to start, least of all in the midst of a reload.
+    """
+    try:
+        return widen(group, size)
+    except ListenError as error:
+        _log.warning("sockets_shared", sockets=len(group), workers=size, why=str(error))
+        return group
 
 
 def _of_before(config: ListenerConfig, old: list[Found]) -> Sequence[Group] | None:

@@ -8,6 +8,7 @@ between) is not covered.
 
 from __future__ import annotations
 
+import errno
 from contextlib import closing
 
 import trio
@@ -15,7 +16,8 @@ import trio
 from certstore import StoreError, read_generation
 from tlsproxy import handover, policy
 from tlsproxy.config import Config
-from tlsproxy.errors import ReloadError, WorkerError
+from tlsproxy.config.addresses import parse_listen
+from tlsproxy.errors import ListenError, ReloadError, WorkerError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors
 from tlsproxy.net.listeners import open_listeners
@@ -45,9 +47,18 @@ def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
 
 def _try_addresses(config: Config, state: HandedOver) -> None:
     """Open and close the listeners that are new."""
+    ports = {parse_listen(door.address)[1]: door.address for door in state.doors}
     for listener in config.listeners:
         if all(listener.address != door.address for door in state.doors):
-            for group in open_listeners(listener.host, listener.port):
+            try:
+                groups = open_listeners(listener.host, listener.port)
+            except ListenError as error:
+                ours = ports.get(listener.port)
+                if ours is None or getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
+                    raise
+                why = f"{listener.address} can't be opened beside {ours}, which is listened on now"
+                raise ReloadError(why, "restart the service") from error
+            for group in groups:
                 for sock in group:
                     sock.close()
 

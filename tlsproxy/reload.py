@@ -5,21 +5,20 @@ no listening socket is closed, no connection attempt fails, tunnels and event st
 that have them; the process id stays, so a service manager sees no restart.
 
 Theory. The order is: pre-flight in a child, the store and the examiner at rest, signals held back,
-descriptors made inheritable, exec. Between the store's rest and the exec no await stands but one, which lets
-a signal that has already come be obeyed. From the exec on the new image finds all of it again by handover.py:
-workers are its children as before, their channels open, their sockets in every one of them. Signals that come
-in between wait until the new image listens to them. Should the exec itself fail (memory, a missing
-interpreter), everything here still stands, and the reload is refused.
+descriptors made inheritable, exec. Between the store's rest and the exec nothing is waited for but that
+signals which have come already are obeyed. From the exec on the new image finds all of it again by
+handover.py: workers are its children as before, their channels open, their sockets in every one of them.
+Signals that come in between wait until the new image listens to them. Should the exec itself fail (memory, a
+missing interpreter), everything here still stands, and the reload is refused.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,17 +33,14 @@ from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.observe.log import logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
+from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.remote import Stage
 
-__all__ = ["SIGNALS", "Reloader"]
+__all__ = ["Reloader"]
 
 _log = logger("reload")
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What a supervisor obeys; held back over an exec."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -57,6 +53,7 @@ class Reloader:
     store: Store
     memory: Memory
     examiner: ExaminerProcess
+    gate: Gate
     since: datetime
     control_fd: Callable[[], int]
     _one: trio.Lock = field(default_factory=trio.Lock)
@@ -64,58 +61,58 @@ class Reloader:
     async def check(self) -> None:
         """Make the pre-flight. Raises ReloadError, with what the new image complains of."""
         async with self._one:
-            fd = handover.write(self._state(lock_fd=-1))
-            try:
-                done = await self._fly(fd)
-            finally:
-                os.close(fd)
+            with _refusing("the new version can't be started"):
+                done = await self._fly()
         if done is None:
             raise ReloadError(f"the pre-flight took longer than {policy.PREFLIGHT_S:g} s")
         if done.returncode:
             raise ReloadError(*_complaint(done.stderr.decode("utf-8", "replace"), done.returncode))
 
-    async def _fly(self, fd: int) -> subprocess.CompletedProcess[bytes] | None:
-        environment = {**os.environ, PREFLIGHT: str(fd)}
-        with trio.move_on_after(policy.PREFLIGHT_S):
-            try:
-                return await trio.run_process(
-                    _command(),
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    env=environment,
-                    pass_fds=(fd,),
-                )
-            except OSError as error:
-                raise ReloadError(f"the new version can't be started: {error.strerror}") from error
+    async def _fly(self) -> subprocess.CompletedProcess[bytes] | None:
+        with ExitStack() as stack, trio.move_on_after(policy.PREFLIGHT_S):
+            fd = handover.write(self._state(lock_fd=-1))
+            stack.callback(os.close, fd)
+            return await trio.run_process(
+                _command(),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                env={**os.environ, PREFLIGHT: str(fd)},
+                pass_fds=(fd,),
+            )
         return None
 
     async def execute(self) -> None:
         """Execute ourselves anew: returns only where it was not to be. Raises ReloadError where it can't."""
         async with self._one:
-            with ExitStack() as stack:
-                lock_fd = await trio.to_thread.run_sync(stack.enter_context, self.store.at_rest())
-                await trio.to_thread.run_sync(stack.enter_context, self.examiner.at_rest())
-                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-                stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
-                await trio.lowlevel.checkpoint()  # a signal that has come already is obeyed now
+            with ExitStack() as stack, _refusing("the new version can't be executed"):
+                lock_fd = await trio.to_thread.run_sync(self._rest, stack)
+                stack.enter_context(self.gate.closed())
+                await _wait_obeyed()
                 if self.crew.stopping:
                     return
                 self._exec(self._state(lock_fd=lock_fd))
 
+    def _rest(self, stack: ExitStack) -> int:
+        """Bring store and examiner to rest, in one thread.
+
+        A second one might not be had: all may be taken by changes that wait for the store.
+        """
+        lock_fd = stack.enter_context(self.store.at_rest())
+        stack.enter_context(self.examiner.at_rest())
+        return lock_fd
+
     def _exec(self, state: HandedOver) -> None:
-        fd = handover.write(state)
-        handed = (*state.descriptors(), fd)
-        _log.info("reloading", epoch=state.epoch + 1)
-        notify_reloading()
-        handover.set_inheritable(handed, inheritable=True)
-        try:
+        with ExitStack() as failed:
+            fd = handover.write(state)
+            failed.callback(os.close, fd)
+            handed = (*state.descriptors(), fd)
+            failed.callback(handover.set_inheritable, handed, inheritable=False)
+            handover.set_inheritable(handed, inheritable=True)
+            _log.info("reloading", epoch=state.epoch + 1)
+            notify_reloading()
+            failed.callback(notify, "READY=1")
             os.execve(sys.executable, _command(), {**os.environ, **handover.named(fd)})  # noqa: S606  ourselves
-        except OSError as error:
-            handover.set_inheritable(handed, inheritable=False)
-            os.close(fd)
-            notify("READY=1")
-            raise ReloadError(f"the new version can't be executed: {error.strerror}") from error
 
     def _state(self, *, lock_fd: int) -> HandedOver:
         return handover.make(
@@ -135,11 +132,43 @@ class Reloader:
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
             workers=[
-                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
-                for w in self.crew.workers
-                if w.stage is not Stage.GONE
+                WorkerState(
+                    worker.pid,
+                    worker.seat,
+                    worker.epoch,
+                    int(worker.stage),
+                    worker.channel.fd,
+                    worker.connections,
+                    worker.channel.unread,
+                    worker.channel.unsent,
+                )
+                for worker in self.crew.workers
             ],
         )
+
+
+@contextmanager
+def _refusing(words: str) -> Iterator[None]:
+    """Refuse the reload where the system has no descriptor, memory, process or thread left for it."""
+    try:
+        yield
+    except OSError as error:
+        raise ReloadError(f"{words}: {error.strerror or error}") from error
+    except RuntimeError as error:  # what threading says where no thread is to be had
+        raise ReloadError(f"{words}: {error}") from error
+
+
+async def _wait_obeyed() -> None:
+    """Return when every signal that came before this call is obeyed.
+
+    Two queues lie in between: that of trio's callbacks, at whose end we put one of ours, and that of the
+    signal receiver, which takes one number a turn.
+    """
+    handed_on = trio.Event()
+    trio.lowlevel.current_trio_token().run_sync_soon(handed_on.set)
+    await handed_on.wait()
+    for _ in SIGNALS:
+        await trio.lowlevel.checkpoint()
 
 
 def _command() -> list[str]:

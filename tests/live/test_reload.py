@@ -174,6 +174,23 @@ async def test_a_package_that_cannot_start_changes_nothing_and_a_mended_one_is_t
                 assert (await proxy.status())["process"]["version"].startswith("9.")
 
 
+async def test_who_asks_for_the_end_while_the_new_image_starts_gets_an_orderly_one(tmp_path: Path) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config, killed=True) as proxy, Client.to(proxy.port) as client:
+                await client.start("/download")
+                proxy.process.send_signal(signal.SIGHUP)
+                await proxy.wait_log("reloading")
+                proxy.process.send_signal(signal.SIGTERM)
+                await proxy.wait_log("draining")
+                size = 0
+                async for part in client.parts():
+                    size += len(part)
+                assert size == len(DOWNLOAD)
+                assert await proxy.process.wait() == 0
+
+
 async def test_the_old_sets_beyond_three_are_closed(tmp_path: Path) -> None:
     """Each set is kept alive by an event stream of its own."""
     with trio.fail_after(DEADLINE_S):
@@ -205,6 +222,39 @@ async def test_the_old_sets_beyond_three_are_closed(tmp_path: Path) -> None:
                     await trio.sleep(0.01)
                 assert all(map(is_alive, pids[2:]))
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_control_socket_that_somebody_has_removed_is_there_again_after_a_reload(
+    tmp_path: Path,
+) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config) as proxy:
+                (proxy.store / "run" / "control.sock").unlink()
+                proxy.process.send_signal(signal.SIGHUP)
+                await proxy.wait_log("reloaded")
+                assert (await proxy.status())["process"]["epoch"] == 2
+
+
+DEAF = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+async def test_who_is_started_with_no_interest_in_children_still_hears_how_they_end(tmp_path: Path) -> None:
+    """With SIGCHLD ignored, as some launchers have it, the system itself reaps them."""
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            async with running(config, before=[sys.executable, "-c", DEAF]) as proxy:
+                (worker,) = (await proxy.status())["workers"]
+                os.kill(worker["pid"], signal.SIGKILL)
+                ended = await proxy.wait_log("worker_ended", pid=worker["pid"])
+                assert ended["exit_code"] == -signal.SIGKILL
+                assert await reload(proxy) == (0, "")
 
 
 LAUNCHER = """

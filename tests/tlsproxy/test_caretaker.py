@@ -371,3 +371,35 @@ async def test_run_looks_again_and_again_until_it_is_cancelled(tmp_path, now):
 def now() -> datetime:
     """Give a time that certificates of the test authority are made around, whole seconds."""
     return datetime.now().astimezone().replace(microsecond=0)
+
+
+async def test_a_turn_for_which_no_thread_is_left_is_told_once_and_made_later(tmp_path, now, monkeypatch):
+    async def none_left(_act: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as told:
+        await scene.caretaker.first_start()
+        scene.names = (*NAMES, "new.test")
+        scene.now += timedelta(minutes=1)
+        async with trio.open_nursery() as nursery:
+            with monkeypatch.context() as patched:
+                patched.setattr(trio.to_thread, "run_sync", none_left)
+                nursery.start_soon(scene.caretaker.run)
+                for _ in range(2):
+                    scene.caretaker._hurry.set()
+                    await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(20):
+                scene.caretaker._hurry.set()
+                while scene.caretaker._missing_since is None:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert [line["step"] for line in told if line["event"] == "care_failed"] == ["thread"]
+
+
+async def test_a_bundle_that_a_worker_has_invented_is_not_looked_for(tmp_path, now):
+    with scene_at(tmp_path / "store", now) as scene, structlog.testing.capture_logs() as told:
+        await scene.caretaker.first_start()
+        for invented in ("../" * 20 + "etc", "0" * 64):
+            scene.caretaker.lose(invented, "a lie")
+        assert not told or "bundle_unservable" not in {line["event"] for line in told}
+        assert not scene.caretaker._lost

@@ -101,6 +101,50 @@ async def test_who_never_reads_is_given_up() -> None:
         supervisor.send(Ping(number))
     with theirs:
         assert theirs.recv(1) == b""
+    supervisor.send(Ping(1002))  # to nobody: no error
+    supervisor.close()
+
+
+async def test_a_channel_handed_over_in_the_midst_of_a_message_from_the_other_side_goes_on() -> None:
+    ours, theirs = socket.socketpair()
+    before = Channel(ours, decode_from_worker)
+    whole = encode(Started(1)) + encode(Pong(2))
+    with theirs, trio.fail_after(20):
+        theirs.sendall(whole[:-5])
+        async with aclosing(before.receive()) as messages:
+            assert await anext(messages) == Started(1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(anext, messages)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        after = Channel(ours.dup(), decode_from_worker, unread=before.unread)
+        before.close()
+        theirs.sendall(whole[-5:])
+        async with aclosing(after.receive()) as messages:
+            assert await anext(messages) == Pong(2)
+        after.close()
+
+
+async def test_a_channel_handed_over_in_the_midst_of_messages_to_the_other_side_goes_on(nursery) -> None:
+    ours, theirs = socket.socketpair()
+    before, worker = Channel(ours, decode_from_worker), Channel(theirs, decode_to_worker)
+    big = msgspec.Raw(b'"' + b"x" * 3_000_000 + b'"')
+    with trio.fail_after(20):
+        async with trio.open_nursery() as carrying:
+            carrying.start_soon(before.run)
+            before.send(Prepare(7, big))
+            before.send(Ping(1))
+            await trio.testing.wait_all_tasks_blocked()
+            carrying.cancel_scope.cancel()
+        assert 0 < len(before.unsent) < 3_000_000
+        after = Channel(ours.dup(), decode_from_worker, unsent=before.unsent)
+        before.close()
+        after.send(Ping(2))
+        nursery.start_soon(after.run)
+        async with aclosing(worker.receive()) as messages:
+            assert [await anext(messages) for _ in range(3)] == [Prepare(7, big), Ping(1), Ping(2)]
+    after.close()
+    worker.close()
 
 
 def test_a_message_of_another_version_is_passed_by() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -28,7 +30,7 @@ from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing, published
-from tlsproxy.workers.remote import RemoteWorker, Stage
+from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
 
 
 @dataclass
@@ -69,6 +71,11 @@ class Scene:
 def held_by(pid: int) -> set[str]:
     """Give what a process has open."""
     return {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: PTH115  no path
+
+
+def count_open() -> int:
+    """Count our own descriptors."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def der_of(issued: Issued) -> bytes:
@@ -117,7 +124,7 @@ async def test_a_generation_that_a_worker_cannot_build_is_refused_and_harms_nobo
         assert all(worker.stage is Stage.ACCEPTING for worker in scene.crew.workers)
 
 
-async def test_a_worker_that_cannot_follow_a_commit_is_replaced_by_one_that_can(tmp_path, pki) -> None:
+async def test_a_worker_that_dies_over_its_preparing_refuses_nothing_and_is_replaced(tmp_path, pki) -> None:
     async with scene_of(tmp_path, 2) as scene:
         scene.crew.open()
         first, second = pki.leaf(), pki.leaf()
@@ -189,3 +196,144 @@ async def test_no_worker_holds_the_lock_of_the_store_nor_another_workers_channel
         ours = [sock for door in scene.doors.doors for group in door.groups for sock in group]
         listening = {f"socket:[{os.fstat(sock.fileno()).st_ino}]" for sock in ours}
         assert {held for held in one & other if held.startswith("socket:")} == listening
+
+
+async def test_workers_of_the_image_before_that_nobody_leads_on_are_ended(tmp_path) -> None:
+    """One that a reload met at its birth, one that was condemned and hangs."""
+    async with scene_of(tmp_path, 1) as scene:
+        newborn, condemned = (scene.crew.birth.bear(Place(0, 0)) for _ in range(2))
+        os.kill(condemned.pid, signal.SIGSTOP)
+        condemned.leave(Stage.GONE)
+        crew = Crew(scene.crew.birth, epoch=2)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.run, [newborn, condemned])
+            await newborn.ended.wait()
+            await condemned.ended.wait()
+            assert [worker.epoch for worker in crew.workers] == [2]
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_cannot_be_watched_for_want_of_a_descriptor_is_not_born(
+    tmp_path, monkeypatch
+) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        before = count_open()
+        born: list[int] = []
+
+        def none_left(pid: int) -> int:
+            born.append(pid)
+            raise OSError(errno.EMFILE, "too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pidfd_open", none_left)
+            (worker,) = scene.crew.workers
+            os.kill(worker.pid, signal.SIGKILL)
+            while not born:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        (again,) = await scene.wait_stage(1, Stage.STANDBY)
+        assert again.pid not in born
+        assert not any(map(is_alive, born))
+        assert count_open() == before
+
+
+async def test_who_is_told_to_stop_once_more_after_the_end_takes_no_harm(tmp_path) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        crew = Crew(scene.crew.birth, epoch=2)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.run)
+            crew.stop(5)
+        assert not crew.workers
+        crew.stop(0)
+
+
+async def test_a_crew_told_to_stop_before_it_runs_drains_the_workers_of_the_image_before(tmp_path) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        old = scene.crew.birth.bear(Place(0, 1))
+        old.leave(Stage.ACCEPTING)
+        crew = Crew(scene.crew.birth, epoch=2)
+        crew.stop(5)
+        await crew.run([old])
+        assert old.exit_code == 0
+
+
+async def test_a_change_under_way_when_the_end_is_asked_for_is_not_refused_for_want_of_workers(
+    tmp_path, pki
+) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        (worker,) = scene.crew.workers
+        os.kill(worker.pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.serve, pki.leaf().bundle())
+            while not worker._answers:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            scene.crew.stop(5)
+            os.kill(worker.pid, signal.SIGKILL)
+        assert scene.store.active is not None
+
+
+async def test_a_worker_that_cannot_commit_what_it_prepared_is_replaced_by_one_that_can(
+    tmp_path, pki
+) -> None:
+    async with scene_of(tmp_path, 2) as scene:
+        scene.crew.open()
+        first, second = pki.leaf(), pki.leaf()
+        await scene.serve(first.bundle())
+        stuck, _ = await scene.wait_stage(2, Stage.ACCEPTING)
+        prepare = scene.crew.prepare
+
+        async def prepare_then_hang(publication: Publication) -> None:
+            await prepare(publication)
+            os.kill(stuck.pid, signal.SIGSTOP)
+
+        scene.crew.prepare = prepare_then_hang  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.serve, second.bundle())
+            while not any(kind == "Committed" for kind, _ in stuck._answers):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            os.kill(stuck.pid, signal.SIGKILL)
+        await stuck.ended.wait()
+        await scene.wait_stage(2, Stage.ACCEPTING)
+        assert {await scene.shown() for _ in range(16)} == {der_of(second)}
+
+
+async def test_a_worker_that_came_between_the_phases_of_what_it_serves_already_follows(tmp_path, pki) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        scene.crew.open()
+        generation = await scene.serve(pki.leaf().bundle())
+        (worker,) = scene.crew.workers
+        await scene.crew.commit(published(generation))  # it was never asked to prepare it once more
+        assert worker.stage is Stage.ACCEPTING
+
+
+async def test_workers_that_hang_at_birth_are_an_error_at_the_first_start(tmp_path, monkeypatch) -> None:
+    (tmp_path / "hanging.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(birth_room, "MODULE", "hanging")
+    monkeypatch.setattr(policy, "WORKER_RETRY_S", (0.0,))
+    monkeypatch.setattr(policy, "WORKER_START_S", 0.2)
+    monkeypatch.setattr(policy, "WORKER_INFANCY_S", 0.1)
+    with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+        async with scene_of(tmp_path, 1):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(WorkerError)
+
+
+async def test_while_old_workers_serve_new_ones_that_die_at_birth_are_tried_for_ever(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(policy, "WORKER_RETRY_S", (0.0,))
+    async with scene_of(tmp_path, 1) as scene:
+        old = scene.crew.birth.bear(Place(0, 1))
+        old.leave(Stage.ACCEPTING)
+        crew = Crew(scene.crew.birth, epoch=2)
+        with structlog.testing.capture_logs() as log:
+            async with trio.open_nursery() as nursery:
+                with monkeypatch.context() as patched:
+                    patched.setattr(birth_room, "MODULE", "tests.no_such_module")
+                    nursery.start_soon(crew.run, [old])
+                    while len(log) <= policy.WORKER_FIRST_TRIES:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                while not any(w.stage is Stage.STANDBY for w in crew.workers):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert is_alive(old.pid)
+                nursery.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -119,4 +120,17 @@ def test_a_program_that_can_not_be_started_leaves_no_descriptor_open(monkeypatch
     before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
     with pytest.raises(FileNotFoundError):
         spawn("child_of_ours", fds={}, engine="system")
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_configuration_that_cannot_be_written_leaves_no_descriptor_open(monkeypatch):
+    monkeypatch.delenv("OPENSSL_CONF", raising=False)
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            spawn("child_of_ours", fds={}, engine="system")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before

@@ -9,7 +9,7 @@ import click
 
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import find_place, place_options
-from tlsproxy.errors import ControlError
+from tlsproxy.errors import ControlError, ReloadError
 
 # After the pre-flight the new image starts and replaces every worker.
 _PATIENCE_S = 60.0
@@ -34,7 +34,7 @@ def reload(store: Path | None, config: Path | None) -> None:
     place = find_place(store, config)
     with Client(place.control) as client:
         epoch = client.reload()
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline, process = time.monotonic() + _PATIENCE_S, None
     while time.monotonic() < deadline:
         try:
             with Client(place.control) as client:
@@ -45,4 +45,6 @@ def reload(store: Path | None, config: Path | None) -> None:
             click.echo(f"reloaded: process {process.pid}, version {process.version}")
             return
         time.sleep(_LOOK_S)
+    if process is not None:
+        raise ReloadError("the new version could not be executed after all", "the proxy's log says why")
     raise ControlError(str(place.control), "the new image does not answer", "look at the proxy's log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -104,14 +105,17 @@ def run(
 
     from tlsproxy import app, preflight
     from tlsproxy.observe.log import configure
+    from tlsproxy.signals import let_in
 
     configure(log)
     if click.get_current_context().find_root().obj is not AS_PROGRAM:
         trio.run(app.run, wanted)
     elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):
+        let_in()
         trio.run(preflight.run, wanted, int(tried))
     else:
         _allow_descriptors()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may have had no interest in children
         trio.run(partial(app.run, wanted, program=_program()))
 
 

@@ -221,7 +221,7 @@ async def _of_fault(_request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def _listening(path: Path, mode: int, handed_over: int | None) -> AsyncIterator[socket.socket]:
     try:
-        sock = _bind(path, mode) if handed_over is None else socket.socket(fileno=handed_over)
+        sock = _bind(path, mode) if handed_over is None else _take_over(path, mode, handed_over)
     except OSError as error:
         raise ControlError(str(path), (error.strerror or str(error)).lower(), _hint(error, path)) from error
     mine = os.stat(path)  # noqa: PTH116  the same question as below
@@ -244,6 +244,15 @@ def _bind(path: Path, mode: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _take_over(path: Path, mode: int, descriptor: int) -> socket.socket:
+    """Go on with the socket of the image before; where somebody has removed its file, make another."""
+    sock = socket.socket(fileno=descriptor)
+    if path.is_socket():
+        return sock
+    sock.close()
+    return _bind(path, mode)
 
 
 def _clear(path: Path) -> None:

@@ -40,6 +40,7 @@ from tlsproxy import __version__
 from tlsproxy.config import parse_listen
 from tlsproxy.demo.front import Certificate, Front, Sighting, look
 from tlsproxy.demo.payload import NOISE_BYTES, Events, Noise, noise_sha256
+from tlsproxy.signals import let_in
 
 FEED_S = 1.0
 _MAX_RATE = 1_000_000_000
@@ -242,6 +243,7 @@ def main() -> None:
     parser.add_argument("--front", type=parse_listen, help="where the proxy is reached, host:port")
     parser.add_argument("--tip", default="", help="the command line that the page shows")
     options = parser.parse_args()
+    let_in()
 
     async def run() -> None:
         device = Device(Front(*options.front) if options.front else None, options.tip)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from tlsproxy import policy
 from tlsproxy.config import Config, LimitsConfig
 from tlsproxy.listening import Doors
+from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import ListeningAt, Setup
+from tlsproxy.workers.messages import ListeningAt, Setup, decode_from_worker
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
@@ -42,19 +45,18 @@ class Birth:
     def bear(self, place: Place) -> RemoteWorker:
         """Start a worker. Raises OSError where no process or descriptor is left."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as failed:
+            failed.callback(ours.close)
             setup = self.setup(place.seat)
-            try:
-                process = spawn(
-                    MODULE,
-                    fds={"channel": theirs.fileno()},
-                    engine=self.config.tls.engine,
-                    unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
-                )
-            except BaseException:
-                ours.close()
-                raise
-        worker = RemoteWorker(place, process.pid, ours, process.wait)
+            process = spawn(
+                MODULE,
+                fds={"channel": theirs.fileno()},
+                engine=self.config.tls.engine,
+                unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
+            )
+            failed.callback(_end, process)
+            worker = RemoteWorker(place, process.pid, Channel(ours, decode_from_worker), process.wait)
+            failed.pop_all()
         worker.channel.send(setup)
         return worker
 
@@ -80,6 +82,11 @@ class Birth:
 
     def _https_port_of(self, port: int, kind: str) -> int:
         return self.doors.https_port if kind == "http" else port
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def share_of(limits: LimitsConfig, workers: int) -> LimitsConfig:

@@ -7,12 +7,18 @@ end, however it came, is an end of iteration. Refuses to know what messages mean
 Theory. If both sides could wait for each other's reading, a log full of errors could stop a worker's loop and
 a hanging worker the supervisor's. So a sender only queues, and one task a channel carries. Whoever lets the
 queue run full is stuck, and is treated as gone.
+A supervisor that executes itself anew hands its end of a channel over in the midst of messages: half of one
+may have come, and another be half sent. Were these halves lost, what follows would make no sense to either
+side. So whenever other tasks run, what was taken from the kernel stands in `unread`, what the kernel hasn't
+taken stands in `unsent`, and nothing is anywhere else.
 """
 
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import trio
@@ -31,33 +37,73 @@ _MOST_EVENTS, _MOST_MESSAGES = 500, 1000
 class Channel(Generic[R]):
     """One end; owns its socket. `run` carries, iteration receives: one task for each."""
 
-    def __init__(self, sock: socket.socket, decode: Callable[[bytes], R | None]) -> None:
-        """Take a connected stream socket; `decode` reads a line, None for what is to be passed by."""
-        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+    def __init__(
+        self,
+        sock: socket.socket,
+        decode: Callable[[bytes], R | None],
+        *,
+        unread: bytes = b"",
+        unsent: bytes = b"",
+    ) -> None:
+        """Take a connected stream socket; `decode` reads a line, None for what is to be passed by.
+
+        unread, unsent: what those properties were of a channel that went on by an exec.
+        """
+        sock.setblocking(False)
+        self._sock = sock
         self._decode = decode
-        self._out, self._queue = trio.open_memory_channel[bytes](_MOST_MESSAGES)
-        self._come = bytearray()  # read and not yet given
-        self.fd = sock.fileno()
+        self._come = bytearray(unread)
+        self._going: deque[bytes | memoryview] = deque([unsent] if unsent else ())
+        self._carrier = trio.lowlevel.ParkingLot()
+        self._is_open = True
+
+    @property
+    def fd(self) -> int:
+        """The socket's descriptor; -1 once closed."""
+        return self._sock.fileno()
+
+    @property
+    def unread(self) -> bytes:
+        """What has come and isn't given: the beginning of a message. Whole whenever other tasks run."""
+        return bytes(self._come)
+
+    @property
+    def unsent(self) -> bytes:
+        """What waits to be carried: the rest of a message, and whole ones."""
+        return b"".join(self._going)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry what is sent, until the other side is gone, `finish` or `close`."""
         task_status.started()
         try:
-            async for line in self._queue:
-                await self._stream.send_all(line)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            while self._going or self._is_open:
+                if self._going:
+                    await self._carry()
+                else:
+                    await self._carrier.park()
+        except (OSError, trio.ClosedResourceError):
+            self._is_open = False
+
+    async def _carry(self) -> None:
+        """Hand the first message on, as far as it goes; no await stands between that and its noting."""
+        try:
+            sent = self._sock.send(self._going[0])
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(self._sock)
             return
+        rest = memoryview(self._going.popleft())[sent:]
+        if rest:
+            self._going.appendleft(rest)
 
     def send(self, message: ToWorker | FromWorker) -> None:
         """Queue a message; nothing happens where the other side is gone or stuck (its end tells)."""
-        if isinstance(message, Said) and self._out.statistics().current_buffer_used >= _MOST_EVENTS:
+        if not self._is_open or (isinstance(message, Said) and len(self._going) >= _MOST_EVENTS):
             return
-        try:
-            self._out.send_nowait(encode(message))
-        except trio.WouldBlock:
-            self.close()  # it hasn't read a thousand messages: both sides learn of the end
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        if len(self._going) >= _MOST_MESSAGES:
+            self._break()
             return
+        self._going.append(encode(message))
+        self._carrier.unpark()
 
     async def receive(self) -> AsyncGenerator[R, None]:
         """Give messages until the other side ends; may be left and begun again between two of them.
@@ -76,18 +122,37 @@ class Channel(Generic[R]):
             if searched > MAX_MESSAGE_BYTES:
                 raise ValueError("a message has no end")
             try:
-                data = await self._stream.receive_some(_READ_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = await self._read()
+            except (OSError, trio.ClosedResourceError):
                 return
             if not data:
                 return
             self._come += data
 
+    async def _read(self) -> bytes:
+        """Take what has come, b"" for the end; no await stands behind the taking."""
+        await trio.lowlevel.checkpoint()  # who never stops talking leaves others their turn
+        while True:
+            try:
+                return self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+
     def finish(self) -> None:
         """Send nothing more: `run` ends when what is queued was carried."""
-        self._out.close()
+        self._is_open = False
+        self._carrier.unpark()
+
+    def _break(self) -> None:
+        """Give up somebody who hasn't read a thousand messages: both sides learn of the end."""
+        self._is_open = False
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go; the other side sees an end. Idempotent."""
-        self._out.close()
-        self._stream.socket.close()
+        self._is_open = False
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+        self._carrier.unpark()

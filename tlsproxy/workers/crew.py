@@ -21,6 +21,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol, TypeAlias
 
 import trio
@@ -45,6 +46,8 @@ from tlsproxy.workers.sharing import share_out
 __all__ = ["Crew"]
 
 _log = logger("workers")
+# What a worker can't call its facts: those are ours, or arguments of structlog's own.
+_TAKEN = frozenset({"event", "worker", "self", "method_name"})
 Answering: TypeAlias = Awaitable[str | None]
 
 
@@ -78,7 +81,7 @@ class Crew:
     workers: list[RemoteWorker] = field(default_factory=list)
     """All that live, old sets too; in the order in which they came."""
     _open: bool = False
-    _stopping: bool = False
+    _ends_at: float = inf  # when what is left is cut (trio time), once the end was asked for
     _failed: int | None = None  # the exit code of the last one that died at birth
     _failure: WorkerError | None = None
     _ready: trio.Event = field(default_factory=trio.Event)
@@ -101,6 +104,8 @@ class Crew:
                 self._nursery = nursery
                 for worker in old:
                     self._follow(worker)
+                    if worker.stage in {Stage.STARTING, Stage.GONE}:
+                        worker.kill()  # it holds no connection, or is to end: who led it there is no more
                 for seat in range(self.birth.seats):
                     nursery.start_soon(self._keep_seat, seat)
                 nursery.start_soon(self._beat_for_ever)
@@ -115,25 +120,23 @@ class Crew:
     @property
     def stopping(self) -> bool:
         """Whether the end was asked for."""
-        return self._stopping
+        return self._ends_at < inf
 
     # --- seats
 
     async def _keep_seat(self, seat: int) -> None:
         backoff = Backoff()
-        while not self._stopping:
-            born = trio.current_time()
+        while not self.stopping:
             worker = await self._bring_up(seat)
+            came = trio.current_time()  # who didn't get here died at birth, however long that took
             if worker is not None:
-                await worker.vacated.wait()
-                if worker.stage < Stage.RETIRED:
-                    continue  # it only asked to leave, and serves until its successor does
+                await worker.vacated.wait()  # who only asked to leave serves until its successor does
             self._reshare()
-            wait_s = backoff.after(trio.current_time() - born)
-            if not self._ready.is_set() and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
+            wait_s = backoff.after(trio.current_time() - came)
+            if self._is_first_start and backoff.early_deaths >= policy.WORKER_FIRST_TRIES:
                 self._failure = WorkerError(self._failed)
                 self._changed.set()
-            if not self._stopping:
+            if not self.stopping:
                 await trio.sleep(wait_s)
 
     async def _bring_up(self, seat: int) -> RemoteWorker | None:
@@ -167,11 +170,13 @@ class Crew:
         assert self._nursery is not None
         self.workers.append(worker)
         self._nursery.start_soon(self._follow_to_the_end, worker)
+        if self.stopping:  # asked for before `run`
+            worker.channel.send(Stop(max(self._ends_at - trio.current_time(), 0.0)))
 
     async def _follow_to_the_end(self, worker: RemoteWorker) -> None:
         await worker.run(self._told)
         self.workers.remove(worker)
-        expected = self._stopping or worker.exit_code == 0
+        expected = self.stopping or worker.exit_code == 0
         tell = _log.info if expected else _log.error
         tell("worker_ended", seat=worker.seat, pid=worker.pid, exit_code=worker.exit_code)
         self._changed.set()
@@ -188,7 +193,7 @@ class Crew:
 
         Whose seat has been taken by a newer one retires; so do old ones whose seat there is no more.
         """
-        if not self._open or self._stopping:
+        if not self._open or self.stopping:
             return
         sitting = [worker for worker in self.workers if worker.stage.counts]
         taken = {worker.seat: worker for worker in sitting if self._ours(worker)}  # the newest counts
@@ -203,6 +208,11 @@ class Crew:
             if is_filled and worker is not taken.get(worker.seat):
                 worker.retire()
 
+    @property
+    def _is_first_start(self) -> bool:
+        """Whether nobody has served yet, neither of ours nor of an image before."""
+        return not self._ready.is_set() and all(map(self._ours, self.workers))
+
     def _ours(self, worker: RemoteWorker) -> bool:
         """Whether a worker was started by this image of the supervisor, with these sockets."""
         return worker.epoch == self.epoch
@@ -216,7 +226,7 @@ class Crew:
         counted = [answers[worker] for worker in asked if worker.stage.counts or answers[worker] is None]
         if (refusal := next((why for why in counted if why), None)) is not None:
             raise WorkerError(None, refusal)
-        if counted and all(why is None for why in counted):
+        if counted and all(why is None for why in counted) and not self.stopping:
             raise WorkerError(None, "every worker died over it")
 
     async def commit(self, publication: Publication) -> None:
@@ -249,7 +259,7 @@ class Crew:
         match message:
             case Said(level=level, event=event, fields=fields):
                 tell = {"info": _log.info, "warning": _log.warning}.get(level, _log.error)
-                facts = {name: value for name, value in fields.items() if name not in {"event", "worker"}}
+                facts = {name: value for name, value in fields.items() if name not in _TAKEN}
                 tell(event, worker=worker.pid, **facts)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
@@ -282,19 +292,14 @@ class Crew:
     # --- the end
 
     def stop(self, seconds: float) -> None:
-        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended."""
-        self._stopping = True
+        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended.
+
+        At any time, and again to shorten it.
+        """
+        self._ends_at = min(self._ends_at, trio.current_time() + seconds)
         for worker in self.workers:
             worker.channel.send(Stop(seconds))
-        assert self._nursery is not None
-        self._nursery.start_soon(self._end_late_ones, seconds + policy.STOP_GRACE_S)
         self._changed.set()
-
-    async def _end_late_ones(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-        for worker in tuple(self.workers):
-            _log.warning("worker_killed", pid=worker.pid, why="it did not end in time")
-            worker.kill()
 
     def close_oldest(self) -> None:
         """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
@@ -316,15 +321,26 @@ class Crew:
             if self._failure is not None:
                 raise self._failure
             sitting = {w.seat for w in self.workers if w.stage.counts and self._ours(w)}
-            if len(sitting) == self.birth.seats or self._stopping:
+            if len(sitting) == self.birth.seats or self.stopping:
                 self._ready.set()
                 return
             await self._changed.wait()
 
     async def _wait_empty(self) -> None:
-        while not self._stopping or self.workers:
+        while not self.stopping or self.workers:
             self._changed = trio.Event()
-            await self._changed.wait()
+            with trio.move_on_at(self._ends_at + policy.STOP_GRACE_S) as in_time:
+                await self._changed.wait()
+            if in_time.cancelled_caught:
+                await self._end_late_ones()
+
+    async def _end_late_ones(self) -> None:
+        late = tuple(self.workers)
+        for worker in late:
+            _log.warning("worker_killed", pid=worker.pid, why="it did not end in time")
+            worker.kill()
+        for worker in late:
+            await worker.ended.wait()
 
     async def _kill_all(self) -> None:
         for worker in self.workers:

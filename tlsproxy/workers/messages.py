@@ -211,3 +211,5 @@ def _decode(decoder: msgspec.json.Decoder[M], line: bytes) -> M | None:
         if _tagged.decode(line).type in _KNOWN:
             raise
         return None
+    except RecursionError as error:
+        raise ValueError("a message is nested too deeply") from error

@@ -35,6 +35,7 @@ from tlsproxy.errors import ProxyError
 from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
@@ -227,6 +228,7 @@ def main(arguments: Sequence[str]) -> None:
     faulthandler.enable()  # a worker that is stuck is asked by SIGABRT to write where it stands
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    let_in()
     trio.run(serve, descriptors(arguments)["channel"])
 
 

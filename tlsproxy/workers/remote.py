@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +30,8 @@ from tlsproxy.workers.messages import (
     Prepared,
     Quiet,
     Retire,
+    Said,
     Started,
-    decode_from_worker,
 )
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
@@ -95,11 +94,15 @@ class _Answer:
 class RemoteWorker:
     """Made for a process that was just spawned or handed over; `run` once, in a task of its own."""
 
-    def __init__(self, place: Place, pid: int, channel: socket.socket, reap: Callable[[], int]) -> None:
-        """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code."""
+    def __init__(self, place: Place, pid: int, channel: Channel[FromWorker], reap: Callable[[], int]) -> None:
+        """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code.
+
+        Raises OSError where no descriptor is left; the child and the channel are still the caller's then.
+        """
+        self._pidfd = os.pidfd_open(pid)
         self.seat, self.epoch, self.pid = place.seat, place.epoch, pid
         self.reap = reap
-        self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker)
+        self.channel = channel
         self.stage = Stage.STARTING
         self.connections = 0
         self.exit_code: int | None = None
@@ -120,15 +123,14 @@ class RemoteWorker:
 
     async def run(self, told: Callable[[RemoteWorker, FromWorker], None]) -> None:
         """Follow the worker until its process has ended; `told` gets what isn't an answer."""
-        pidfd = os.pidfd_open(self.pid)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.channel.run)
                 nursery.start_soon(self._listen, told)
-                await trio.lowlevel.wait_readable(pidfd)
+                await trio.lowlevel.wait_readable(self._pidfd)
                 nursery.cancel_scope.cancel()
         finally:
-            os.close(pidfd)
+            os.close(self._pidfd)
             self.leave(Stage.GONE)
             self.channel.close()
         self.exit_code = self.reap()
@@ -146,15 +148,22 @@ class RemoteWorker:
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
                         self.vacated.set()
-                    case Quiet():
+                    case Quiet() if self.stage >= Stage.RETIRED:
                         self.leave(Stage.QUIET)
+                    case Quiet():
+                        self._disown(told, "it follows no changes, and accepts")
                     case _:
                         told(self, message)
-        except ValueError:
-            self.kill()  # it speaks nonsense: whatever runs there, it is not a worker of ours any more
+        except ValueError as error:
+            self._disown(told, str(error))
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
+
+    def _disown(self, told: Callable[[RemoteWorker, FromWorker], None], why: str) -> None:
+        """Be rid of what speaks nonsense: whatever runs there, it is not a worker of ours any more."""
+        told(self, Said("error", "worker_misspoke", {"why": why}))
+        self.kill()
 
     # --- what it is asked
 
@@ -177,7 +186,7 @@ class RemoteWorker:
                 return why
         why = await self._ask(Commit(publication.number), "Committed", publication)
         if why == "":
-            self.published = publication
+            self.published, self._prepared = publication, None
         return why
 
     async def _ask(self, order: Prepare | Commit, kind: str, publication: Publication) -> str | None:

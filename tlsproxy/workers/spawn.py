@@ -93,7 +93,11 @@ def limits_in_memory(engine: EngineName) -> int | None:
     if hasattr(ssl.SSLContext, "set_groups"):  # Python 3.15: the contexts themselves are limited
         return None
     file = os.memfd_create("openssl.cnf")
-    os.write(file, openssl_conf().encode("ascii"))
+    try:
+        os.write(file, openssl_conf().encode("ascii"))
+    except BaseException:
+        os.close(file)
+        raise
     return file
 
 

@@ -1,0 +1,75 @@
+"""Workers that have gone mad, or over to an enemy: whatever one says, all others live on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import structlog
+import trio
+
+from tests.tlsproxy.test_workers_crew import scene_of
+from tlsproxy.workers import birth as birth_room
+
+IMPOSTOR = """
+import os, socket, sys
+from tlsproxy.workers.spawn import descriptors
+
+sock = socket.socket(fileno=descriptors(sys.argv[1:])["channel"])
+sock.sendall(b'{"type":"Started","pid":1}\\n')
+while heard := sock.recv(65536):
+    if b"AcceptOn" in heard:
+        sock.sendall(os.environb[b"LIE"] + b"\\n")
+"""
+DEEP = "[" * 100_000
+
+
+@pytest.fixture
+def impostor(tmp_path, monkeypatch):
+    """Have workers replaced by a program that says one thing when it is to accept, and nothing more."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "impostor.py").write_text(IMPOSTOR)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    monkeypatch.setattr(birth_room, "MODULE", "impostor")
+    return lambda lie: monkeypatch.setenv("LIE", lie)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "nonsense",
+        '{"type":"Pong","number":"three"}',
+        DEEP,
+        '{"type":"Said","level":"info","event":"x","fields":{"deep":' + DEEP,
+        '{"type":"Ping","number":1}',
+        '{"type":"Quiet"}',  # it would go on accepting, and be told of no change
+    ],
+    ids=["no-json", "wrong-type", "deep", "deep-inside", "a-supervisor's-word", "quiet-unasked"],
+)
+async def test_a_worker_that_speaks_nonsense_is_killed_and_told_of(tmp_path: Path, impostor, lie) -> None:
+    impostor(lie)
+    with structlog.testing.capture_logs() as log:
+        async with scene_of(tmp_path, 1) as scene:
+            (worker,) = scene.crew.workers
+            scene.crew.open()
+            await worker.ended.wait()
+            while not any(line["event"] == "worker_ended" for line in log):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert worker.exit_code == -9
+    told = [line for line in log if line["event"] == "worker_misspoke"]
+    assert told[0]["worker"] == worker.pid
+    assert told[0]["why"]
+
+
+async def test_a_worker_gets_into_the_log_whatever_it_calls_its_facts(tmp_path: Path, impostor) -> None:
+    names = ("self", "method_name", "event", "worker", "level", "code")
+    fields = ",".join(f'"{name}":"hers"' for name in names)
+    impostor('{"type":"Said","level":"info","event":"odd","fields":{' + fields + "}}")
+    with structlog.testing.capture_logs() as log:
+        async with scene_of(tmp_path, 1) as scene:
+            (worker,) = scene.crew.workers
+            scene.crew.open()
+            while not (told := [line for line in log if line["event"] == "odd"]):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert scene.crew.workers == [worker]
+    assert (told[0]["worker"], told[0]["code"]) == (worker.pid, "hers")
