@@ -297,6 +297,12 @@ STOP_GRACE_S = 3.0
 OLD_SETS = 3
 # A new version or configuration proves itself within this, or the reload is refused.
 PREFLIGHT_S = 60.0
+# Connections to the control socket at once: programs of the device and a console or two. Held for ever, they
+# would use up the supervisor's descriptors.
+CONTROL_CONNECTIONS = 64
+# One that says nothing for so long is closed; who waits for an answer says nothing, and a reload's pre-flight
+# or an import may take a minute.
+CONTROL_READ_S = 300
 # A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
 # milliseconds.
 LISTEN_PATIENCE_S = 1.0
