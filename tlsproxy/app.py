@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -29,13 +29,15 @@ from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
+from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
 from tlsproxy.net.servicemanager import notify
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
-from tlsproxy.reload import SIGNALS, Reloader
+from tlsproxy.reload import Reloader
+from tlsproxy.signals import SIGNALS
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.birth import Birth, wanted_workers
 from tlsproxy.workers.crew import Crew
@@ -154,10 +156,15 @@ class House:
     on_receipt: TellReceipt
     program: Program | None
     _control_fd: int = -1
+    _serving: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def _before(self) -> HandedOver | None:
+        return self.program.handed_over if self.program is not None else None
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
-        before = self.program.handed_over if self.program is not None else None
+        before = self._before
         process = Process(os.getpid(), before.since if before is not None else now(), epoch=self.crew.epoch)
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
@@ -173,13 +180,11 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
-                control = partial(
-                    control_server.run, handed_over=before.control_fd if before is not None else None
-                )
-                self._control_fd = await keeping.start(control, self.config.control_socket, controller)
+                await self._start_control(keeping, controller)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
+                self._serving.set()
                 notify("READY=1")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
@@ -187,6 +192,18 @@ class House:
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
+
+    async def _start_control(self, nursery: trio.Nursery, controller: Controller) -> None:
+        """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
+        before = self._before
+        old = before.control_fd if before is not None and before.control_fd >= 0 else None
+        control = partial(control_server.run, handed_over=old)
+        try:
+            self._control_fd = await nursery.start(control, self.config.control_socket, controller)
+        except ControlError as error:
+            if before is None:
+                raise  # somebody stands there and waits
+            _log.error("control_lost", why=str(error), hint=error.hint)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -199,19 +216,30 @@ class House:
     ) -> None:
         """Drain at SIGTERM or SIGINT; who asks a second time doesn't want to wait. Reload at SIGHUP."""
         seconds = self.config.limits.drain_s
+        ask, asked = trio.open_memory_channel[None](1)  # a reload that has yet to begin does for all who ask
         with trio.open_signal_receiver(*SIGNALS) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back over the exec of a reload
             task_status.started()
             async with trio.open_nursery() as reloading:
+                reloading.start_soon(self._reload_when_asked, controller, asked)
                 async for number in signals:
                     if number == signal.SIGHUP:
-                        reloading.start_soon(controller.reload_at_signal)
-                    elif not self.publishing.serves:
+                        with suppress(trio.WouldBlock):
+                            ask.send_nowait(None)
+                    elif self._before is None and not self.publishing.serves:  # there is no client yet
                         everything.cancel()
                     else:
                         _log.info("draining", seconds=seconds)
                         self.crew.stop(seconds)
                         seconds = 0.0
+
+    async def _reload_when_asked(
+        self, controller: Controller, asked: trio.MemoryReceiveChannel[None]
+    ) -> None:
+        """Reload as often as is asked, one after the other, and never before all of this image stands."""
+        await self._serving.wait()
+        async for _ in asked:
+            await controller.reload_at_signal()
 
     def _reloader(self, process: Process) -> Reloader:
         return Reloader(

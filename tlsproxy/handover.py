@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.signals import raise_again
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -45,6 +46,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     """The state of the image before.
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
+    control_fd: -1 where there was no control socket. signals_fd: see signals.py; -1 from one that had none.
     """
 
     version: int
@@ -57,10 +59,12 @@ class HandedOver(msgspec.Struct, frozen=True):
     control_fd: int
     memory_fd: int
     workers: list[WorkerState]
+    signals_fd: int = -1
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""
-        yield from (self.lock_fd, self.control_fd, self.memory_fd)
+        yield from (self.lock_fd, self.memory_fd)
+        yield from (fd for fd in (self.control_fd, self.signals_fd) if fd >= 0)
         yield from (worker.channel_fd for worker in self.workers)
         yield from (fd for door in self.doors for group in door.groups for fd in group)
 
@@ -102,6 +106,8 @@ def receive(environment: MutableMapping[str, str]) -> HandedOver | None:
         with suppress(OSError):
             os.close(fd)
     set_inheritable(state.descriptors(), inheritable=False)
+    if state.signals_fd >= 0:
+        raise_again(state.signals_fd)
     return state
 
 

@@ -15,7 +15,6 @@ interpreter), everything here still stands, and the reload is refused.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,17 +33,15 @@ from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.observe.log import logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
+from tlsproxy.signals import held_back
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.remote import Stage
 
-__all__ = ["SIGNALS", "Reloader"]
+__all__ = ["Reloader"]
 
 _log = logger("reload")
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What a supervisor obeys; held back over an exec."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -64,7 +61,10 @@ class Reloader:
     async def check(self) -> None:
         """Make the pre-flight. Raises ReloadError, with what the new image complains of."""
         async with self._one:
-            fd = handover.write(self._state(lock_fd=-1))
+            try:
+                fd = handover.write(self._state())
+            except OSError as error:
+                raise ReloadError(f"nothing can be handed over: {error.strerror}") from error
             try:
                 done = await self._fly(fd)
             finally:
@@ -96,15 +96,17 @@ class Reloader:
             with ExitStack() as stack:
                 lock_fd = await trio.to_thread.run_sync(stack.enter_context, self.store.at_rest())
                 await trio.to_thread.run_sync(stack.enter_context, self.examiner.at_rest())
-                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-                stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
+                signals_fd = stack.enter_context(held_back())
                 await trio.lowlevel.checkpoint()  # a signal that has come already is obeyed now
                 if self.crew.stopping:
                     return
-                self._exec(self._state(lock_fd=lock_fd))
+                self._exec(self._state(lock_fd=lock_fd, signals_fd=signals_fd))
 
     def _exec(self, state: HandedOver) -> None:
-        fd = handover.write(state)
+        try:
+            fd = handover.write(state)
+        except OSError as error:
+            raise ReloadError(f"nothing can be handed over: {error.strerror}") from error
         handed = (*state.descriptors(), fd)
         _log.info("reloading", epoch=state.epoch + 1)
         notify_reloading()
@@ -117,7 +119,7 @@ class Reloader:
             notify("READY=1")
             raise ReloadError(f"the new version can't be executed: {error.strerror}") from error
 
-    def _state(self, *, lock_fd: int) -> HandedOver:
+    def _state(self, *, lock_fd: int = -1, signals_fd: int = -1) -> HandedOver:
         return handover.make(
             epoch=self.crew.epoch,
             since=self.since,
@@ -134,6 +136,7 @@ class Reloader:
             lock_fd=lock_fd,
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
+            signals_fd=signals_fd,
             workers=[
                 WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
                 for w in self.crew.workers

@@ -27,7 +27,7 @@ from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing, published
-from tlsproxy.workers.remote import RemoteWorker, Stage
+from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
 
 @dataclass
@@ -188,3 +188,35 @@ async def test_no_worker_holds_the_lock_of_the_store_nor_another_workers_channel
         ours = [sock for door in scene.doors.doors for group in door.groups for sock in group]
         listening = {f"socket:[{os.fstat(sock.fileno()).st_ino}]" for sock in ours}
         assert {held for held in one & other if held.startswith("socket:")} == listening
+
+
+async def test_a_worker_that_was_still_starting_at_a_reload_is_not_kept(tmp_path) -> None:
+    """The image before had started it; whether it has ever heard its first word nobody knows."""
+    async with crew_after_a_reload(tmp_path, Stage.STARTING) as (crew, old), trio.open_nursery() as nursery:
+        await nursery.start(crew.run, [old])
+        await old.ended.wait()
+        assert {worker.seat for worker in crew.workers} == {0}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stop_that_comes_before_the_crew_runs_lets_old_workers_end_in_order(tmp_path) -> None:
+    async with crew_after_a_reload(tmp_path, Stage.ACCEPTING) as (crew, old):
+        crew.stop(5.0)
+        await crew.run([old])
+        assert old.exit_code == 0
+
+
+@asynccontextmanager
+async def crew_after_a_reload(folder: Path, stage: Stage) -> AsyncIterator[tuple[Crew, RemoteWorker]]:
+    """Make a crew of one seat that has not begun, and a worker of the image before, at some stage."""
+    config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], folder / "store")
+    doors, memory = Doors.open(config.listeners, 1), Memory()
+    birth = Birth(config, doors, memory, 1)
+    try:
+        with trio.fail_after(60):
+            old = birth.bear(Place(0, 1))
+            old.leave(stage)
+            yield Crew(birth, epoch=2), old
+    finally:
+        doors.close()
+        memory.close()

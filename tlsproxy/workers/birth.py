@@ -54,7 +54,13 @@ class Birth:
             except BaseException:
                 ours.close()
                 raise
-        worker = RemoteWorker(place, process.pid, ours, process.wait)
+        try:
+            worker = RemoteWorker(place, process.pid, ours, process.wait)
+        except BaseException:
+            ours.close()
+            process.kill()
+            process.wait()
+            raise
         worker.channel.send(setup)
         return worker
 

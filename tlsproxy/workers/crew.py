@@ -79,6 +79,7 @@ class Crew:
     """All that live, old sets too; in the order in which they came."""
     _open: bool = False
     _stopping: bool = False
+    _stop_s: float = 0.0
     _failed: int | None = None  # the exit code of the last one that died at birth
     _failure: WorkerError | None = None
     _ready: trio.Event = field(default_factory=trio.Event)
@@ -101,6 +102,10 @@ class Crew:
                 self._nursery = nursery
                 for worker in old:
                     self._follow(worker)
+                    if worker.stage is Stage.STARTING:
+                        worker.kill()  # it may never have heard its first word, and has no client
+                if self._stopping:
+                    self.stop(self._stop_s)
                 for seat in range(self.birth.seats):
                     nursery.start_soon(self._keep_seat, seat)
                 nursery.start_soon(self._beat_for_ever)
@@ -216,7 +221,7 @@ class Crew:
         counted = [answers[worker] for worker in asked if worker.stage.counts or answers[worker] is None]
         if (refusal := next((why for why in counted if why), None)) is not None:
             raise WorkerError(None, refusal)
-        if counted and all(why is None for why in counted):
+        if counted and all(why is None for why in counted) and not self._stopping:
             raise WorkerError(None, "every worker died over it")
 
     async def commit(self, publication: Publication) -> None:
@@ -282,11 +287,15 @@ class Crew:
     # --- the end
 
     def stop(self, seconds: float) -> None:
-        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended."""
-        self._stopping = True
+        """Drain everybody; what is left after `seconds` is cut. `run` returns when all have ended.
+
+        May come before `run`, which then ends those of before.
+        """
+        self._stopping, self._stop_s = True, seconds
+        if self._nursery is None:
+            return
         for worker in self.workers:
             worker.channel.send(Stop(seconds))
-        assert self._nursery is not None
         self._nursery.start_soon(self._end_late_ones, seconds + policy.STOP_GRACE_S)
         self._changed.set()
 

@@ -96,7 +96,11 @@ class RemoteWorker:
     """Made for a process that was just spawned or handed over; `run` once, in a task of its own."""
 
     def __init__(self, place: Place, pid: int, channel: socket.socket, reap: Callable[[], int]) -> None:
-        """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code."""
+        """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code.
+
+        Raises OSError where no descriptor is left; then nothing was taken.
+        """
+        self._pidfd = os.pidfd_open(pid)
         self.seat, self.epoch, self.pid = place.seat, place.epoch, pid
         self.reap = reap
         self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker)
@@ -120,15 +124,14 @@ class RemoteWorker:
 
     async def run(self, told: Callable[[RemoteWorker, FromWorker], None]) -> None:
         """Follow the worker until its process has ended; `told` gets what isn't an answer."""
-        pidfd = os.pidfd_open(self.pid)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.channel.run)
                 nursery.start_soon(self._listen, told)
-                await trio.lowlevel.wait_readable(pidfd)
+                await trio.lowlevel.wait_readable(self._pidfd)
                 nursery.cancel_scope.cancel()
         finally:
-            os.close(pidfd)
+            os.close(self._pidfd)
             self.leave(Stage.GONE)
             self.channel.close()
         self.exit_code = self.reap()
