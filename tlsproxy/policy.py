@@ -148,6 +148,11 @@ ACCEPT_PAUSE_S = 0.1
 # A shortage, or clients turned away, are told to the log this often while they last: whoever causes them must
 # not fill the disk as well.
 TELL_AGAIN_S = 60.0
+# Exchanges that failed, of one kind and upstream, and faults of ours: so many are told by a worker in that
+# time, the others counted. Whoever asks for what is down chooses how often: 2,800 lines a second were tried.
+TELL_MOST = 20
+# So much of a path is told: enough to find it, and its length is the client's choice, too.
+TELL_PATH_BYTES = 200
 # So many connections are accepted before those that are open get their turn.
 ACCEPT_BURST = 64
 
