@@ -128,7 +128,8 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
     found = []
     for state in before.workers if before is not None else ():
         place = Place(state.seat, state.epoch)
-        worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
+        channel = socket.socket(fileno=state.channel_fd)
+        worker = RemoteWorker(place, state.pid, channel, _reaper(state.pid), state.rest)
         worker.leave(Stage(state.stage))
         worker.connections = state.connections
         found.append(worker)

@@ -16,6 +16,7 @@ import msgspec
 
 from tlsproxy.errors import ReloadError
 from tlsproxy.signals import raise_again
+from tlsproxy.workers.channel import Rest
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -24,7 +25,7 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A living worker; `stage` as in workers.remote.Stage."""
+    """A living worker; `stage` as in workers.remote.Stage. `rest`: what is under way on its channel."""
 
     pid: int
     seat: int
@@ -32,6 +33,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     stage: int
     channel_fd: int
     connections: int
+    rest: Rest = Rest()
 
 
 class DoorState(msgspec.Struct, frozen=True):

@@ -138,7 +138,9 @@ class Reloader:
             memory_fd=self.memory.fd,
             signals_fd=signals_fd,
             workers=[
-                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
+                WorkerState(
+                    w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections, w.channel.rest()
+                )
                 for w in self.crew.workers
                 if w.stage is not Stage.GONE
             ],

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
+import msgspec
 import trio
 
 from tlsproxy.workers.messages import MAX_MESSAGE_BYTES, FromWorker, Said, ToWorker, encode
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "Rest"]
 
 R = TypeVar("R")
 
@@ -28,25 +30,55 @@ _READ_BYTES = 65_536
 _MOST_EVENTS, _MOST_MESSAGES = 500, 1000
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """What one end has read and not given, and what it has still to send."""
+
+    unread: bytes = b""
+    unsent: bytes = b""
+
+
 class Channel(Generic[R]):
     """One end; owns its socket. `run` carries, iteration receives: one task for each."""
 
-    def __init__(self, sock: socket.socket, decode: Callable[[bytes], R | None]) -> None:
-        """Take a connected stream socket; `decode` reads a line, None for what is to be passed by."""
+    def __init__(
+        self, sock: socket.socket, decode: Callable[[bytes], R | None], rest: Rest | None = None
+    ) -> None:
+        """Take a connected stream socket; `decode` reads a line, None for what is to be passed by.
+
+        rest: what was under way when the image before was executed anew (`rest` of its end).
+        """
+        rest = rest or Rest()
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         self._decode = decode
         self._out, self._queue = trio.open_memory_channel[bytes](_MOST_MESSAGES)
-        self._come = bytearray()  # read and not yet given
+        self._come = bytearray(rest.unread)  # read and not yet given
+        self._going = bytearray(rest.unsent)  # taken from the queue and not yet sent
         self.fd = sock.fileno()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry what is sent, until the other side is gone, `finish` or `close`."""
         task_status.started()
         try:
+            await self._carry()
             async for line in self._queue:
-                await self._stream.send_all(line)
+                self._going += line
+                await self._carry()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+    async def _carry(self) -> None:
+        try:
+            while self._going:
+                del self._going[: await self._stream.socket.send(self._going)]
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
+    def rest(self) -> Rest:
+        """Give what is under way both ways, halves of messages too: an exec must not cut one in two."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                self._going += self._queue.receive_nowait()
+        return Rest(bytes(self._come), bytes(self._going))
 
     def send(self, message: ToWorker | FromWorker) -> None:
         """Queue a message; nothing happens where the other side is gone or stuck (its end tells)."""

@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from tlsproxy import policy
-from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.channel import Channel, Rest
 from tlsproxy.workers.messages import (
     Commit,
     Committed,
@@ -95,15 +95,23 @@ class _Answer:
 class RemoteWorker:
     """Made for a process that was just spawned or handed over; `run` once, in a task of its own."""
 
-    def __init__(self, place: Place, pid: int, channel: socket.socket, reap: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        pid: int,
+        channel: socket.socket,
+        reap: Callable[[], int],
+        rest: Rest | None = None,
+    ) -> None:
         """Take charge of a child and of our end of its channel; `reap` waits and gives its exit code.
 
+        rest: what was under way on the channel in the image before.
         Raises OSError where no descriptor is left; then nothing was taken.
         """
         self._pidfd = os.pidfd_open(pid)
         self.seat, self.epoch, self.pid = place.seat, place.epoch, pid
         self.reap = reap
-        self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker)
+        self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker, rest)
         self.stage = Stage.STARTING
         self.connections = 0
         self.exit_code: int | None = None
