@@ -18,7 +18,7 @@ from certstore.contents import Contents
 from certstore.examination import Examiner
 from certstore.findings import Finding
 from certstore.gathering import Knowledge, Leftover, Memory, Plan, Problem, Ready, Timing, plan
-from certstore.quarantine import Quarantine
+from certstore.quarantine import KEPT, Quarantine
 from certstore.receipts import Receipt, State
 from certstore.rescan import read_snapshot
 from certstore.slots import Source
@@ -65,6 +65,7 @@ class Keeper:
         self._handled: dict[tuple[str, str], str] = {}
         self._immovable: Finding | None = None
         self._pruned_at = float("-inf")
+        self._moved = 0  # since then
 
     @property
     def troubles(self) -> frozenset[Finding]:
@@ -133,9 +134,13 @@ class Keeper:
         """Put refused files away; what can't be read stays, because who put it there has to mend it."""
         movable = (e for e in entries if e.trouble is None or e.trouble.code != "file_unreadable")
         self._immovable = self._quarantine.take(receipt, movable)
+        self._moved += 1
 
     def _prune(self) -> None:
-        if self._origin.kind is Kind.INBOX and time.monotonic() - self._pruned_at >= PRUNE_EVERY_S:
-            self._pruned_at = time.monotonic()
+        if self._origin.kind is not Kind.INBOX:
+            return
+        # by number, too: whoever drops thousands of files must not fill the flash with folders for an hour
+        if self._moved > KEPT or time.monotonic() - self._pruned_at >= PRUNE_EVERY_S:
+            self._pruned_at, self._moved = time.monotonic(), 0
             if self._store.clock_plausible():
                 self._quarantine.prune(self._clock())

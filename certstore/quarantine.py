@@ -62,11 +62,16 @@ class Quarantine:
         return trouble
 
     def prune(self, now: datetime) -> None:
-        """Remove what is older than `KEPT_FOR`, and the oldest beyond `KEPT`. `now` must be plausible."""
-        if not self._is_ours():
+        """Remove what is older than `KEPT_FOR`, and the oldest beyond `KEPT`. `now` must be plausible.
+
+        Where the folder can't be read (no descriptor left, a disk that fails) nothing is removed.
+        """
+        try:
+            inside = tuple(self._folder.iterdir()) if self._is_ours() else ()
+        except OSError:
             return
         folders = []
-        for folder in self._folder.iterdir():
+        for folder in inside:
             with suppress(OSError):
                 at = folder.lstat().st_mtime
                 if at < BUILD_DATE.timestamp():

@@ -29,6 +29,7 @@ from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
+from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
 from tlsproxy.net.servicemanager import notify
@@ -184,14 +185,11 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
-                control = partial(
-                    control_server.run, handed_over=before.control_fd if before is not None else None
-                )
-                self._control_fd = await keeping.start(control, self.config.control_socket, controller)
-                keeping.start_soon(self._reload_when_asked, controller)
+                await self._start_control(keeping, controller, before)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
+                keeping.start_soon(self._reload_when_asked, controller)
                 notify("READY=1")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
@@ -199,6 +197,19 @@ class House:
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
+
+    async def _start_control(
+        self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
+    ) -> None:
+        """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
+        old = before.control_fd if before is not None and before.control_fd >= 0 else None
+        control = partial(control_server.run, handed_over=old)
+        try:
+            self._control_fd = await nursery.start(control, self.config.control_socket, controller)
+        except ControlError as error:
+            if before is None:
+                raise  # somebody stands there and waits
+            _log.error("control_lost", why=str(error), hint=error.hint)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]

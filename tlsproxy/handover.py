@@ -47,6 +47,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     """The state of the image before.
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
+    control_fd: -1 where there was no control socket.
     """
 
     version: int
@@ -62,7 +63,9 @@ class HandedOver(msgspec.Struct, frozen=True):
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""
-        yield from (self.lock_fd, self.control_fd, self.memory_fd)
+        yield from (self.lock_fd, self.memory_fd)
+        if self.control_fd >= 0:
+            yield self.control_fd
         yield from (worker.channel_fd for worker in self.workers)
         yield from (fd for door in self.doors for group in door.groups for fd in group)
 

@@ -151,6 +151,11 @@ ACCEPT_PAUSE_S = 0.1
 # A shortage, or clients turned away, are told to the log this often while they last: whoever causes them must
 # not fill the disk as well.
 TELL_AGAIN_S = 60.0
+# Exchanges that failed, of one kind and upstream, and faults of ours: so many are told by a worker in that
+# time, the others counted. Whoever asks for what is down chooses how often: 2,800 lines a second were tried.
+TELL_MOST = 20
+# So much of a path is told: enough to find it, and its length is the client's choice, too.
+TELL_PATH_BYTES = 200
 # So many connections are accepted before those that are open get their turn.
 ACCEPT_BURST = 64
 
@@ -300,6 +305,12 @@ STOP_GRACE_S = 3.0
 OLD_SETS = 3
 # A new version or configuration proves itself within this, or the reload is refused.
 PREFLIGHT_S = 60.0
+# Connections to the control socket at once: programs of the device and a console or two. Held for ever, they
+# would use up the supervisor's descriptors.
+CONTROL_CONNECTIONS = 64
+# One that says nothing for so long is closed; who waits for an answer says nothing, and a reload's pre-flight
+# or an import may take a minute.
+CONTROL_READ_S = 300
 # A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
 # milliseconds.
 LISTEN_PATIENCE_S = 1.0

@@ -200,3 +200,17 @@ async def test_with_a_full_patience_nothing_broken_is_told_early(store, place, p
         await inbox.looks(2)
         assert inbox.receipts == []
     assert store.receipts() == ()
+
+
+async def test_a_flood_of_broken_files_leaves_few_folders_behind_long_before_the_hour(
+    store, place, monkeypatch
+):
+    for module in ("keeper", "quarantine"):
+        monkeypatch.setattr(f"certstore.{module}.KEPT", 3)
+    async with looked_after(store, place) as inbox:
+        for number in range(12):
+            os.mkfifo(place / f"{number:02}")
+        await inbox.receipt(11)
+        await inbox.looks()
+        assert inbox.names() == set()
+    assert len(list((place / ".refused").iterdir())) <= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -90,6 +91,19 @@ def test_a_flood_of_refusals_is_bounded(tmp_path, now, monkeypatch):
         os.utime(folder, ((now - timedelta(minutes=number)).timestamp(),) * 2)
     Quarantine(tmp_path).prune(now)
     assert sorted(path.name for path in (tmp_path / ".refused").iterdir()) == ["0", "1", "2"]
+
+
+def test_without_a_descriptor_left_nothing_is_pruned_and_nothing_raised(tmp_path, now):
+    folder = tmp_path / ".refused" / "old"
+    folder.mkdir(parents=True)
+    os.utime(folder, ((now - 2 * KEPT_FOR).timestamp(),) * 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        Quarantine(tmp_path).prune(now)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert folder.exists()
 
 
 def test_pruning_without_a_quarantine_makes_none(tmp_path, now):

@@ -118,3 +118,15 @@ async def test_a_shortage_of_descriptors_passes(tmp_path):
             held.close()
             async with Client.to(proxy.port) as client:
                 assert (await client.get("/")).status == 200
+
+
+async def test_requests_that_fail_by_the_thousand_leave_few_lines_in_the_log(tmp_path):
+    """The upstream is down, and the client chooses long paths."""
+    with trio.fail_after(60):
+        config = write_config(tmp_path, {"/": "http://127.0.0.1:9"}, top=ONE)
+        async with running(config) as proxy, Client.to(proxy.port) as client:
+            for _ in range(300):
+                assert (await client.get("/" + "a" * 3000)).status == 502
+        told = [line for line in proxy.log if line["event"] == "exchange_failed"]
+        assert len(told) == 20
+        assert {len(line["path"]) for line in told} == {200}

@@ -6,7 +6,7 @@ import pytest
 
 from tlsproxy import handover, preflight
 from tlsproxy.app import now
-from tlsproxy.config import from_arguments
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.errors import ListenError, ReloadError
 from tlsproxy.handover import DoorState, HandedOver
 from tlsproxy.net.listeners import open_listeners

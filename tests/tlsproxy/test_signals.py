@@ -50,3 +50,29 @@ async def test_afterwards_signals_come_as_before() -> None:
     with Gate().in_force():
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(SIGNALS)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+# A helper thread idles here, and an exec follows at once, which ends it.
+BEFORE = """
+import os, signal, sys, trio
+from tlsproxy.signals import Gate
+
+async def main():
+    gate = Gate()
+    with gate.in_force(), trio.open_signal_receiver(signal.SIGTERM), trio.fail_after(20):
+        gate.open()
+        await trio.to_thread.run_sync(os.getpid)
+        with gate.closed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+
+trio.run(main)
+"""
+AFTER = "import signal; print(sorted(number.name for number in signal.sigpending()))"
+
+
+def test_a_signal_that_comes_just_before_an_exec_waits_for_the_image_after_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE, AFTER], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("['SIGTERM']\n", "")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trio
 
+from tlsproxy.handover import WorkerState
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
     FromWorker,
@@ -163,3 +164,37 @@ def test_a_message_survives_the_wire() -> None:
     line = encode(said)
     assert line.count(b"\n") == 1
     assert decode_from_worker(line) == said
+
+
+async def test_an_exec_in_the_middle_of_messages_cuts_none_in_two(nursery: trio.Nursery) -> None:
+    """The supervisor's end is made anew when it has read half a message, and could send but a part of one."""
+    ours, theirs = socket.socketpair()
+    before: Channel[FromWorker] = Channel(ours, decode_from_worker)
+    big = msgspec.Raw(b'{"rows": "' + b"x" * 3_000_000 + b'"}')
+    said = encode(Said("error", "long", {"text": "y" * 1000}))
+    with trio.fail_after(20):
+        async with trio.open_nursery() as first:
+            first.start_soon(before.run)
+            first.start_soon(anext, before.receive(), None)
+            for message in (Prepare(7, big), Ping(2)):
+                before.send(message)
+            theirs.send(said[:500])
+            await trio.testing.wait_all_tasks_blocked()
+            state = WorkerState(1, 0, 1, 0, before.fd, 0, before.unread, before.unsent)
+            handed = msgspec.json.decode(msgspec.json.encode(state), type=WorkerState)
+            first.cancel_scope.cancel()
+        after: Channel[FromWorker] = Channel(
+            ours, decode_from_worker, unread=handed.unread, unsent=handed.unsent
+        )
+        worker: Channel[ToWorker] = Channel(theirs, decode_to_worker)
+        nursery.start_soon(after.run)
+        async with aclosing(worker.receive()) as messages:
+            prepare = await anext(messages)
+            assert isinstance(prepare, Prepare)
+            assert bytes(prepare.generation) == bytes(big)
+            assert await anext(messages) == Ping(2)
+        theirs.send(said[500:])
+        async with aclosing(after.receive()) as answers:
+            assert await anext(answers) == Said("error", "long", {"text": "y" * 1000})
+        after.close()
+        worker.close()

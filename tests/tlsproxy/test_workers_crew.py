@@ -246,11 +246,17 @@ async def test_who_is_told_to_stop_once_more_after_the_end_takes_no_harm(tmp_pat
         crew.stop(0)
 
 
+async def test_a_worker_that_was_still_starting_at_a_reload_is_not_kept(tmp_path) -> None:
+    """The image before had started it; whether it has ever heard its first word nobody knows."""
+    async with crew_after_a_reload(tmp_path, Stage.STARTING) as (crew, old), trio.open_nursery() as nursery:
+        await nursery.start(crew.run, [old])
+        await old.ended.wait()
+        assert {worker.seat for worker in crew.workers} == {0}
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_crew_told_to_stop_before_it_runs_drains_the_workers_of_the_image_before(tmp_path) -> None:
-    async with scene_of(tmp_path, 1) as scene:
-        old = scene.crew.birth.bear(Place(0, 1))
-        old.leave(Stage.ACCEPTING)
-        crew = Crew(scene.crew.birth, epoch=2)
+    async with crew_after_a_reload(tmp_path, Stage.ACCEPTING) as (crew, old):
         crew.stop(5)
         await crew.run([old])
         assert old.exit_code == 0
@@ -337,3 +343,19 @@ async def test_while_old_workers_serve_new_ones_that_die_at_birth_are_tried_for_
                     await trio.sleep(0.01)
                 assert is_alive(old.pid)
                 nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def crew_after_a_reload(folder: Path, stage: Stage) -> AsyncIterator[tuple[Crew, RemoteWorker]]:
+    """Make a crew of one seat that has not begun, and a worker of the image before, at some stage."""
+    config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], folder / "store")
+    doors, memory = Doors.open(config.listeners, 1), Memory()
+    birth = Birth(config, doors, memory, 1)
+    try:
+        with trio.fail_after(60):
+            old = birth.bear(Place(0, 1))
+            old.leave(stage)
+            yield Crew(birth, epoch=2), old
+    finally:
+        doors.close()
+        memory.close()

@@ -97,6 +97,9 @@ def run(
     store's inbox takes effect by itself. SIGHUP, or `tlsproxy reload`, takes up a changed file and new code
     without dropping a connection.
     """
+    is_program = click.get_current_context().find_root().obj is AS_PROGRAM
+    if is_program:  # SIGHUP would end us (its default): who asks for a reload now gets it when we serve
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     wanted = _wanted(config, listen, upstream, store)
     if workers is not None:
         wanted = replace(wanted, workers=workers)
@@ -108,7 +111,7 @@ def run(
     from tlsproxy.signals import let_in
 
     configure(log)
-    if click.get_current_context().find_root().obj is not AS_PROGRAM:
+    if not is_program:
         trio.run(app.run, wanted)
     elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):
         let_in()

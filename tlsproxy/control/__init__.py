@@ -1,8 +1,9 @@
 """The control API on a UNIX socket: what a running proxy is asked by the command line, and by programs.
 
-    values   candidates and receipts as JSON, problem documents (RFC 9457)
-    server   the application and its socket; `Controller` is what it needs of the rest of the house
-    client   the command line's side
+    values       candidates and receipts as JSON, problem documents (RFC 9457)
+    server       the application and its socket; `Controller` is what it needs of the rest of the house
+    connections  who is served on it, each behind a border of its own
+    client       the command line's side
 
 Who may open the socket may do everything here; that is decided by the file system (0660, in a folder of its
 own).

@@ -19,26 +19,24 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from certstore import Candidate, NotFound, Receipt, StoreError
+from tlsproxy.control import connections
 from tlsproxy.control.values import (
     MAX_BODY_BYTES,
     PROBLEM_TYPE,
@@ -50,8 +48,6 @@ from tlsproxy.errors import ControlError, ProxyError
 from tlsproxy.observe.log import logger
 
 _log = logger("control")
-# trio tells each failed accept with a traceback, ten times a second; a shortage is told by net/accept.py
-logging.getLogger("trio.serve_listeners").setLevel(logging.CRITICAL)
 _BACKLOG = 16
 
 
@@ -105,30 +101,17 @@ async def run(
     """Serve the control API at `path` until cancelled; the socket's file is removed at the end.
 
     Makes the folder (0700) where it is absent; leaves the mode of one that is there to whoever made it.
-    handed_over: the listening socket's descriptor, from the image before a reload. Reports it when it
-    answers.
+    handed_over: the listening socket's descriptor, from the image before a reload; where its file was removed
+    meanwhile another one is made. Reports the descriptor when it answers.
 
     Raises:
         ControlError: the socket can't be made, or somebody answers there.
 
     """
-    async with _listening(path, mode, handed_over) as sock:
-        config = HypercornConfig()
-        # Hypercorn takes the descriptor over and closes it; the duplicate keeps the two owners apart.
-        config.bind = [f"fd://{os.dup(sock.fileno())}"]
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.graceful_timeout = 1.0
-        config.h11_max_incomplete_size = 65_536
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_serve, application(controller), config)
-            task_status.started(sock.fileno())
-            _log.info("control_listening", path=str(path))
-
-
-async def _serve(app: Starlette, config: HypercornConfig, *, task_status: trio.TaskStatus[object]) -> None:
-    await serve(app, config, task_status=task_status)  # type: ignore[arg-type]  # its ASGI types are narrower than Starlette's
+    async with _listening(path, mode, handed_over) as sock, trio.open_nursery() as nursery:
+        await nursery.start(connections.serve, application(controller), sock)
+        task_status.started(sock.fileno())
+        _log.info("control_listening", path=str(path))
 
 
 class _API:
@@ -178,6 +161,8 @@ async def _told(answer: Callable[[], Awaitable[Response]]) -> Response:
     """Answer, or say what stood in the way."""
     try:
         return await answer()
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody is left to read it
     except BadRequestError as error:
         return _problem(error.status, error.code, str(error))
     except NotFound as error:
@@ -221,15 +206,25 @@ async def _of_fault(_request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def _listening(path: Path, mode: int, handed_over: int | None) -> AsyncIterator[socket.socket]:
     try:
-        sock = _bind(path, mode) if handed_over is None else _take_over(path, mode, handed_over)
+        sock = (handed_over is not None and _taken_over(path, handed_over)) or _bind(path, mode)
+        mine = os.stat(path)  # noqa: PTH116  the same question as below
     except OSError as error:
         raise ControlError(str(path), (error.strerror or str(error)).lower(), _hint(error, path)) from error
-    mine = os.stat(path)  # noqa: PTH116  the same question as below
     try:
         yield sock
     finally:
         sock.close()
         _remove(path, mine)
+
+
+def _taken_over(path: Path, descriptor: int) -> socket.socket | None:
+    """Take the socket of the image before; closed again, and None, where nobody could find it any more."""
+    sock = socket.socket(fileno=descriptor)
+    with suppress(OSError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            return sock
+    sock.close()
+    return None
 
 
 def _bind(path: Path, mode: int) -> socket.socket:
@@ -244,15 +239,6 @@ def _bind(path: Path, mode: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _take_over(path: Path, mode: int, descriptor: int) -> socket.socket:
-    """Go on with the socket of the image before; where somebody has removed its file, make another."""
-    sock = socket.socket(fileno=descriptor)
-    if path.is_socket():
-        return sock
-    sock.close()
-    return _bind(path, mode)
 
 
 def _clear(path: Path) -> None:

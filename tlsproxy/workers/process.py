@@ -31,6 +31,7 @@ import msgspec
 import trio
 
 from certstore import Bundle, Generation, StoreError, read_bundle
+from tlsproxy import policy
 from tlsproxy.errors import ProxyError
 from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
@@ -59,6 +60,7 @@ from tlsproxy.workers.messages import (
     ToWorker,
     decode_to_worker,
 )
+from tlsproxy.workers.ration import Ration
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.site import capacity_of, site_of
 from tlsproxy.workers.spawn import descriptors
@@ -72,10 +74,14 @@ class Voice:
 
     def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
+        self._ration = Ration(policy.TELL_MOST, policy.TELL_AGAIN_S)
 
     def fault(self, code: str, error: BaseException | None) -> None:
         """Tell of a fault; with its traceback, which holds no values of variables."""
-        fields: dict[str, object] = {}
+        left_out = self._ration.admit(code, trio.current_time())
+        if left_out is None:
+            return
+        fields: dict[str, object] = {"left_out": left_out} if left_out else {}
         if error is not None:
             fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
         self._channel.send(Said("error", code, fields))
@@ -86,12 +92,17 @@ class Voice:
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
-        if record.status >= 500 and record.code:
-            path = record.target.partition(b"?")[0].decode("ascii", "replace")
-            facts: dict[str, object] = {"code": record.code, "status": record.status}
-            self._channel.send(
-                Said("warning", "exchange_failed", {**facts, "upstream": record.upstream, "path": path})
-            )
+        if record.status < 500 or not record.code:
+            return
+        left_out = self._ration.admit((record.code, record.upstream), trio.current_time())
+        if left_out is None:
+            return
+        path = record.target.partition(b"?")[0][: policy.TELL_PATH_BYTES].decode("ascii", "replace")
+        facts: dict[str, object] = {"code": record.code, "status": record.status}
+        facts |= {"upstream": record.upstream, "path": path}
+        self._channel.send(
+            Said("warning", "exchange_failed", {**facts, "left_out": left_out} if left_out else facts)
+        )
 
 
 class WorkerProcess:
