@@ -1,11 +1,11 @@
 """The composition root of the supervisor: builds all from a configuration, runs it in one tree of tasks.
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
-backlog), then the examiner, which warms up meanwhile, then the store, then workers on standby, then a
-certificate to serve, then accepting, and only then the control socket, the inbox and the watched directories,
-whose candidates need something to publish to. At SIGTERM or SIGINT the workers accept nothing more, open
-exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when asked, the process executes itself
-anew (reload.py), and finds its sockets and workers again.
+backlog), then root's power is given up (privilege/), then the examiner, which warms up meanwhile, then the
+store, then workers on standby, then a certificate to serve, then accepting, and only then the control socket,
+the inbox and the watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT the
+workers accept nothing more, open exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when
+asked, the process executes itself anew (reload.py), and finds its sockets and workers again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
 from tlsproxy.net.servicemanager import notify
 from tlsproxy.observe.log import logger
-from tlsproxy.observe.status import ListenerStatus, Process
+from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.privilege.account import Account
+from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.reload import SIGNALS, Reloader
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.birth import Birth, wanted_workers
@@ -61,10 +63,14 @@ def _untold(_receipt: Receipt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """This process is the command `tlsproxy run`, so it may be executed anew; what it was started with."""
+    """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
+
+    What it was started with; account: whom to become once the sockets are open.
+    """
 
     handed_over: HandedOver | None = None
     inherited: Sequence[socket.socket] = ()
+    account: Account | None = None
 
 
 async def run(
@@ -83,6 +89,10 @@ async def run(
     with ExitStack() as stack:
         doors = _doors(config, before, program.inherited if program is not None else ())
         stack.callback(doors.close)
+        kept = None
+        if program is not None:
+            belongings = Belongings(config.store, config.runtime, config.inbox)
+            kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
@@ -97,9 +107,8 @@ async def run(
         publishing.load_from(store.bundle)
         try:
             tell_findings(store.recovered)
-            await House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program).run(
-                task_status
-            )
+            house = House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program, kept)
+            await house.run(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
@@ -153,6 +162,7 @@ class House:
     examiner: ExaminerProcess
     on_receipt: TellReceipt
     program: Program | None
+    kept: Kept | None
     _control_fd: int = -1
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
@@ -223,6 +233,7 @@ class House:
             examiner=self.examiner,
             since=process.since,
             control_fd=lambda: self._control_fd,
+            kept=self.kept,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -235,9 +246,19 @@ class House:
             listeners=self.doors.statuses,
             workers=self.crew.statuses,
             in_memory=lambda: self.publishing.in_memory,
+            confinement=self._confinement,
             on_receipt=self.on_receipt,
             reloader=reloader,
         )
+
+    def _confinement(self) -> Iterator[ConfinementStatus]:
+        kept = self.kept or Kept.nothing("part of another program")
+        yield ConfinementStatus("supervisor", kept.confined)
+        if self.examiner.confined is not None:
+            yield ConfinementStatus("examiner", self.examiner.confined)
+        for worker in self.crew.workers:
+            if worker.confined is not None:
+                yield ConfinementStatus("worker", worker.confined)
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)

@@ -34,6 +34,7 @@ from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.observe.log import logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
+from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
@@ -59,6 +60,7 @@ class Reloader:
     examiner: ExaminerProcess
     since: datetime
     control_fd: Callable[[], int]
+    kept: Kept | None
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -139,6 +141,7 @@ class Reloader:
                 for w in self.crew.workers
                 if w.stage is not Stage.GONE
             ],
+            kept=self.kept,
         )
 
 

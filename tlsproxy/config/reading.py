@@ -135,6 +135,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
+    draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     top.finish()
     return draft
 
@@ -216,6 +217,12 @@ def _name(text: str) -> str:
 def _serial(text: str) -> str:
     if len(text) > 64 or not text.isprintable():  # RFC 5280 appendix A, ub-serial-number
         raise ValueError(f"{text[:80]!r}: a serial number has at most 64 printable characters")
+    return text
+
+
+def _account_name(text: str) -> str:
+    if not text or not text.isprintable() or any(c in text for c in ":/ "):
+        raise ValueError(f"{text!r} is no name or number of an account")
     return text
 
 

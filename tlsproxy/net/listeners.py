@@ -59,7 +59,8 @@ def open_listeners(host: str, port: int, size: int = 1) -> list[Group]:
 def widen(group: Group, size: int) -> Group:
     """Give a group with `size` sockets at least, opening what is missing; the caller owns them all.
 
-    One that systemd opened without ReusePort= stays as it is. Raises ListenError.
+    One that can't grow stays as it is, and workers share its sockets: systemd opened it without ReusePort=,
+    or somebody did who may what we may not (a port below 1024, another user's group). Raises ListenError.
     """
     first = group[0]
     if not first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
@@ -72,6 +73,8 @@ def widen(group: Group, size: int) -> Group:
             more.append(_open(first.family, address, dual_stack=dual))
     except OSError as error:
         _close(more)
+        if error.errno in {errno.EACCES, errno.EADDRINUSE}:
+            return group
         raise ListenError(_shown(address[0], address[1]), *_why(error)) from error
     return (*group, *more)
 

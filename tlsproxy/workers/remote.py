@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from tlsproxy import policy
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
     Commit,
@@ -105,6 +106,8 @@ class RemoteWorker:
         self.exit_code: int | None = None
         self.accepts_on: tuple[int, ...] | None = None
         """The sockets that it was told to accept on."""
+        self.confined: Confined | None = None
+        """What it has given up; None where it didn't tell us."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
@@ -138,7 +141,8 @@ class RemoteWorker:
         try:
             async for message in self.channel.receive():
                 match message:
-                    case Started():
+                    case Started(confined=confined):
+                        self.confined = confined
                         self.started.set()
                     case Pong(connections=connections):
                         self.connections, self.asked_at = connections, None
