@@ -21,7 +21,7 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store, StoreError
+from certstore import Finding, Meta, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -31,7 +31,7 @@ from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
-from tlsproxy.net.servicemanager import notify
+from tlsproxy.net.servicemanager import keep_informed, notify
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
@@ -177,6 +177,7 @@ class House:
             await nursery.start(self._obey_signals, controller, nursery.cancel_scope)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
+            nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
@@ -190,7 +191,7 @@ class House:
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
-                notify("READY=1")
+                notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
                 notify("STOPPING=1")
@@ -293,15 +294,26 @@ class House:
             generation=served and served.number,
             workers=self.crew.birth.seats,
             epoch=self.crew.epoch,
-            fingerprint=self._fingerprint(),
+            fingerprint=default.fingerprint if (default := self._default()) is not None else None,
             engine=resolve(self.config.tls.engine),
             inbox=str(self.config.inbox),
         )
 
-    def _fingerprint(self) -> str | None:
+    def _words(self) -> str:
+        """Say in a line what is served, for the service manager's status."""
+        served, default = self.publishing.served, self._default()
+        if served is None or default is None:
+            what = "a certificate in memory only" if self.publishing.in_memory else "nothing yet"
+            return f"serving {what}"
+        workers = sum(worker.stage == "accepting" for worker in self.crew.statuses())
+        until = f"{default.facts.not_after:%Y-%m-%d %H:%M} UTC"
+        return f"generation {served.number}, certificate valid until {until}, {workers} workers"
+
+    def _default(self) -> Meta | None:
+        """Tell of the bundle that whoever names nothing is served."""
         default = served.default if (served := self.publishing.served) is not None else None
         try:
-            return self.store.bundle(default).fingerprint if default is not None else None
+            return self.store.meta(default) if default is not None else None
         except StoreError:
             return None
 

@@ -300,6 +300,8 @@ STOP_GRACE_S = 3.0
 OLD_SETS = 3
 # A new version or configuration proves itself within this, or the reload is refused.
 PREFLIGHT_S = 60.0
+# A service manager hears so often of what is served, where that has changed: it is for people, in no hurry.
+SERVICE_WORDS_S = 5.0
 # A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
 # milliseconds.
 LISTEN_PATIENCE_S = 1.0

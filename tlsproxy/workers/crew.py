@@ -117,6 +117,14 @@ class Crew:
         """Whether the end was asked for."""
         return self._stopping
 
+    @property
+    def is_well(self) -> bool:
+        """Whether somebody accepts whose loop turned lately, or the end was asked for."""
+        now = trio.current_time()
+        return self._stopping or any(
+            worker.stage is Stage.ACCEPTING and worker.turned_lately(now) for worker in self.workers
+        )
+
     # --- seats
 
     async def _keep_seat(self, seat: int) -> None:

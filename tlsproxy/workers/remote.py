@@ -212,11 +212,15 @@ class RemoteWorker:
     def beat(self, now: float) -> bool:
         """Ask whether its loop turns; False where it has owed the answer for too long (trio time)."""
         if self.asked_at is not None:
-            return now - self.asked_at < policy.WORKER_STUCK_S
+            return self.turned_lately(now)
         self._beats += 1
         self.asked_at = now
         self.channel.send(Ping(self._beats))
         return True
+
+    def turned_lately(self, now: float) -> bool:
+        """Say whether it owes no answer, or not for long (trio time)."""
+        return self.asked_at is None or now - self.asked_at < policy.WORKER_STUCK_S
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it by force."""
