@@ -93,6 +93,7 @@ async def run(
         if program is not None:
             belongings = Belongings(config.store, config.runtime, config.inbox)
             kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
+            _tell_confined(kept)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
@@ -118,6 +119,13 @@ def tell_findings(findings: Sequence[Finding]) -> None:
     """Log findings that belong to no candidate: what a start put right, trouble with a directory."""
     for finding in findings:
         _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
+
+
+def _tell_confined(kept: Kept) -> None:
+    facts = kept.confined
+    if facts.uid == 0:
+        _log.warning("still_root", hint='name a user to become: user = "tlsproxy", or --user')
+    _log.info("confined", uid=facts.uid, capabilities=facts.capabilities, landlock=facts.landlock_words)
 
 
 def _doors(config: Config, before: HandedOver | None, inherited: Sequence[socket.socket]) -> Doors:

@@ -104,6 +104,26 @@ async def test_all_its_processes_end_as_the_user_and_a_port_below_1024_is_served
                         assert await answered(port) == 200
 
 
+async def test_more_workers_after_a_reload_have_sockets_of_their_own_where_the_user_may_open_them(
+    here: Stage,
+) -> None:
+    """A reuse-port group takes in only sockets of one user: root gives its own away."""
+    with trio.fail_after(DEADLINE_S):
+        top = f'user = "{UID}"\nworkers = 1'
+        config = write_config(here.folder, NOWHERE, top=top)
+        async with started(here, config) as proxy:
+            assert listening_at(proxy.port) == [UID]
+            config.write_text(config.read_text().replace("workers = 1", "workers = 3"))
+            assert await reload(proxy) == (0, "")
+            assert listening_at(proxy.port) == [UID] * 3
+
+
+def listening_at(port: int) -> list[int]:
+    """Give the user of each socket that listens on a port of 127.0.0.1 (proc(5), net/tcp)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(line[7]) for line in lines if line[1] == f"0100007F:{port:04X}" and line[3] == "0A"]
+
+
 async def test_a_new_port_below_1024_is_refused_by_the_pre_flight_with_the_way_out(here: Stage) -> None:
     port = privileged_port()
     with trio.fail_after(DEADLINE_S):
@@ -213,6 +233,17 @@ async def assert_no_more_than_needed(proxy: Proxy) -> None:
         assert could & known == MAY[kind] & known, (kind, found)
 
 
+async def test_a_file_that_only_root_can_read_is_told_at_the_first_reload(here: Stage) -> None:
+    with trio.fail_after(DEADLINE_S):
+        config = write_config(here.folder, NOWHERE, top=f'user = "{UID}"')
+        config.chmod(0o600)
+        async with started(here, config) as proxy:
+            code, words = await reload(proxy)
+            assert code == 1
+            assert "can't be read: permission denied" in words
+            assert f"chmod 640 {config}" in words
+
+
 async def test_what_is_new_is_made_for_the_user_and_nobody_else(here: Stage) -> None:
     with trio.fail_after(DEADLINE_S):
         top = f'user = "{UID}"\nruntime = "{here.folder}/run/tlsproxy"'
@@ -259,6 +290,7 @@ async def test_root_without_anybody_to_become_is_refused_unless_it_is_called_uns
     assert "--unsafe-as-root" in hint
     with trio.fail_after(DEADLINE_S):
         async with started(here, config, "--unsafe-as-root") as proxy:
+            await proxy.wait_log("still_root")
             told = await processes(proxy)
             assert told["supervisor"]["uid"] == 0
             assert told["worker"]["capabilities"] == []

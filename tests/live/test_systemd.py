@@ -174,7 +174,7 @@ async def test_systemds_own_socket_activation_starts_it_at_the_first_connection(
     with trio.fail_after(DEADLINE_S):
         async with http_service() as http, trio.open_nursery() as nursery:
             config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, listener=f"127.0.0.1:{port}")
-            passed = ["-E", "TLSPROXY_UNSAFE_AS_ROOT"]
+            passed = ["-E", "TLSPROXY_UNSAFE_AS_ROOT", "-E", "PYTHONPATH"]
             before = [tool("systemd-socket-activate"), f"--listen=127.0.0.1:{port}", *passed]
 
             async def knock() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.confining import FOUND, needs_landlock
 from tlsproxy.errors import PrivilegeError
 from tlsproxy.privilege import landlock
-from tlsproxy.privilege.account import named
+from tlsproxy.privilege.account import choose, named
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.privilege.supervisor import Kept
 
@@ -135,6 +135,18 @@ def test_a_user_is_found_by_name_or_number_with_the_groups_that_the_system_knows
         with pytest.raises(PrivilegeError, match="there is no") as caught:
             named(user, group)
         assert "add --system" in caught.value.hint
+
+
+def test_who_is_the_user_already_needs_nothing_whatever_group_a_manager_gave(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 64001)
+    monkeypatch.setattr(os, "getegid", lambda: 7)
+    assert choose("64001", "", tmp_path, unsafe_as_root=False) is None
+    assert choose("64001", "7", tmp_path, unsafe_as_root=False) is None
+    for user, group in (("64001", "8"), ("64002", "")):
+        with pytest.raises(PrivilegeError, match="only root can become"):
+            choose(user, group, tmp_path, unsafe_as_root=False)
 
 
 def test_the_first_landlock_would_forbid_a_store_to_move_files_so_it_is_left(

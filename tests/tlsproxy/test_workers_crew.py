@@ -14,6 +14,7 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Bundle, Generation, InProcess, Source, Store
+from tests.confining import only_root_looks_in
 from tests.live.workers import is_alive
 from tests.pki import Issued
 from tests.tlsproxy.tls_wire import Wire
@@ -196,6 +197,7 @@ async def test_cancelling_a_crew_leaves_no_process_behind(tmp_path) -> None:
             os.kill(pid, 0)
 
 
+@only_root_looks_in
 async def test_no_worker_holds_the_lock_of_the_store_nor_another_workers_channel(tmp_path) -> None:
     async with scene_of(tmp_path, 2) as scene:
         lock = str(scene.config.store / "lock")

@@ -73,9 +73,7 @@ def read_file(path: Path) -> Reading:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        return Reading(
-            None, (Mistake("", None, f"can't be read: {why}", "name an existing file: --config FILE"),)
-        )
+        return Reading(None, (Mistake("", None, f"can't be read: {why}", _hint_to_read(path, error)),))
     if len(content) > MAX_FILE_BYTES:
         return Reading(None, (Mistake("", None, f"is larger than {MAX_FILE_BYTES} bytes"),))
     try:
@@ -84,6 +82,12 @@ def read_file(path: Path) -> Reading:
         line = content.count(b"\n", 0, error.start) + 1
         return Reading(None, (Mistake("", line, "is not UTF-8", "save the file in UTF-8, as TOML wants it"),))
     return read(text, path.absolute().parent)
+
+
+def _hint_to_read(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):  # at a reload: root has read it at the start
+        return f"let the proxy's user read it: chgrp tlsproxy {path}; chmod 640 {path}"
+    return "name an existing file: --config FILE"
 
 
 def read(text: str, folder: Path) -> Reading:

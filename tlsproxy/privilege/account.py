@@ -39,7 +39,7 @@ def choose(user: str, group: str, store: Path, *, unsafe_as_root: bool) -> Accou
     """Say whom to become; None for staying who we are. Raises PrivilegeError."""
     wanted = named(user, group) if user else None
     if os.geteuid() != 0:
-        if wanted is not None and (wanted.uid, wanted.gid) != (os.geteuid(), os.getegid()):
+        if wanted is not None and not _is_us(wanted, is_group_named=bool(group)):
             raise PrivilegeError(
                 f"only root can become the user {user}, and this is uid {os.geteuid()}",
                 "start it as root or as that user, or leave `user` out; a change of it wants a restart",
@@ -75,6 +75,11 @@ def named(user: str, group: str = "") -> Account:
         raise PrivilegeError(f"there is no user {user}", hint) from None
     main = found.pw_gid if gid is None else gid
     return Account(found.pw_name, found.pw_uid, main, tuple(os.getgrouplist(found.pw_name, main)))
+
+
+def _is_us(wanted: Account, *, is_group_named: bool) -> bool:
+    """Whether there is nothing to become; a service manager may have given the user another group."""
+    return wanted.uid == os.geteuid() and (not is_group_named or wanted.gid == os.getegid())
 
 
 def owner_of(store: Path) -> Account | None:

@@ -46,10 +46,15 @@ class Confined:
             f"uid {self.uid}",
             f"capabilities: {some or 'none'}",
             "no new privileges" if self.no_new_privs else "NEW PRIVILEGES POSSIBLE",
-            f"Landlock {self.landlock}" if self.landlock else f"no Landlock ({self.landlock_why})",
+            self.landlock_words,
             "seccomp" if self.seccomp else "no seccomp",
         ]
         return "; ".join(parts)
+
+    @property
+    def landlock_words(self) -> str:
+        """Say which ABI confines it, or why none does."""
+        return f"Landlock {self.landlock}" if self.landlock else f"no Landlock ({self.landlock_why})"
 
 
 def look(landlock: Verdict) -> Confined:
