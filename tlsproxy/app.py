@@ -93,7 +93,6 @@ async def run(
         if program is not None:
             belongings = Belongings(config.store, config.runtime, config.inbox)
             kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
-            _tell_confined(kept)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
@@ -107,6 +106,8 @@ async def run(
         store = await trio.to_thread.run_sync(opening)
         publishing.load_from(store.bundle)
         try:
+            if kept is not None:
+                _tell_confined(kept)
             tell_findings(store.recovered)
             house = House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program, kept)
             await house.run(task_status)
