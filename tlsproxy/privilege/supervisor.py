@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def settle(
 
     Raises PrivilegeError, or OSError where a folder can't be made. While this process has one thread.
     """
+    assert threading.active_count() == 1, "a fence is a thread's own: enter it before others start"
     if account is not None:
         code = [os.path.realpath(sys.executable), os.__file__, privilege.__file__]
         see_that_code_is_readable(code, account)

@@ -15,6 +15,7 @@ there. UNIX sockets are not restricted by Landlock before ABI 9: their own permi
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Needs:
 
 def give_up_all_but(needs: Needs) -> Confined:
     """Give up all power but that, for good; gives what is really on. While this process has one thread."""
+    assert threading.active_count() == 1, "a fence is a thread's own: enter it before others start"
     hide_memory()
     capabilities.close_bounding()
     capabilities.hold_only()
