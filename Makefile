@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium
+TEST_DEPS := curl openssl openssh-client chromium systemd util-linux
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
 BENCH_VENV := .venv-bench
 BENCH_DEPS := nginx-light haproxy hitch stunnel4 wrk util-linux

@@ -42,6 +42,7 @@ from certstore.errors import (
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
+from certstore.layout import SERVED_FOLDERS
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "SERVED_FOLDERS",
     "Bundle",
     "BundleFacts",
     "Candidate",

@@ -51,6 +51,8 @@ LOCK = PurePosixPath("lock")
 ACTIVE = PurePosixPath("active")
 BUNDLES = PurePosixPath("bundles")
 GENERATIONS = PurePosixPath("generations")
+SERVED_FOLDERS = (BUNDLES, GENERATIONS)
+"""All that whoever only serves has to read."""
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +11,10 @@ from tests.pki import Pki
 from tests.plugins.tools import tool
 
 __all__ = ["tool"]  # a fixture too
+
+if os.geteuid() == 0:
+    # Root's folders in /tmp are closed to other users; tests/live/test_root.py takes care of its own.
+    os.environ.setdefault("TLSPROXY_UNSAFE_AS_ROOT", "1")
 
 
 @pytest.fixture(scope="session")

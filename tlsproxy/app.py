@@ -1,11 +1,11 @@
 """The composition root of the supervisor: builds all from a configuration, runs it in one tree of tasks.
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
-backlog), then the examiner, which warms up meanwhile, then the store, then workers on standby, then a
-certificate to serve, then accepting, and only then the control socket, the inbox and the watched directories,
-whose candidates need something to publish to. At SIGTERM or SIGINT the workers accept nothing more, open
-exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when asked, the process executes itself
-anew (reload.py), and finds its sockets and workers again.
+backlog), then root's power is given up (privilege/), then the examiner, which warms up meanwhile, then the
+store, then workers on standby, then a certificate to serve, then accepting, and only then the control socket,
+the inbox and the watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT the
+workers accept nothing more, open exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when
+asked, the process executes itself anew (reload.py), and finds its sockets and workers again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store, StoreError
+from certstore import Finding, Meta, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -32,10 +32,12 @@ from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
-from tlsproxy.net.servicemanager import notify
+from tlsproxy.net.servicemanager import keep_informed, notify
 from tlsproxy.observe.log import logger
-from tlsproxy.observe.status import ListenerStatus, Process
+from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.privilege.account import Account
+from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.reload import Reloader
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.tls.engines import resolve
@@ -65,10 +67,14 @@ def _untold(_receipt: Receipt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """This process is the command `tlsproxy run`, so it may be executed anew; what it was started with."""
+    """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
+
+    What it was started with; account: whom to become once the sockets are open.
+    """
 
     handed_over: HandedOver | None = None
     inherited: Sequence[socket.socket] = ()
+    account: Account | None = None
 
 
 async def run(
@@ -89,6 +95,10 @@ async def run(
         stack.enter_context(gate.in_force())
         doors = _doors(config, before, program.inherited if program is not None else ())
         stack.callback(doors.close)
+        kept = None
+        if program is not None:
+            belongings = Belongings(config.store, config.runtime, config.inbox)
+            kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
@@ -102,8 +112,12 @@ async def run(
         store = await trio.to_thread.run_sync(opening)
         publishing.load_from(store.bundle)
         try:
+            if kept is not None:
+                _tell_confined(kept)
             tell_findings(store.recovered)
-            house = House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program, gate)
+            house = House(
+                config, doors, memory, crew, publishing, store, examiner, on_receipt, program, gate, kept
+            )
             await house.run(task_status)
         finally:
             with trio.CancelScope(shield=True):
@@ -114,6 +128,13 @@ def tell_findings(findings: Sequence[Finding]) -> None:
     """Log findings that belong to no candidate: what a start put right, trouble with a directory."""
     for finding in findings:
         _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
+
+
+def _tell_confined(kept: Kept) -> None:
+    facts = kept.confined
+    if facts.uid == 0:
+        _log.warning("still_root", hint='name a user to become: user = "tlsproxy", or --user')
+    _log.info("confined", uid=facts.uid, capabilities=facts.capabilities, landlock=facts.landlock_words)
 
 
 def _doors(config: Config, before: HandedOver | None, inherited: Sequence[socket.socket]) -> Doors:
@@ -164,6 +185,7 @@ class House:
     on_receipt: TellReceipt
     program: Program | None
     gate: Gate
+    kept: Kept | None
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
 
@@ -179,6 +201,7 @@ class House:
             await nursery.start(self._obey_signals, nursery.cancel_scope)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
+            nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
@@ -190,7 +213,7 @@ class House:
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
                 keeping.start_soon(self._reload_when_asked, controller)
-                notify("READY=1")
+                notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
                 notify("STOPPING=1")
@@ -253,6 +276,7 @@ class House:
             gate=self.gate,
             since=process.since,
             control_fd=lambda: self._control_fd,
+            kept=self.kept,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -265,9 +289,19 @@ class House:
             listeners=self.doors.statuses,
             workers=self.crew.statuses,
             in_memory=lambda: self.publishing.in_memory,
+            confinement=self._confinement,
             on_receipt=self.on_receipt,
             reloader=reloader,
         )
+
+    def _confinement(self) -> Iterator[ConfinementStatus]:
+        kept = self.kept or Kept.nothing("part of another program")
+        yield ConfinementStatus("supervisor", kept.confined)
+        if self.examiner.confined is not None:
+            yield ConfinementStatus("examiner", self.examiner.confined)
+        for worker in self.crew.workers:
+            if worker.confined is not None:
+                yield ConfinementStatus("worker", worker.confined)
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
@@ -302,15 +336,26 @@ class House:
             generation=served and served.number,
             workers=self.crew.birth.seats,
             epoch=self.crew.epoch,
-            fingerprint=self._fingerprint(),
+            fingerprint=default.fingerprint if (default := self._default()) is not None else None,
             engine=resolve(self.config.tls.engine),
             inbox=str(self.config.inbox),
         )
 
-    def _fingerprint(self) -> str | None:
+    def _words(self) -> str:
+        """Say in a line what is served, for the service manager's status."""
+        served, default = self.publishing.served, self._default()
+        if served is None or default is None:
+            what = "a certificate in memory only" if self.publishing.in_memory else "nothing yet"
+            return f"serving {what}"
+        workers = sum(worker.stage == "accepting" for worker in self.crew.statuses())
+        until = f"{default.facts.not_after:%Y-%m-%d %H:%M} UTC"
+        return f"generation {served.number}, certificate valid until {until}, {workers} workers"
+
+    def _default(self) -> Meta | None:
+        """Tell of the bundle that whoever names nothing is served."""
         default = served.default if (served := self.publishing.served) is not None else None
         try:
-            return self.store.bundle(default).fingerprint if default is not None else None
+            return self.store.meta(default) if default is not None else None
         except StoreError:
             return None
 

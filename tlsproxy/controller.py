@@ -6,8 +6,8 @@ thread and is never cut in two by a cancellation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -17,7 +17,15 @@ from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, S
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
 from tlsproxy.observe.log import logger
-from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, WorkerStatus, describe
+from tlsproxy.observe.status import (
+    ConfinementStatus,
+    ListenerStatus,
+    Place,
+    Process,
+    StoreFacts,
+    WorkerStatus,
+    describe,
+)
 from tlsproxy.reload import Reloader
 
 _log = logger("changes")
@@ -55,6 +63,7 @@ class Controller:
     in_memory: Callable[[], bool]
     on_receipt: TellReceipt
     reloader: Reloader | None
+    confinement: Callable[[], Iterable[ConfinementStatus]] = tuple
 
     def tell(self, receipt: Receipt) -> None:
         """Log a receipt, and pass it on."""
@@ -93,14 +102,15 @@ class Controller:
         )
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(
+        status = describe(
             facts,
             place=place,
             now=now,
             process=self.process,
             listeners=self.listeners,
             workers=self.workers(),
-        ).to_json()
+        )
+        return replace(status, confinement=tuple(self.confinement())).to_json()
 
     async def check_reload(self) -> int:
         """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""

@@ -155,6 +155,25 @@ class NotRunningError(ControlError):
         super().__init__(path, "no proxy answers there", "start it with: tlsproxy run --config FILE")
 
 
+class PrivilegeError(ProxyError):
+    """Root's power can't be given up as it should; nothing is served then. `why` is one lower-case phrase."""
+
+    code = "privilege_failed"
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why, hint)
+        self.why = why
+        self._hint = hint
+
+    def __str__(self) -> str:
+        return self.why
+
+    @property
+    def hint(self) -> str:
+        """Say what to do."""
+        return self._hint
+
+
 class WorkerError(ProxyError):
     """Workers can't start, or can't serve what they should; `exit_code_of_worker` where one died of it."""
 

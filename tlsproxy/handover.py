@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.privilege.supervisor import Kept
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -48,6 +49,7 @@ class HandedOver(msgspec.Struct, frozen=True):
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
     control_fd: -1 where there was no control socket.
+    kept: how the process is confined, which an exec doesn't change.
     """
 
     version: int
@@ -60,6 +62,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     control_fd: int
     memory_fd: int
     workers: list[WorkerState]
+    kept: Kept | None = None
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

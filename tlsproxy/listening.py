@@ -95,6 +95,11 @@ class Doors:
         return next(door.port for door in self.doors if door.config.kind == "tls")
 
     @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """Give all of them, those that no listener has any more too."""
+        return (*(s for door in self.doors for group in door.groups for s in group), *self.left)
+
+    @property
     def statuses(self) -> tuple[ListenerStatus, ...]:
         """Say it to people."""
         return tuple(door.status for door in self.doors)
@@ -107,11 +112,9 @@ class Doors:
 
     def close(self) -> None:
         """Close all."""
-        self.close_left()
-        for door in self.doors:
-            for group in door.groups:
-                for sock in group:
-                    sock.close()
+        for sock in self.sockets:
+            sock.close()
+        self.left.clear()
 
 
 def _widened(group: Group, size: int) -> Group:

@@ -311,6 +311,8 @@ CONTROL_CONNECTIONS = 64
 # One that says nothing for so long is closed; who waits for an answer says nothing, and a reload's pre-flight
 # or an import may take a minute.
 CONTROL_READ_S = 300
+# A service manager hears so often of what is served, where that has changed: it is for people, in no hurry.
+SERVICE_WORDS_S = 5.0
 # A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
 # milliseconds.
 LISTEN_PATIENCE_S = 1.0

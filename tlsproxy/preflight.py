@@ -43,6 +43,9 @@ def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
     for key, now, then in (("store", state.store, config.store), ("runtime", state.runtime, config.runtime)):
         if str(then) != now:
             raise ReloadError(f"{key} can't change from {now} to {then} while it runs", "restart the service")
+    if state.kept is not None and not state.kept.may_write(config.inbox):
+        why = f"the inbox can't become {config.inbox}: what runs may write only where it could at its start"
+        raise ReloadError(why, "restart the service")
 
 
 def _try_addresses(config: Config, state: HandedOver) -> None:
@@ -53,6 +56,8 @@ def _try_addresses(config: Config, state: HandedOver) -> None:
             try:
                 groups = open_listeners(listener.host, listener.port)
             except ListenError as error:
+                if state.kept is not None and state.kept.was_root and _is_forbidden(error):
+                    raise ListenError(error.address, _ROOT_IS_GONE, _ROOT_COMES_BACK) from error
                 ours = ports.get(listener.port)
                 if ours is None or getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
                     raise
@@ -61,6 +66,14 @@ def _try_addresses(config: Config, state: HandedOver) -> None:
             for group in groups:
                 for sock in group:
                     sock.close()
+
+
+def _is_forbidden(error: ListenError) -> bool:
+    return isinstance(error.__cause__, PermissionError)
+
+
+_ROOT_IS_GONE = "ports below 1024 are opened at the start, before root's power is given up"
+_ROOT_COMES_BACK = "restart the service, or take a higher port"
 
 
 async def _try_worker(config: Config) -> None:

@@ -33,6 +33,7 @@ from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.observe.log import logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
+from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -56,6 +57,7 @@ class Reloader:
     gate: Gate
     since: datetime
     control_fd: Callable[[], int]
+    kept: Kept | None
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -144,6 +146,7 @@ class Reloader:
                 )
                 for worker in self.crew.workers
             ],
+            kept=self.kept,
         )
 
 

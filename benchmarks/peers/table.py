@@ -81,7 +81,8 @@ def _ours(engine: str) -> Peer:
     return Peer(
         name=f"tlsproxy ({engine})",
         program=sys.executable,
-        arguments=("-m", "tlsproxy", "run", "--config", "@folder/tlsproxy.toml"),
+        # the benchmark is root's, and so are its folders; a worker has no power of root's either way
+        arguments=("-m", "tlsproxy", "run", "--config", "@folder/tlsproxy.toml", "--unsafe-as-root"),
         templates=("tlsproxy.toml",),
         version=("-m", "tlsproxy", "--version"),
         rotate=rotation.by_control_socket,

@@ -116,13 +116,15 @@ async def running(
     before: Sequence[str] = (),
     killed: bool = False,
     env: dict[str, str] | None = None,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Proxy]:
     """Run `tlsproxy run --config` until the block ends; SIGTERM ends it, cleanly unless it was `killed`."""
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
             partial(
                 trio.run_process,
-                [*before, sys.executable, "-m", "tlsproxy", "run", "--config", str(config)],
+                [*before, python, "-m", "tlsproxy", "run", "--config", str(config), *options],
                 stderr=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
                 check=False,

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -255,57 +254,3 @@ async def test_who_is_started_with_no_interest_in_children_still_hears_how_they_
                 ended = await proxy.wait_log("worker_ended", pid=worker["pid"])
                 assert ended["exit_code"] == -signal.SIGKILL
                 assert await reload(proxy) == (0, "")
-
-
-LAUNCHER = """
-import os, socket, sys
-sock = socket.socket()
-sock.bind(("127.0.0.1", 0))
-sock.listen(100)
-port = sock.getsockname()[1]
-os.dup2(sock.fileno(), 3)
-os.set_inheritable(3, True)
-config = open(sys.argv[1]).read().replace("127.0.0.1:0", f"127.0.0.1:{port}")
-open(sys.argv[1], "w").write(config)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-async def test_sockets_of_systemd_are_used_and_it_is_told_of_everything(tmp_path: Path) -> None:
-    """The unit passes one socket; two workers share it."""
-    with trio.fail_after(DEADLINE_S), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.bind(str(tmp_path / "notify"))
-        told.setblocking(False)
-        async with http_service() as http:
-            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 2")
-            before = [sys.executable, "-c", LAUNCHER, str(config)]
-            async with running(
-                config, before=before, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}
-            ) as proxy:
-                assert f"127.0.0.1:{proxy.port}" in config.read_text()
-                async with Client.to(proxy.port) as client:
-                    assert (await client.get("/")).status == 200
-                assert await reload(proxy) == (0, "")
-                async with Client.to(proxy.port) as client:
-                    assert (await client.get("/")).status == 200
-        words = [told.recv(4096).decode() for _ in range(4)]
-    assert words[0] == "READY=1"
-    assert words[1].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert words[2:] == ["READY=1", "STOPPING=1"]
-
-
-async def test_a_socket_of_systemd_that_no_listener_names_is_an_error(tmp_path: Path) -> None:
-    config = write_config(tmp_path, {"/": "http://127.0.0.1:9"})
-    launcher = LAUNCHER.replace('open(sys.argv[1], "w")', 'open(os.devnull, "w")')
-    run = ["tlsproxy", "run", "--config", str(config)]
-    with trio.fail_after(DEADLINE_S):
-        done = await trio.run_process(
-            [sys.executable, "-c", launcher, *[str(config), sys.executable], "-m", *run],
-            capture_stderr=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-            env={**os.environ},
-        )
-    assert done.returncode == 1
-    assert b"no listener is configured there" in done.stderr

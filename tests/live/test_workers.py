@@ -11,6 +11,7 @@ from pathlib import Path
 import h11
 import trio
 
+from tests.confining import only_root_looks_in
 from tests.live.https_client import Client
 from tests.live.load import Load, keep_asking, keep_shaking_hands
 from tests.live.peers import http_service
@@ -44,6 +45,7 @@ async def asks(client: Client, number: int) -> bool:
         return False
 
 
+@only_root_looks_in
 async def test_of_a_killed_worker_only_its_own_connections_are_lost(tmp_path: Path) -> None:
     async with proxy_with(tmp_path, 2) as proxy, AsyncExitStack() as stack:
         pids = await worker_pids(proxy)
@@ -62,6 +64,7 @@ async def test_of_a_killed_worker_only_its_own_connections_are_lost(tmp_path: Pa
         assert kept == {port for port, pid in held_by.items() if pid == pids[1]}
 
 
+@only_root_looks_in
 async def test_connections_that_wait_for_a_killed_worker_are_served_by_its_neighbour(tmp_path: Path) -> None:
     async with proxy_with(tmp_path, 2) as proxy:
         first, second = await worker_pids(proxy)

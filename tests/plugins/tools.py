@@ -18,6 +18,12 @@ PACKAGES = {
     "openssl": "openssl",
     "scp": "openssh-client",
     "chromium": "chromium",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
 }
 
 

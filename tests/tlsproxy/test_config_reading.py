@@ -125,6 +125,15 @@ engine = "gnutls"
     ]
 
 
+def test_a_group_wants_a_user_and_both_are_names_or_numbers() -> None:
+    good = read('user = "64001"\ngroup = "adm"\n' + GOOD, Path("/x")).config
+    assert good is not None
+    assert (good.user, good.group) == ("64001", "adm")
+    assert mistakes_of('group = "adm"\n' + GOOD) == ["line 1: group: stands without a user"]
+    (mistake,) = mistakes_of('user = "a:b"\n' + GOOD)
+    assert mistake == "line 1: user: 'a:b' is no name or number of an account"
+
+
 def test_an_unknown_key_names_the_one_that_was_meant() -> None:
     (mistake,) = read(GOOD + "[limits]\nidle = 3\n", Path("/x")).mistakes
     assert mistake == Mistake("limits.idle", 8, "unknown key", "did you mean idle_s?")

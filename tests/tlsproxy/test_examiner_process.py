@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.confining import only_root_looks_in
 from tests.examining import Keys, alone, assert_the_next_one_passes, fork_of, outcome, process_of, wait_gone
 from tests.storing import candidate_of
 from tlsproxy import policy
@@ -153,6 +154,7 @@ def test_a_supervisor_that_is_killed_leaves_no_process_behind(pki, tmp_path):
 # --- what it can't do
 
 
+@only_root_looks_in
 def test_a_fork_is_limited_before_it_has_a_file(own_examiner, pki):
 
     limits: dict[str, int] = {}
@@ -185,6 +187,7 @@ def _namespaces_are_allowed() -> bool:
     return tried.returncode == 0
 
 
+@only_root_looks_in
 def test_no_secret_stands_in_what_the_system_shows_of_its_processes(own_examiner, pki):
     shown: list[bytes] = []
 
@@ -200,6 +203,7 @@ def test_no_secret_stands_in_what_the_system_shows_of_its_processes(own_examiner
         assert b"CERTIFICATE" not in text
 
 
+@only_root_looks_in
 def test_it_speaks_tls_with_the_limits_that_a_worker_has(pki, monkeypatch):
     monkeypatch.delenv("OPENSSL_CONF", raising=False)
     with ExaminerProcess(TLSPolicy(), "system") as examiner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from certstore import Candidate, Source, State, Store
+from tests.confining import needs_landlock
 from tests.examining import assert_the_next_one_passes, outcome, process_of
 from tests.inboxing import looked_after
 from tests.storing import candidate_of
@@ -46,8 +48,21 @@ def misbehave(how):
             pass
         raise PanicException("secret of the file")
     elif how == "write":
-        with open("loot", "wb") as file:
+        with os.fdopen(os.memfd_create("loot"), "wb") as file:
             file.write(bytes(16 << 20))
+    elif how == "keep":
+        with open("/tmp/loot", "wb") as file:
+            file.write(b"x")
+    elif how == "read":
+        open("/etc/passwd").close()
+    elif how == "execute":
+        os.execv("/bin/true", ["true"])
+    elif how == "signal":
+        os.kill(os.getppid(), 0)  # the examiner, in the same fence
+        os.kill(1, 0)
+    elif how == "call":
+        import socket
+        socket.create_connection(("127.0.0.1", 9))
 
 class Hostile(InProcess):
     def read(self, name, content):
@@ -100,6 +115,16 @@ def hostile(tmp_path, monkeypatch) -> Iterator[ExaminerProcess]:
     monkeypatch.chdir(tmp_path)
     with ExaminerProcess(TLSPolicy()) as examiner:
         yield examiner
+
+
+@needs_landlock
+@pytest.mark.parametrize("how", ["keep", "read", "execute", "signal", "call"])
+def test_a_file_that_takes_its_examination_over_reaches_nothing(hostile, pki, how):
+    candidate = Candidate(((how, b"x"), *candidate_of(pki.leaf()).files))
+    ruined = outcome(hostile, candidate)
+    assert (ruined.codes, ruined.refused) == (["examination_failed"], True)
+    # where Landlock knows no TCP, there is no network to call by: that is another error
+    assert re.search("(Permission|OS)Error in", ruined.words)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ async def reloader(folder: Path) -> AsyncIterator[tuple[Scene, reload.Reloader]]
                     gate=Gate(),
                     since=app.now(),
                     control_fd=control.fileno,
+                    kept=None,
                 ),
             )
 

@@ -16,6 +16,7 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Bundle, Generation, InProcess, Source, Store
+from tests.confining import only_root_looks_in
 from tests.live.workers import is_alive
 from tests.pki import Issued
 from tests.tlsproxy.tls_wire import Wire
@@ -156,6 +157,21 @@ async def test_a_worker_that_comes_late_serves_what_is_current(tmp_path, pki) ->
         assert {await scene.shown() for _ in range(16)} == {der_of(newer)}
 
 
+async def test_a_crew_is_well_while_somebody_accepts_whose_loop_turns(tmp_path, pki) -> None:
+    async with scene_of(tmp_path, 1) as scene:
+        crew = scene.crew
+        assert not crew.is_well, "nobody accepts yet"
+        crew.open()
+        await scene.serve(pki.leaf().bundle())
+        (worker,) = await scene.wait_stage(1, Stage.ACCEPTING)
+        assert crew.is_well
+        worker.asked_at = trio.current_time() - policy.WORKER_STUCK_S
+        assert not crew.is_well, "it owes an answer for too long"
+        worker.asked_at = None
+        crew.stop(0.0)
+        assert crew.is_well, "it ends as it should"
+
+
 async def test_a_certificate_that_lies_in_memory_is_served_without_a_store(tmp_path, pki) -> None:
     async with scene_of(tmp_path, 1) as scene:
         scene.crew.open()
@@ -188,6 +204,7 @@ async def test_cancelling_a_crew_leaves_no_process_behind(tmp_path) -> None:
             os.kill(pid, 0)
 
 
+@only_root_looks_in
 async def test_no_worker_holds_the_lock_of_the_store_nor_another_workers_channel(tmp_path) -> None:
     async with scene_of(tmp_path, 2) as scene:
         lock = str(scene.config.store / "lock")

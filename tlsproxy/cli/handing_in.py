@@ -9,7 +9,6 @@ error, which names its holder.
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, StoreLocked, found
+from tlsproxy.cli.ownership import become_owner
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError, UsageError
@@ -87,6 +87,7 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
 
     Raises:
         StoreError: the store can't be opened or written; StoreLocked after 5 s.
+        PrivilegeError: this is root, and the store isn't the service's.
         ControlError: the running proxy can't be asked.
 
     """
@@ -111,21 +112,10 @@ def _store(place: Whereabouts, candidate: Candidate) -> Receipt:
     from tlsproxy.policy import TLSPolicy
     from tlsproxy.tls.gate import HandshakeGate
 
-    _become_owner(place.store)
+    become_owner(place)
     examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
     with Store.open(place.store, clock=lambda: datetime.now(UTC), lock_wait_s=_LOCK_TURN_S) as store:
         return store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
-
-
-def _become_owner(store: Path) -> None:
-    """As root, take the identity of the store's owner: files made by root would lock the proxy out."""
-    if os.geteuid() != 0 or not store.exists():
-        return
-    owner = store.stat()
-    if owner.st_uid != 0:
-        os.setgroups([owner.st_gid])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
 
 
 def _read(name: str, *, is_stdin: bool) -> bytes | Finding:

@@ -25,12 +25,14 @@ USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A store, its inbox and control socket, and the TLS engine that its proxy is to use."""
+    """A store, its inbox and control socket; its proxy's TLS engine, and user and group where named."""
 
     store: Path
     inbox: Path
     control: Path
     engine: Engine = "auto"
+    user: str = ""
+    group: str = ""
 
 
 def place_options(command: F) -> F:
@@ -71,4 +73,6 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
-    return Whereabouts(found.store, found.inbox, found.control_socket, found.tls.engine)
+    return Whereabouts(
+        found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group
+    )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tlsproxy.config import Config
     from tlsproxy.config.values import Workers
     from tlsproxy.observe.log import Format
+    from tlsproxy.privilege.account import Account
 
 
 class _WorkersType(click.ParamType[int | Literal["auto"]]):
@@ -77,25 +78,39 @@ AS_PROGRAM = object()
     help="Processes that serve connections; auto: one a processor, 4 at most [default: the file's, or auto].",
 )
 @click.option(
+    "--user",
+    metavar="NAME[:GROUP]",
+    help="Started as root: whom to be once ports are open [default: the file's, or the store's owner].",
+)
+@click.option(
+    "--unsafe-as-root",
+    is_flag=True,
+    envvar="TLSPROXY_UNSAFE_AS_ROOT",
+    help="Started as root: stay root, whoever there is to become. For trials and tests in containers.",
+)
+@click.option(
     "--log",
     type=click.Choice(["auto", "console", "json"]),
     default="auto",
     show_default=True,
     help="How events are written to stderr; auto is console on a terminal, JSON elsewhere.",
 )
-def run(
+def run(  # noqa: PLR0913  one an option
     config: Path | None,
     listen: tuple[str, ...],
     upstream: tuple[str, ...],
     store: Path | None,
     workers: Workers | None,
+    *,
+    user: str | None,
+    unsafe_as_root: bool,
     log: Format,
 ) -> None:
     """Run the proxy in the foreground, until SIGTERM or Ctrl-C.
 
     The first start makes the device its own key and certificate; from then on, whatever is put into the
     store's inbox takes effect by itself. SIGHUP, or `tlsproxy reload`, takes up a changed file and new code
-    without dropping a connection.
+    without dropping a connection. Started as root it opens its ports, and then becomes another user.
     """
     is_program = click.get_current_context().find_root().obj is AS_PROGRAM
     if is_program:  # SIGHUP would end us (its default): who asks for a reload now gets it when we serve
@@ -103,32 +118,39 @@ def run(
     wanted = _wanted(config, listen, upstream, store)
     if workers is not None:
         wanted = replace(wanted, workers=workers)
+    if user is not None:
+        name, _, group = user.partition(":")
+        wanted = replace(wanted, user=name, group=group)
 
     import trio
 
     from tlsproxy import app, preflight
     from tlsproxy.observe.log import configure
+    from tlsproxy.privilege.account import choose
     from tlsproxy.signals import let_in
 
     configure(log)
     if not is_program:
         trio.run(app.run, wanted)
-    elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):
+        return
+    account = choose(wanted.user, wanted.group, wanted.store, unsafe_as_root=unsafe_as_root)
+    if tried := os.environ.pop(preflight.ENVIRONMENT, ""):
         let_in()
         trio.run(preflight.run, wanted, int(tried))
     else:
         _allow_descriptors()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may have had no interest in children
-        trio.run(partial(app.run, wanted, program=_program()))
+        trio.run(partial(app.run, wanted, program=_program(account)))
 
 
-def _program() -> Program:
+def _program(account: Account | None) -> Program:
     """Take what this process was started with: by the image before a reload, or by systemd."""
     from tlsproxy import app, handover
     from tlsproxy.net.inherited import take_inherited
 
     handed_over = handover.receive(os.environ)
-    return app.Program(handed_over, () if handed_over is not None else take_inherited(os.environ))
+    inherited = () if handed_over is not None else take_inherited(os.environ)
+    return app.Program(handed_over, inherited, account)
 
 
 def _allow_descriptors() -> None:

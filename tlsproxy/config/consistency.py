@@ -44,6 +44,8 @@ class Draft:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
+    user: str = ""
+    group: str = ""
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -59,6 +61,8 @@ class Draft:
             limits=self.limits,
             tls=self.tls,
             workers=self.workers,
+            user=self.user,
+            group=self.group,
         )
 
 
@@ -80,6 +84,8 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _repeated_routes(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
+    if draft.group and not draft.user:
+        yield ("group",), "stands without a user", 'add user = "tlsproxy"'
 
 
 def advise(draft: Draft) -> Iterator[Complaint]:

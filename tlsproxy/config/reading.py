@@ -73,9 +73,7 @@ def read_file(path: Path) -> Reading:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        return Reading(
-            None, (Mistake("", None, f"can't be read: {why}", "name an existing file: --config FILE"),)
-        )
+        return Reading(None, (Mistake("", None, f"can't be read: {why}", _hint_to_read(path, error)),))
     if len(content) > MAX_FILE_BYTES:
         return Reading(None, (Mistake("", None, f"is larger than {MAX_FILE_BYTES} bytes"),))
     try:
@@ -84,6 +82,12 @@ def read_file(path: Path) -> Reading:
         line = content.count(b"\n", 0, error.start) + 1
         return Reading(None, (Mistake("", line, "is not UTF-8", "save the file in UTF-8, as TOML wants it"),))
     return read(text, path.absolute().parent)
+
+
+def _hint_to_read(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):  # at a reload: root has read it at the start
+        return f"let the proxy's user read it: chgrp tlsproxy {path}; chmod 640 {path}"
+    return "name an existing file: --config FILE"
 
 
 def read(text: str, folder: Path) -> Reading:
@@ -135,6 +139,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
+    draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     top.finish()
     return draft
 
@@ -216,6 +221,12 @@ def _name(text: str) -> str:
 def _serial(text: str) -> str:
     if len(text) > 64 or not text.isprintable():  # RFC 5280 appendix A, ub-serial-number
         raise ValueError(f"{text[:80]!r}: a serial number has at most 64 printable characters")
+    return text
+
+
+def _account_name(text: str) -> str:
+    if not text or not text.isprintable() or any(c in text for c in ":/ "):
+        raise ValueError(f"{text!r} is no name or number of an account")
     return text
 
 

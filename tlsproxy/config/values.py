@@ -99,7 +99,7 @@ class TLSConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that was asked for, complete and checked."""
+    """Everything that was asked for, complete and checked. user, group: whom to be where root starts us."""
 
     store: Path
     runtime: Path
@@ -112,6 +112,8 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
+    user: str = ""
+    group: str = ""
 
     @property
     def control_socket(self) -> Path:

@@ -16,6 +16,7 @@ import msgspec
 
 from certstore import Bundle, Generation, Receipt, Slot, Source, StoreError
 from tlsproxy import __version__
+from tlsproxy.privilege.facts import Confined
 
 _DAY_S = 86_400
 
@@ -65,6 +66,14 @@ class WorkerStatus:
     epoch: int
     stage: str
     connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfinementStatus:
+    """How little power a process has: kind is "supervisor", "examiner" or "worker"."""
+
+    kind: str
+    facts: Confined
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class Status:
     listeners: tuple[ListenerStatus, ...]
     receipts: tuple[dict[str, object], ...]
     workers: tuple[WorkerStatus, ...] = ()
+    confinement: tuple[ConfinementStatus, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold: times in RFC 3339, the rung with its words."""
@@ -293,7 +303,13 @@ def _head(status: Status) -> Sequence[str]:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         )
+    lines += [f"{label:12} {words}" for label, words in confinement_lines(status.confinement)]
     return [*lines, f"inbox        {status.place.inbox}", f"store        {status.place.store}"]
+
+
+def confinement_lines(found: Sequence[ConfinementStatus]) -> Sequence[tuple[str, str]]:
+    """Say for each kind of process how it is confined; processes of a kind that are alike share a line."""
+    return tuple(dict.fromkeys((one.kind, one.facts.words) for one in found))
 
 
 def _workers_words(workers: Sequence[WorkerStatus]) -> str:

@@ -122,6 +122,14 @@ class Crew:
         """Whether the end was asked for."""
         return self._ends_at < inf
 
+    @property
+    def is_well(self) -> bool:
+        """Whether somebody accepts whose loop turned lately, or the end was asked for."""
+        now = trio.current_time()
+        return self.stopping or any(
+            worker.stage is Stage.ACCEPTING and worker.turned_lately(now) for worker in self.workers
+        )
+
     # --- seats
 
     async def _keep_seat(self, seat: int) -> None:

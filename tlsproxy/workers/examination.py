@@ -5,7 +5,7 @@ happens to that one happens to nobody else. Ends when its supervisor does, howev
 Refuses to know slots, the disk and what becomes of an answer; imports no trio.
 
     supervisor --- control: one message a conversation, its socket ---> this process, warm, one thread
-                 <- 0 when it is warm, then how each fork ended ---        | fork
+                 <- its confinement when it is warm, then how each fork ended ---  | fork
     supervisor --- the conversation (conversation.py) ---------------> an examination, confined
 
 Theory. A fresh interpreter for each candidate costs 150 ms, most of it imports; a fork of a warm one costs
@@ -26,9 +26,10 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
-from typing import Final, TypeAlias
+from typing import Final, TextIO, TypeAlias
 
 import msgspec
 
@@ -44,6 +45,7 @@ from certstore import (
 )
 from certstore.issuers import selfsigned
 from tlsproxy import policy
+from tlsproxy.privilege.worker import Needs, give_up_all_but
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers import conversation as said
 from tlsproxy.workers.confinement import address_space, confine, give_memory_back, leave_network
@@ -67,12 +69,16 @@ def main(arguments: Sequence[str]) -> None:
             return
         manner = msgspec.msgpack.decode(first, type=said.Manner)
         examiner = InProcess(HandshakeGate(manner.policy, manner.engine))
+        uid, gid = os.geteuid(), os.getegid()
         leave_network()
         _warm_up(examiner)
-        with suppress(ConnectionError):  # a supervisor that is gone may have left something unread
-            control.send(said.STATUS.pack(0))
+        statm = open("/proc/self/statm", encoding="ascii")  # noqa: SIM115, PTH123  to the end: nothing can be opened later
+        # in a user namespace of our own nobody has a number
+        confined = replace(give_up_all_but(Needs()), uid=uid, gid=gid)
+        with statm, suppress(ConnectionError):  # a supervisor that is gone may have left something unread
+            control.send(msgspec.msgpack.encode(confined))
             while (conversation := _next(control)) is not None:
-                status = _apart(examiner, control, conversation)
+                status = _apart(examiner, control, conversation, statm)
                 if status is None:
                     return
                 control.send(said.STATUS.pack(status))
@@ -106,9 +112,11 @@ def _next(control: socket.socket) -> socket.socket | None:
     return socket.socket(fileno=fds[0]) if fds else None
 
 
-def _apart(examiner: InProcess, control: socket.socket, conversation: socket.socket) -> int | None:
+def _apart(
+    examiner: InProcess, control: socket.socket, conversation: socket.socket, statm: TextIO
+) -> int | None:
     """Hold a conversation in a fork, and say how that ended; None when the supervisor has ended before."""
-    parent, size = os.getpid(), address_space()
+    parent, size = os.getpid(), address_space(statm)
     alive, held = os.pipe()  # an end that reads as closed when the fork is gone
     pid = os.fork()
     if pid == 0:

@@ -43,6 +43,7 @@ from certstore import (
 )
 from tlsproxy import policy
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers import conversation as said
 from tlsproxy.workers.prestarted import Prestarted
@@ -101,6 +102,17 @@ class ExaminerProcess:
         """The process, for whoever watches over its memory; None while there is none."""
         process = self._process
         return None if process is None else process.process.pid
+
+    @property
+    def confined(self) -> Confined | None:
+        """What its process has given up; None while nobody knows: it starts, or is being asked."""
+        process = self._process
+        if process is not None and self._asking.acquire(blocking=False):
+            try:
+                process.look()
+            finally:
+                self._asking.release()
+        return None if process is None else process.confined
 
     @contextmanager
     def examine(self, candidate: Candidate | Bundle, known_key: KnownKey) -> Iterator[Examination]:

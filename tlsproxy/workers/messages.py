@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from tlsproxy.config.values import Engine, LimitsConfig
+from tlsproxy.privilege.facts import Confined
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -123,9 +124,13 @@ class CloseTunnels(_Message, frozen=True):
 
 
 class Started(_Message, frozen=True):
-    """The worker has imported, opened and understood everything; it serves nothing yet."""
+    """The worker has imported, opened and understood everything; it serves nothing yet.
+
+    confined: what it has given up (None: a version that didn't tell).
+    """
 
     pid: int
+    confined: Confined | None = None
 
 
 class Prepared(_Message, frozen=True):

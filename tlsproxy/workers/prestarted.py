@@ -19,6 +19,7 @@ import msgspec
 
 from tlsproxy import policy
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers.conversation import STATUS, Manner
 from tlsproxy.workers.spawn import spawn
@@ -26,6 +27,7 @@ from tlsproxy.workers.spawn import spawn
 __all__ = ["Prestarted"]
 
 MODULE: Final = "tlsproxy.workers.examination"
+_WORD_BYTES: Final = 4096
 
 
 class Prestarted:
@@ -35,6 +37,8 @@ class Prestarted:
         """Start it; that takes some ms, and the process another 150 until it is warm. Raises OSError."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._patience_s: float | None = policy.EXAMINER_START_S  # for the word that it owes us; None: none
+        self.confined: Confined | None = None
+        """What it has given up, which is its first word; None until that was heard."""
         try:
             with theirs:
                 self.process = spawn(MODULE, fds={"control": theirs.fileno()}, engine=engine)
@@ -56,10 +60,23 @@ class Prestarted:
 
     def status(self) -> int | None:
         """Wait until the fork of the last conversation has ended; gives how (as waitpid), None if unknown."""
-        self._control.settimeout(self._patience_s)
+        return self._hear(self._patience_s)
+
+    def look(self) -> None:
+        """Take its first word, if that is here already."""
+        if self.confined is None:
+            self._hear(0.0)
+
+    def _hear(self, patience_s: float | None) -> int | None:
+        self._control.settimeout(patience_s)
         try:
-            (told,) = STATUS.unpack(self._control.recv(STATUS.size))
-        except (OSError, struct.error):
+            word = self._control.recv(_WORD_BYTES)
+            if self.confined is None:
+                self.confined = msgspec.msgpack.decode(word, type=Confined)
+                told = 0
+            else:
+                (told,) = STATUS.unpack(word)
+        except (OSError, struct.error, msgspec.DecodeError):
             return None
         self._patience_s = None
         return int(told)

@@ -4,7 +4,8 @@
 
 Promises: it does what the supervisor says, and whatever it has to tell goes there, logs too; when the
 supervisor is gone it accepts nothing more, so that another may take the ports, finishes what is open, and
-ends. It reads bundles from the store and writes nowhere.
+ends. It reads bundles from the store and writes nowhere: once it knows what it is to serve, and before it can
+be reached, it gives up the power to do anything else (privilege/worker.py).
 
 Theory. The loop that reads the channel must never wait for work, since a heartbeat must be answered whatever
 else goes on: generations are prepared and committed by a second task, in a thread, in their order. Listening
@@ -17,7 +18,6 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -36,8 +36,11 @@ from tlsproxy.errors import ProxyError
 from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.privilege.facts import Confined
+from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
+from tlsproxy.tls.engines import load
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
@@ -62,7 +65,7 @@ from tlsproxy.workers.messages import (
 )
 from tlsproxy.workers.ration import Ration
 from tlsproxy.workers.serving import Serving
-from tlsproxy.workers.site import capacity_of, site_of
+from tlsproxy.workers.site import capacity_of, needs_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
 
@@ -108,7 +111,15 @@ class Voice:
 class WorkerProcess:
     """Joins the channel to the data plane."""
 
-    def __init__(self, channel: Channel[ToWorker], setup: Setup, serving: Serving, worker: Worker) -> None:
+    def __init__(
+        self,
+        channel: Channel[ToWorker],
+        setup: Setup,
+        serving: Serving,
+        worker: Worker,
+        confined: Confined,
+    ) -> None:
+        self._confined = confined
         self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
         self._next: Generation | Bundle | None = None
@@ -122,7 +133,7 @@ class WorkerProcess:
             async with trio.open_nursery() as working:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
-                self._channel.send(Started(os.getpid()))
+                self._channel.send(Started(os.getpid(), self._confined))
             nursery.cancel_scope.cancel()
 
     async def _listen(self, nursery: trio.Nursery) -> None:
@@ -220,6 +231,8 @@ async def serve(fd: int) -> None:
 
 
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
+    load(setup.engine)
+    confined = give_up_all_but(needs_of(setup))
     voice, sweeper = Voice(channel), Sweeper()
     serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
@@ -229,13 +242,13 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
         async with trio.open_nursery() as nursery:
             await nursery.start(sweeper.run)
-            await WorkerProcess(channel, setup, serving, worker).run()
+            await WorkerProcess(channel, setup, serving, worker, confined).run()
             nursery.cancel_scope.cancel()
 
 
 def main(arguments: Sequence[str]) -> None:
     """Be a worker."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold keys
+    hide_memory()  # from the first moment: it will hold keys
     faulthandler.enable()  # a worker that is stuck is asked by SIGABRT to write where it stands
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

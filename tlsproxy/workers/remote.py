@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from tlsproxy import policy
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
     Commit,
@@ -108,6 +109,8 @@ class RemoteWorker:
         self.exit_code: int | None = None
         self.accepts_on: tuple[int, ...] | None = None
         """The sockets that it was told to accept on."""
+        self.confined: Confined | None = None
+        """What it has given up; None where it didn't tell us."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
@@ -140,7 +143,8 @@ class RemoteWorker:
         try:
             async for message in self.channel.receive():
                 match message:
-                    case Started():
+                    case Started(confined=confined):
+                        self.confined = confined
                         self.started.set()
                     case Pong(connections=connections):
                         self.connections, self.asked_at = connections, None
@@ -217,11 +221,15 @@ class RemoteWorker:
     def beat(self, now: float) -> bool:
         """Ask whether its loop turns; False where it has owed the answer for too long (trio time)."""
         if self.asked_at is not None:
-            return now - self.asked_at < policy.WORKER_STUCK_S
+            return self.turned_lately(now)
         self._beats += 1
         self.asked_at = now
         self.channel.send(Ping(self._beats))
         return True
+
+    def turned_lately(self, now: float) -> bool:
+        """Say whether it owes no answer, or not for long (trio time)."""
+        return self.asked_at is None or now - self.asked_at < policy.WORKER_STUCK_S
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it by force."""

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
+from certstore import SERVED_FOLDERS, is_address
 from tlsproxy.config.addresses import parse_upstream
 from tlsproxy.forward.site import Forwarded, Limits, Observer, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.privilege.worker import Needs
 from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.workers.messages import Setup
 from tlsproxy.workers.worker import Capacity
 
-__all__ = ["capacity_of", "site_of"]
+__all__ = ["capacity_of", "needs_of", "site_of"]
 
 
 @contextmanager
@@ -46,6 +49,17 @@ def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site
     finally:
         for upstream in upstreams.values():
             upstream.close()
+
+
+def needs_of(setup: Setup) -> Needs:
+    """Say what this worker must still reach once it is confined."""
+    upstreams = [parse_upstream(name) for _, name in setup.routes]
+    tcp = [upstream for upstream in upstreams if upstream.scheme == "http"]
+    return Needs(
+        reads=[str(Path(setup.store, folder)) for folder in SERVED_FOLDERS],
+        ports=[upstream.port for upstream in tcp],
+        resolves=any(not is_address(upstream.host) for upstream in tcp),
+    )
 
 
 def capacity_of(setup: Setup) -> Capacity:

@@ -22,6 +22,7 @@ __all__ = [
     "EngineName",
     "TLSBroken",
     "TLSFacts",
+    "load",
     "make_context",
     "reason_of",
     "resolve",
@@ -38,6 +39,14 @@ def resolve(engine: EngineName) -> Literal["system", "bundled"]:
 
     has_mlkem = ssl.OPENSSL_VERSION.startswith("OpenSSL ") and ssl.OPENSSL_VERSION_INFO >= (3, 5)
     return "system" if has_mlkem else "bundled"
+
+
+def load(engine: EngineName) -> None:
+    """Import the library that `engine` means, for who can't later."""
+    if resolve(engine) == "system":
+        import tlsproxy.tls.engines.system
+    else:
+        import tlsproxy.tls.engines.bundled  # noqa: F401  for its being there
 
 
 def make_context(bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto") -> Context:
