@@ -6,8 +6,9 @@
     landlock     files, TCP ports and signals               capabilities and libc: calls without a Python name
 
 Promises: what this system lacks or forbids is passed over and told (`tlsproxy status`), never an error;
-only a user that can't be become stops a start. Refuses to know sockets' meaning, workers and stores. Standard library only: workers import it. The examiner has limits
-of its own beside these (workers/confinement.py).
+only a user that can't be become stops a start. Refuses to know sockets' meaning, workers and stores.
+Standard library only: workers import it. The examiner has limits of its own beside these
+(workers/confinement.py).
 
 Theory. *Order*: what only root may do comes first (ports, folders, the bounding set), then the user, then
 what anybody may do; each step is checked afterwards, since a drop that silently failed is worse than none.

@@ -1,10 +1,10 @@
 """Whom to be: the user that a root start ends as.
 
-Promises: who was named wins; else the store's owner, since files of another user would lock one of them out;
-else root where it was asked for as unsafe; else the system user `tlsproxy`, where there is one and the store
-is new. With nobody to become we stay root, which is told: a device whose makers forgot a user is better served
-by a warning than by a port that nobody opens. Not started as root, we stay who we are. Refuses to know how to
-become somebody.
+Promises: who was named wins; else the store's owner, since files of another user would lock one of them
+out; else root where it was asked for as unsafe; else the system user `tlsproxy`, where there is one and the
+store is new. With nobody to become we stay root, which is told: a device whose makers forgot a user is
+better served by a warning than by a port that nobody opens. Not started as root, we stay who we are.
+Refuses to know how to become somebody.
 """
 
 from __future__ import annotations
