@@ -79,6 +79,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "the system can't watch files ({why}); they are looked at every two seconds instead",
         "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches",
     ),
+    "look_failed": Entry(
+        _W,
+        "the directory {path} can't be looked at just now: {why}",
+        "it is tried again by itself; allow this service more threads (TasksMax=), or find what takes them",
+    ),
     "quarantine_failed": Entry(
         _W,
         "refused files stay in {path}: {why}",

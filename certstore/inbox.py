@@ -63,9 +63,9 @@ class Inbox:
 
     `via` is `inbox`, or `watch:PATH`. `clock` gives the aware wall clock; it judges only how long refused
     files are kept. `on_receipt` gets every receipt that comes of these files; `on_trouble` gets each
-    finding about the directory as a whole (missing, unreadable, unwatchable, a disk that fails) when it
-    begins. Both are called in the event loop and must not block. `troubles` are the findings that stand
-    now.
+    finding about the directory as a whole (missing, unreadable, unwatchable, a disk that fails, no thread
+    left to look) when it begins. Both are called in the event loop and must not block. `troubles` are the
+    findings that stand now.
     """
 
     store: Store
@@ -97,7 +97,11 @@ class Inbox:
             await nursery.start(follow, (self.path,), self.hint)
             task_status.started()
             while True:
-                again_at = await self._look(keeper)
+                try:
+                    again_at = await self._look(keeper)
+                except RuntimeError as error:  # what threading says where no thread is to be had
+                    self._tell(self.troubles | {found("look_failed", path=self.path, why=error)})
+                    again_at = time.monotonic() + RETRY_AFTER_S[0]
                 with trio.move_on_after(max(again_at - time.monotonic(), 0.0)):
                     await self._hinted.wait()
 

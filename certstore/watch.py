@@ -18,8 +18,8 @@ What could go wrong, and why it is done this way:
 - *Cancelling*: the thread waits in Rust and only looks at its stop event each step; a cancelled trio task
   waits for its thread. So the stop event is set first, and cancelling takes one step (4.5 s were measured
   without that).
-- *The kernel's limits are reached* (fs.inotify.max_user_instances, max_user_watches): that is told once,
-  and hints come every `POLL_S` until watching works again.
+- *The kernel's limits are reached* (fs.inotify.max_user_instances, max_user_watches, threads): that is told
+  once, and hints come every `POLL_S` until watching works again.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ async def _follow(paths: Sequence[PurePath], on_hint: Callable[[], None], rescan
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_when_cancelled)
         # a limiter of its own: a thread that waits for hours must not use up those for short work
-        trouble = await trio.to_thread.run_sync(follow, limiter=trio.CapacityLimiter(1))
+        try:
+            trouble = await trio.to_thread.run_sync(follow, limiter=trio.CapacityLimiter(1))
+        except RuntimeError as error:  # what threading says where no thread is to be had
+            trouble = found("watch_limited", why=str(error))
         nursery.cancel_scope.cancel()
     return trouble
 

@@ -7,6 +7,8 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import trio
+import trio.testing
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -214,3 +216,26 @@ async def test_a_flood_of_broken_files_leaves_few_folders_behind_long_before_the
         await inbox.looks()
         assert inbox.names() == set()
     assert len(list((place / ".refused").iterdir())) <= 3
+
+
+async def test_while_no_thread_is_left_that_is_told_once_and_what_came_is_served_later(
+    store, place, pki, monkeypatch
+):
+    async def none_left(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    good = pki.leaf()
+    async with looked_after(store, place, rescan_s=0.1) as inbox:
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.to_thread, "run_sync", none_left)
+            inbox.put("good.pem", good.key_pem + good.chain_pem)
+            for code in ("look_failed", "watch_limited"):
+                await inbox.trouble(code)
+            for _ in range(2):
+                inbox.inbox.hint()
+                await trio.testing.wait_all_tasks_blocked()
+        await inbox.receipt()
+        assert inbox.served() == good.bundle().id
+        assert sorted(finding.code for finding in inbox.troubles) == ["look_failed", "watch_limited"]
+        await inbox.looks()
+        assert not inbox.inbox.troubles
