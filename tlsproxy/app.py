@@ -27,10 +27,12 @@ from certstore.snapshot import Kind
 from tlsproxy import device
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
+from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
+from tlsproxy.metering import Meter, first_sums
 from tlsproxy.net.servicemanager import notify
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
@@ -86,7 +88,11 @@ async def run(
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
-        crew = Crew(birth, epoch=before.epoch + 1 if before is not None else 1)
+        crew = Crew(
+            birth,
+            epoch=before.epoch + 1 if before is not None else 1,
+            sums=first_sums(before.sums if before is not None else ()),
+        )
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
         held = before.lock_fd if before is not None else None
@@ -128,7 +134,7 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
         place = Place(state.seat, state.epoch)
         worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
         worker.leave(Stage(state.stage))
-        worker.connections = state.connections
+        worker.connections, worker.counts = state.connections, state.counts
         found.append(worker)
     return found
 
@@ -177,6 +183,8 @@ class House:
                     control_server.run, handed_over=before.control_fd if before is not None else None
                 )
                 self._control_fd = await keeping.start(control, self.config.control_socket, controller)
+                if self.config.metrics is not None:
+                    keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
@@ -237,7 +245,15 @@ class House:
             in_memory=lambda: self.publishing.in_memory,
             on_receipt=self.on_receipt,
             reloader=reloader,
+            meter=self._meter(process),
         )
+
+    def _meter(self, process: Process) -> Meter:
+        engine = resolve(self.config.tls.engine)
+        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        for finding in self.store.recovered:
+            meter.count_finding(finding)
+        return meter
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
@@ -247,6 +263,7 @@ class House:
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
+            controller.meter.count_finding(finding)
             tell_findings((finding,))
 
         own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")

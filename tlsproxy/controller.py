@@ -16,6 +16,7 @@ import trio
 from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
+from tlsproxy.metering import Meter
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, WorkerStatus, describe
 from tlsproxy.reload import Reloader
@@ -55,10 +56,12 @@ class Controller:
     in_memory: Callable[[], bool]
     on_receipt: TellReceipt
     reloader: Reloader | None
+    meter: Meter
 
     def tell(self, receipt: Receipt) -> None:
-        """Log a receipt, and pass it on."""
+        """Log a receipt, count it, and pass it on."""
         log_receipt(receipt)
+        self.meter.count_receipt(receipt)
         self.on_receipt(receipt)
 
     async def propose(self, candidate: Candidate, via: str) -> Receipt:
@@ -80,17 +83,26 @@ class Controller:
         """Give one receipt. Raises NotFound."""
         return self.store.receipt(id)
 
-    def status(self) -> dict[str, object]:
-        """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
-        now = self.clock()
+    def facts(self, now: datetime) -> StoreFacts:
+        """Say what the store says; memory only."""
         nothing = Generation(0, (), None, (), Cause.RECOVERY, None, now)
-        facts = StoreFacts(
+        return StoreFacts(
             generation=nothing if self.in_memory() else self.store.active,
             slots=self.store.slots(),
             receipts=self.store.receipts(),
             bundle=self.store.bundle,
             clock_plausible=self.store.clock_plausible(),
         )
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        now = self.clock()
+        return await self.meter.page(self.facts(now), now, accept)
+
+    def status(self) -> dict[str, object]:
+        """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
+        now = self.clock()
+        facts = self.facts(now)
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
         return describe(

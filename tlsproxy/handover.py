@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.workers.messages import Counts
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -23,7 +24,7 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A living worker; `stage` as in workers.remote.Stage."""
+    """A living worker; `stage` as in workers.remote.Stage; what it has said last that it counted."""
 
     pid: int
     seat: int
@@ -31,6 +32,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     stage: int
     channel_fd: int
     connections: int
+    counts: Counts | None = None
 
 
 class DoorState(msgspec.Struct, frozen=True):
@@ -45,6 +47,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     """The state of the image before.
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
+    sums: what was counted by those who are gone, which must never go back.
     """
 
     version: int
@@ -57,6 +60,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     control_fd: int
     memory_fd: int
     workers: list[WorkerState]
+    sums: list[tuple[tuple[str, ...], float]] = []
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

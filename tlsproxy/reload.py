@@ -135,10 +135,11 @@ class Reloader:
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
             workers=[
-                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
+                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections, w.counts)
                 for w in self.crew.workers
                 if w.stage is not Stage.GONE
             ],
+            sums=self.crew.sums.counted(),
         )
 
 

@@ -245,6 +245,9 @@ class House:
             lambda: self._store.propose(candidate, source=Source.CUSTOMER, via=via, examiner=examiner)
         )
 
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        raise AssertionError(f"nobody asks ({accept})")
+
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name
         return self._store.receipt(id)
 

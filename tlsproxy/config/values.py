@@ -98,6 +98,15 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """Where metrics are told beside the control socket; `address` is the text as given."""
+
+    address: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was asked for, complete and checked."""
 
@@ -112,6 +121,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
+    metrics: MetricsConfig | None = None
 
     @property
     def control_socket(self) -> Path:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import trio
 
-from tlsproxy.errors import ClientProtocolError, UpstreamError, UpstreamProtocolError
+from tlsproxy.errors import ClientProtocolError, Fault, UpstreamError, UpstreamProtocolError
 from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.response import Response
 from tlsproxy.forward.site import ExchangeRecord, SocketConnection, SocketUpstream
@@ -46,9 +46,11 @@ class Exchange:
     __slots__ = (
         "_client",
         "_code",
+        "_fault",
         "_link",
         "_request",
         "_response",
+        "_route",
         "_started",
         "_status",
         "_unread",
@@ -64,6 +66,8 @@ class Exchange:
         self._response: Response | None = None
         self._status = 0
         self._code = ""
+        self._fault: Fault | None = None
+        self._route = ""
         self._started = trio.current_time() if client.site.observer is not None else 0.0
 
     async def run(self) -> bool:
@@ -85,6 +89,7 @@ class Exchange:
         route = client.site.routes.match(request.path)
         if route is None:
             raise ClientProtocolError(404, "no_route", "nothing is configured for this address")
+        self._route = route.prefix
         self._upstream = client.site.upstreams[route.upstream_name]
         lines = request_headers_for_upstream(request, client.forwarded)
         if not self._unread:
@@ -220,7 +225,7 @@ class Exchange:
     async def _fail(self, error: ClientProtocolError | UpstreamError | UpstreamProtocolError) -> bool:
         client, request = self._client, self._request
         self._drop_link()  # before anything that waits for the client: the upstream need not wait as well
-        self._code = "client_gone" if client.gone else error.code
+        self._code, self._fault = ("client_gone", Fault.CLIENT) if client.gone else (error.code, error.fault)
         if self._response is not None and self._response.begun:
             client.stream.abort()  # the client must not take what it has for all there is
             return False
@@ -250,5 +255,7 @@ class Exchange:
                 code=self._code,
                 body_bytes=response.body_bytes if response is not None else 0,
                 seconds=trio.current_time() - self._started,
+                route=self._route,
+                fault=self._fault,
             )
         )

@@ -6,12 +6,16 @@ Refuses to know configuration files and where the numbers come from.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
+import msgspec
+
 from tlsproxy import policy
+from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
 from tlsproxy.net.dial import Address, Dialler
 from tlsproxy.net.stream import SocketStream
@@ -71,13 +75,14 @@ class Forwarded:
         return any((mapped or address) in network for network in self.trust)
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeRecord:
+# A Struct and not a dataclass: one is made for each request, and a frozen dataclass of this size costs
+# 1.2 us, a frozen Struct 0.1 (measured).
+class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     """What became of one exchange.
 
     status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;
     body_bytes: of the response (of both ways in a tunnel); seconds: from the complete request head to the
-    end.
+    end. route: the path by which it is configured, "" for none; fault: whose `code` it is.
     """
 
     client: ClientFacts
@@ -88,13 +93,23 @@ class ExchangeRecord:
     code: str
     body_bytes: int
     seconds: float
+    route: str = ""
+    fault: Fault | None = None
 
 
 class Observer(Protocol):
-    """Who wants to hear of exchanges; called on the event loop, so it must be quick and must not raise."""
+    """Who wants to hear of it all; called on the event loop, so it must be quick and must not raise."""
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         """Take note of an exchange that has ended, well or badly."""
+        ...
+
+    def request_refused(self, error: ClientProtocolError) -> None:
+        """Take note of a request head that was not let in: it never became an exchange."""
+        ...
+
+    def connection_ended(self, sock: socket.socket) -> None:
+        """Take note of a client's connection that is about to be closed; the socket is still open."""
         ...
 
 

@@ -34,9 +34,11 @@ from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
 from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.observe.counters import Counters
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.counting import counts_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
@@ -44,6 +46,8 @@ from tlsproxy.workers.messages import (
     CloseTunnels,
     Commit,
     Committed,
+    Count,
+    Counts,
     Leaving,
     Ping,
     Pong,
@@ -67,7 +71,7 @@ __all__ = ["main"]
 
 
 class Voice:
-    """Says things to the supervisor's log; also the observer of exchanges."""
+    """Says things to the supervisor's log."""
 
     def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
@@ -83,7 +87,7 @@ class Voice:
         """Tell of a bundle that can't be served after all."""
         self._channel.send(BundleLost(bundle, why))
 
-    def exchange_done(self, record: ExchangeRecord) -> None:
+    def exchange_failed(self, record: ExchangeRecord) -> None:
         """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
         if record.status >= 500 and record.code:
             path = record.target.partition(b"?")[0].decode("ascii", "replace")
@@ -96,8 +100,16 @@ class Voice:
 class WorkerProcess:
     """Joins the channel to the data plane."""
 
-    def __init__(self, channel: Channel[ToWorker], setup: Setup, serving: Serving, worker: Worker) -> None:
+    def __init__(
+        self,
+        channel: Channel[ToWorker],
+        setup: Setup,
+        serving: Serving,
+        worker: Worker,
+        count: Callable[[], Counts],
+    ) -> None:
         self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
+        self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
         self._next: Generation | Bundle | None = None
         self._out, self._orders = trio.open_memory_channel[Prepare | Commit](1000)
@@ -112,12 +124,15 @@ class WorkerProcess:
                 nursery.start_soon(self._listen, nursery)
                 self._channel.send(Started(os.getpid()))
             nursery.cancel_scope.cancel()
+        self._channel.send(self._count())
 
     async def _listen(self, nursery: trio.Nursery) -> None:
         async for message in self._channel.receive():
             match message:
                 case Ping(number=number):
                     self._channel.send(Pong(number, self._worker.open))
+                case Count():
+                    self._channel.send(self._count())
                 case Prepare() | Commit():
                     self._out.send_nowait(message)
                 case AcceptOn(places=places):
@@ -211,13 +226,21 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     voice, sweeper = Voice(channel), Sweeper()
     serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
-    with site_of(setup, sweeper, voice) as site:
-        worker = Worker(serving, site, capacity_of(setup), voice.fault)
+    routes, upstreams = zip(*setup.routes, strict=True) if setup.routes else ((), ())
+    counters = Counters(routes, upstreams, voice.exchange_failed)
+
+    def fault(code: str, error: BaseException | None) -> None:
+        if code == "connection_fault":
+            counters.connection_faulted()
+        voice.fault(code, error)
+
+    with site_of(setup, sweeper, counters) as site:
+        worker = Worker(serving, site, capacity_of(setup), fault, counters)
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
         async with trio.open_nursery() as nursery:
             await nursery.start(sweeper.run)
-            await WorkerProcess(channel, setup, serving, worker).run()
+            await WorkerProcess(channel, setup, serving, worker, partial(counts_of, counters, worker)).run()
             nursery.cancel_scope.cancel()
 
 
