@@ -177,7 +177,7 @@ class Rig:
     def exchange_done(self, record: ExchangeRecord) -> None:
         self.records.append(record)
 
-    def request_refused(self, error: ClientProtocolError) -> None:
+    def request_refused(self, _client: ClientFacts, error: ClientProtocolError) -> None:
         self.refused.append(error.status)
 
     def connection_ended(self, sock: socket.socket) -> None:
@@ -263,6 +263,7 @@ async def forwarding(
     forwarded: Forwarded | None = None,
     facts: ClientFacts | None = None,
     unix: Path | None = None,
+    trace: bool = False,
     deadline_s: float = DEADLINE_S,
 ) -> AsyncIterator[Rig]:
     """Run a proxy whose routes lead to upstreams run by handlers; nothing sweeps but the test."""
@@ -281,6 +282,7 @@ async def forwarding(
             sweeper=sweeper,
             limits=limits or Limits(),
             forwarded=forwarded or Forwarded(),
+            trace=trace,
         )
         async with trio.open_nursery() as nursery:
             rig = Rig(nursery, site, listener, facts or ClientFacts("192.0.2.7", "https"))

@@ -19,6 +19,7 @@ import trio
 
 from certstore import Finding, Meta, Receipt, Slot, Source, State, StoreError
 from tlsproxy import policy
+from tlsproxy.observe.log import left_out
 from tlsproxy.observe.metrics import Counted, Key, Sums
 from tlsproxy.observe.status import Process, Rung, StoreFacts, WorkerStatus, rung_of
 from tlsproxy.workers.remote import Stage
@@ -71,6 +72,7 @@ class Meter:
 
     def _of_store(self, facts: StoreFacts, now: datetime) -> Iterator[tuple[Key, float]]:
         yield ("tlsproxy_reloads_total",), float(self.process.epoch - 1)
+        yield ("tlsproxy_log_lines_left_out_total", "events"), float(left_out())
         yield ("tlsproxy_start_time_seconds",), self.process.since.timestamp()
         version = (self.process.version, platform.python_version(), self.engine)
         yield ("tlsproxy_build_info", *version), 1.0

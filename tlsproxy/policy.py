@@ -222,6 +222,27 @@ RESOLVERS = 2
 BACKLOG_PAUSE_S = 0.005
 BACKLOG_PAUSE_MAX_S = 0.25
 
+# --- LOG ----------------------------------------------------------------------------------------------------
+
+# Lines that wait for a slow reader of the log; beyond that they are dropped and counted. Some 3,000 lines: a
+# collector that restarts is back before.
+LOG_WAITING_BYTES = 1_048_576
+# At the end of a process, and before a reload, what waits is still written within this.
+LOG_FLUSH_S = 1.0
+# Lines of the access log, unless configured, of all workers together: at 300 bytes a line 5 GB a day at the
+# worst, which a rotated log bears, and more than a device's people and programs ask.
+ACCESS_PER_S = 200.0
+# The share that is logged where it is sampled.
+ACCESS_SAMPLE = 0.01
+# Lines of the access log are handed on together, this often: one thread is woken, and not one for each.
+ACCESS_WRITE_S = 0.1
+# Of a target so many bytes are logged: a line of the access log stays below PIPE_BUF, and so whole.
+ACCESS_TEXT_BYTES = 2048
+# Exchanges that failed are told to the log, so many at once and then one a second: a service that is down
+# fails each of thousands of requests.
+FAILURES_TOLD = 20.0
+FAILURES_TOLD_PER_S = 1.0
+
 # --- EXAMINATION --------------------------------------------------------------------------------------------
 
 # For one candidate, from its files to the verdict; then it is refused. The slowest that decode admits takes

@@ -32,7 +32,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
-from tlsproxy.observe.log import logger
+from tlsproxy.observe.log import flush, left_out, logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -109,6 +109,7 @@ class Reloader:
         _log.info("reloading", epoch=state.epoch + 1)
         notify_reloading()
         handover.set_inheritable(handed, inheritable=True)
+        flush()  # the thread that writes the log ends with the exec
         try:
             os.execve(sys.executable, _command(), {**os.environ, **handover.named(fd)})  # noqa: S606  ourselves
         except OSError as error:
@@ -139,7 +140,10 @@ class Reloader:
                 for w in self.crew.workers
                 if w.stage is not Stage.GONE
             ],
-            sums=self.crew.sums.counted(),
+            sums=[
+                *self.crew.sums.counted(),
+                (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),
+            ],
         )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from tlsproxy.config import Config, Reading, read
+from tlsproxy.config.values import LogConfig
+
+DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 GOOD = """
 store = "s"
@@ -67,3 +72,36 @@ def test_an_address_that_others_reach_is_refused_unless_it_is_meant(text: str) -
 )
 def test_what_is_no_place_for_metrics_is_told_in_words(text: str, words: str) -> None:
     assert words in mistake_of(f'metrics_listen = "{text}"')
+
+
+def test_the_log_is_as_it_was_where_nothing_is_said() -> None:
+    log = config_of().log
+    assert (log.format, log.level, log.access, log.trace, log.mask_clients) == (
+        "auto",
+        "info",
+        "off",
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('format = "xml"', "log.format: 'xml' is none of auto, console, json"),
+        ('level = "loud"', "log.level: 'loud' is none of debug, info, warning, error"),
+        ("access = true", "log.access: expected"),
+        ("access_sample = 0", "log.access_sample: 0 must be more than 0"),
+        ("access_sample = 1.5", "log.access_sample: 1.5 must be"),
+        ("access_per_s = -1", "log.access_per_s: -1 must be more than 0"),
+        ("mask = true", "log.mask: unknown key"),
+    ],
+)
+def test_a_mistake_about_the_log_is_told_with_its_key(line: str, words: str) -> None:
+    assert words in mistake_of(more=f"[log]\n{line}")
+
+
+def test_the_page_gives_the_defaults_that_hold() -> None:
+    rows = [line.split("|") for line in DOCS.read_text("utf-8").splitlines() if line.startswith("| `log.")]
+    page = {row[1].strip(" `").removeprefix("log."): row[2].strip(" `") for row in rows}
+    assert page == {f.name: json.dumps(f.default) for f in fields(LogConfig)}

@@ -109,7 +109,7 @@ def test_no_label_has_a_value_that_a_client_could_choose():
         one.handshake_failed(f"reason_{number}")
         one.handshake_failed(f"client_alert_made_up_{number}")
         one.handshake_done(TLSFacts(f"TLSv{number}", f"cipher{number}", f"group{number}", None, False), 0.1)
-        one.request_refused(ClientProtocolError(1000 + number, f"code_{number}", "words"))
+        one.request_refused(CLIENT, ClientProtocolError(1000 + number, f"code_{number}", "words"))
     found = exposed(one.counted(()))
     assert found["tlsproxy_handshake_failures_total"] == {("other",): 2000}
     assert found["tlsproxy_handshakes_total"] == {("other", "other", "other", "false"): 1000}

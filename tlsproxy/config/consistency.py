@@ -20,6 +20,7 @@ from tlsproxy.config.values import (
     IdentityConfig,
     LimitsConfig,
     ListenerConfig,
+    LogConfig,
     MetricsConfig,
     RouteConfig,
     TLSConfig,
@@ -46,6 +47,7 @@ class Draft:
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
     metrics: MetricsConfig | None = None
+    log: LogConfig = field(default_factory=LogConfig)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -62,6 +64,7 @@ class Draft:
             tls=self.tls,
             workers=self.workers,
             metrics=self.metrics,
+            log=self.log,
         )
 
 

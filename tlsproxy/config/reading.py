@@ -28,6 +28,7 @@ from tlsproxy.config.values import (
     IdentityConfig,
     LimitsConfig,
     ListenerConfig,
+    LogConfig,
     MetricsConfig,
     Network,
     RouteConfig,
@@ -131,7 +132,8 @@ def _document(top: Table, folder: Path) -> Draft:
     inbox.finish()
     draft.identity = _identity(top.table("identity"))
     draft.forwarded = _forwarded(top.table("forwarded"))
-    draft.limits = _limits(top.table("limits"))
+    draft.limits = _plain(top.table("limits"), LimitsConfig)
+    draft.log = _plain(top.table("log"), LogConfig)
     tls = top.table("tls")
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
@@ -186,11 +188,13 @@ def _forwarded(table: Table) -> ForwardedConfig:
     return forwarded
 
 
-def _limits(table: Table) -> LimitsConfig:
-    kinds = get_type_hints(LimitsConfig, include_extras=True)
-    found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in fields(LimitsConfig)}
+def _plain(table: Table, kind: type[T]) -> T:
+    """Read a table whose keys are the fields of a dataclass, each with its default."""
+    kinds = get_type_hints(kind, include_extras=True)
+    known = fields(kind)  # type: ignore[arg-type]  # a dataclass, which no type says
+    found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in known}
     table.finish()
-    return LimitsConfig(**found)
+    return kind(**found)
 
 
 def parse_route_path(text: str) -> str:

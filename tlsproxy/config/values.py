@@ -98,6 +98,25 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the log is written, and what of exchanges stands in it.
+
+    access_sample: the share that "sampled" logs; access_per_s: lines a second, at the most, of all workers.
+    access_query: whether a request's query is logged too. mask_clients: only a client's network is. trace:
+    whether W3C trace contexts are passed on, and made where there is none.
+    """
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: Literal["off", "sampled", "on"] = "off"
+    access_sample: Annotated[float, Meta(gt=0, le=1)] = policy.ACCESS_SAMPLE
+    access_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] = policy.ACCESS_PER_S
+    access_query: bool = False
+    mask_clients: bool = False
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsConfig:
     """Where metrics are told beside the control socket; `address` is the text as given."""
 
@@ -122,6 +141,7 @@ class Config:
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
     metrics: MetricsConfig | None = None
+    log: LogConfig = field(default_factory=LogConfig)
 
     @property
     def control_socket(self) -> Path:

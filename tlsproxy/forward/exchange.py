@@ -22,6 +22,8 @@ ago (see upstream/connection.py).
 
 from __future__ import annotations
 
+from secrets import token_bytes
+
 import trio
 
 from tlsproxy.errors import ClientProtocolError, Fault, UpstreamError, UpstreamProtocolError
@@ -34,6 +36,7 @@ from tlsproxy.http.framing import Framing
 from tlsproxy.http.head import RequestHead
 from tlsproxy.http.headers import request_headers_for_upstream, response_headers_for_client
 from tlsproxy.http.replies import reply
+from tlsproxy.http.trace import continue_trace
 from tlsproxy.net.stream import BROKEN
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -53,6 +56,7 @@ class Exchange:
         "_route",
         "_started",
         "_status",
+        "_trace",
         "_unread",
         "_upstream",
     )
@@ -67,6 +71,7 @@ class Exchange:
         self._status = 0
         self._code = ""
         self._fault: Fault | None = None
+        self._trace = b""
         self._route = ""
         self._started = trio.current_time() if client.site.observer is not None else 0.0
 
@@ -91,6 +96,8 @@ class Exchange:
             raise ClientProtocolError(404, "no_route", "nothing is configured for this address")
         self._route = route.prefix
         self._upstream = client.site.upstreams[route.upstream_name]
+        if client.site.trace:
+            self._trace = continue_trace(request.onward, token_bytes)
         lines = request_headers_for_upstream(request, client.forwarded)
         if not self._unread:
             return await self._exchange(lines)
@@ -257,5 +264,6 @@ class Exchange:
                 seconds=trio.current_time() - self._started,
                 route=self._route,
                 fault=self._fault,
+                trace=self._trace,
             )
         )

@@ -82,7 +82,8 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
 
     status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;
     body_bytes: of the response (of both ways in a tunnel); seconds: from the complete request head to the
-    end. route: the path by which it is configured, "" for none; fault: whose `code` it is.
+    end. route: the path by which it is configured, "" for none; fault: whose `code` it is; trace: the
+    W3C trace id, b"" where none is wanted.
     """
 
     client: ClientFacts
@@ -95,6 +96,7 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     route: str = ""
     fault: Fault | None = None
+    trace: bytes = b""
 
 
 class Observer(Protocol):
@@ -104,7 +106,7 @@ class Observer(Protocol):
         """Take note of an exchange that has ended, well or badly."""
         ...
 
-    def request_refused(self, error: ClientProtocolError) -> None:
+    def request_refused(self, client: ClientFacts, error: ClientProtocolError) -> None:
         """Take note of a request head that was not let in: it never became an exchange."""
         ...
 
@@ -123,6 +125,8 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     forwarded: Forwarded = field(default_factory=Forwarded)
     observer: Observer | None = None
+    trace: bool = False
+    """Whether each request has a W3C trace context when it goes on."""
 
 
 def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:

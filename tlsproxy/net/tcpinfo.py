@@ -20,7 +20,8 @@ _SIZE = 216
 def carried_bytes(sock: socket.socket) -> tuple[int, int]:
     """Say how many bytes were received and sent (in the send queue too); zeros where nobody knows.
 
-    That is what TCP carried: TLS records and handshakes, without headers and without what was sent again.
+    That is what TCP carried: TLS records and handshakes, without headers and without what was sent again. The
+    peer's end (FIN) counts as one byte received.
     """
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)

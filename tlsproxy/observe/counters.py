@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError, Fault
-from tlsproxy.forward.site import ExchangeRecord
+from tlsproxy.forward.site import ClientFacts, ExchangeRecord
 from tlsproxy.net.tcpinfo import carried_bytes
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM, Counted, Key
 from tlsproxy.tls.engines import TLSFacts
@@ -101,7 +101,7 @@ class Counters:
                 self._count("tlsproxy_upstream_errors_total", record.upstream, _kind_of(record))
             self._failed(record)
 
-    def request_refused(self, error: ClientProtocolError) -> None:
+    def request_refused(self, _client: ClientFacts, error: ClientProtocolError) -> None:
         """Count a request that the gate didn't let in."""
         status = str(error.status) if error.status in _REFUSALS else OTHER
         self._count("tlsproxy_requests_refused_total", status)

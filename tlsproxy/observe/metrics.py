@@ -119,6 +119,12 @@ _ALL = (
         "Exchanges that failed by the upstream's fault.",
         ("upstream", "kind"),
     ),
+    Family(
+        "tlsproxy_log_lines_left_out_total",
+        _C,
+        "Lines that were not written: too many in a second, or nobody read them.",
+        ("log",),
+    ),
     # counted by the supervisor
     Family(
         "tlsproxy_receipts_total",

@@ -7,17 +7,37 @@ microsecond for each open connection.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from tlsproxy import policy
+from tlsproxy.observe.access import AccessLog
 from tlsproxy.observe.counters import Counters
 from tlsproxy.observe.metrics import Counted
 from tlsproxy.workers.messages import Counts
+from tlsproxy.workers.observing import Failures
 from tlsproxy.workers.worker import Worker
 
 __all__ = ["counts_of"]
 
 
-def counts_of(counters: Counters, worker: Worker) -> Counts:
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Who leaves lines out."""
+
+    failures: Failures
+    access: AccessLog | None
+
+    @property
+    def left_out(self) -> Counted:
+        """Say how many."""
+        name = "tlsproxy_log_lines_left_out_total"
+        found: Counted = [((name, "failures"), float(self.failures.left_out))]
+        if self.access is not None:
+            found.append(((name, "access"), float(self.access.left_out)))
+        return found
+
+
+def counts_of(counters: Counters, worker: Worker, logs: Logs) -> Counts:
     """Take a snapshot."""
     admission = worker.admission
     counted = counters.counted(connection.sock for connection in worker.connections)
@@ -26,6 +46,7 @@ def counts_of(counters: Counters, worker: Worker) -> Counts:
         (("tlsproxy_connections_turned_away_total", verdict.value), float(count))
         for verdict, count in admission.turned_away.items()
     )
+    counted += logs.left_out
     now: Counted = [(("tlsproxy_connections",), float(admission.open))]
     by_generation = Counter(connection.facts.generation for connection in worker.connections)
     newest = sorted(by_generation, reverse=True)

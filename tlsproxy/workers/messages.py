@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig
+from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -67,8 +67,8 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
-    routes: (path, upstream as configured) each. limits: this worker's share. memory_fd: a memfd which holds
-    key and chain while nothing on disk can be served.
+    routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
+    holds key and chain while nothing on disk can be served.
     """
 
     seat: int
@@ -80,6 +80,7 @@ class Setup(_Message, frozen=True):
     tell_bundle: bool
     limits: LimitsConfig
     memory_fd: int
+    log: LogConfig = LogConfig()
 
 
 class Prepare(_Message, frozen=True):

@@ -21,6 +21,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -32,13 +33,14 @@ import trio
 
 from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
-from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.observe.access import AccessLog
 from tlsproxy.observe.counters import Counters
+from tlsproxy.observe.outlet import Outlet, manner_of
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.channel import Channel
-from tlsproxy.workers.counting import counts_of
+from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
@@ -62,6 +64,7 @@ from tlsproxy.workers.messages import (
     ToWorker,
     decode_to_worker,
 )
+from tlsproxy.workers.observing import Failures, observer_of
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.site import capacity_of, site_of
 from tlsproxy.workers.spawn import descriptors
@@ -76,25 +79,13 @@ class Voice:
     def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
 
-    def fault(self, code: str, error: BaseException | None) -> None:
-        """Tell of a fault; with its traceback, which holds no values of variables."""
-        fields: dict[str, object] = {}
-        if error is not None:
-            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
-        self._channel.send(Said("error", code, fields))
+    def say(self, level: str, event: str, fields: dict[str, object]) -> None:
+        """Tell of an event."""
+        self._channel.send(Said(level, event, fields))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
         self._channel.send(BundleLost(bundle, why))
-
-    def exchange_failed(self, record: ExchangeRecord) -> None:
-        """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
-        if record.status >= 500 and record.code:
-            path = record.target.partition(b"?")[0].decode("ascii", "replace")
-            facts: dict[str, object] = {"code": record.code, "status": record.status}
-            self._channel.send(
-                Said("warning", "exchange_failed", {**facts, "upstream": record.upstream, "path": path})
-            )
 
 
 class WorkerProcess:
@@ -226,22 +217,42 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     voice, sweeper = Voice(channel), Sweeper()
     serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
-    routes, upstreams = zip(*setup.routes, strict=True) if setup.routes else ((), ())
-    counters = Counters(routes, upstreams, voice.exchange_failed)
+    failures = Failures(voice.say)
+    paths, upstreams = [path for path, _ in setup.routes], [name for _, name in setup.routes]
+    counters = Counters(paths, upstreams, failures.exchange)
+    access = _access_log(setup)
 
     def fault(code: str, error: BaseException | None) -> None:
         if code == "connection_fault":
             counters.connection_faulted()
-        voice.fault(code, error)
+        failures.fault(code, partial(_facts_of, error))
 
-    with site_of(setup, sweeper, counters) as site:
+    with site_of(setup, sweeper, observer_of(counters, access)) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters)
+        count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
         async with trio.open_nursery() as nursery:
             await nursery.start(sweeper.run)
-            await WorkerProcess(channel, setup, serving, worker, partial(counts_of, counters, worker)).run()
+            if access is not None:
+                nursery.start_soon(access.run)
+            await WorkerProcess(channel, setup, serving, worker, count).run()
             nursery.cancel_scope.cancel()
+    if access is not None:
+        await trio.to_thread.run_sync(access.flush)
+
+
+def _access_log(setup: Setup) -> AccessLog | None:
+    """Make the access log, on the stderr that we share with the supervisor; None where it is off."""
+    if setup.log.access == "off":
+        return None
+    stderr = sys.stderr.fileno()
+    return AccessLog(setup.log, Outlet(stderr), manner_of(setup.log.format, stderr), time.time)
+
+
+def _facts_of(error: BaseException | None) -> dict[str, object]:
+    """Give a traceback, which holds no values of variables."""
+    return {} if error is None else {"exception": "".join(traceback.format_exception(error)).rstrip()}
 
 
 def main(arguments: Sequence[str]) -> None:
