@@ -21,7 +21,7 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store, StoreError
+from certstore import Finding, Generation, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -34,6 +34,7 @@ from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import Meter, first_sums
 from tlsproxy.net.servicemanager import notify
+from tlsproxy.observe.audit import ITSELF, AuditLog
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
@@ -246,6 +247,7 @@ class House:
             on_receipt=self.on_receipt,
             reloader=reloader,
             meter=self._meter(process),
+            audit=AuditLog(self.store.path, now),
         )
 
     def _meter(self, process: Process) -> Meter:
@@ -258,6 +260,7 @@ class House:
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
         caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
+        caretaker.on_moved = partial(_audit_moved, controller.audit)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 
@@ -300,6 +303,10 @@ class House:
             return self.store.bundle(default).fingerprint if default is not None else None
         except StoreError:
             return None
+
+
+def _audit_moved(audit: AuditLog, generation: Generation) -> None:
+    audit.note(ITSELF, "move_rows", "live", generation=generation.number, cause=str(generation.cause))
 
 
 def _shown(status: ListenerStatus) -> dict[str, object]:

@@ -13,10 +13,22 @@ from functools import partial
 
 import trio
 
-from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
+from certstore import (
+    Bundle,
+    Candidate,
+    Cause,
+    Examiner,
+    Generation,
+    Receipt,
+    Source,
+    State,
+    Store,
+    StoreError,
+)
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
 from tlsproxy.metering import Meter
+from tlsproxy.observe.audit import SIGNAL, SOCKET, Actor, AuditLog
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, WorkerStatus, describe
 from tlsproxy.reload import Reloader
@@ -25,11 +37,12 @@ _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
 
 
-def log_receipt(receipt: Receipt) -> None:
-    """Log what became of a candidate: one event, with the words of what was wrong."""
+def log_receipt(receipt: Receipt, actor: Actor) -> None:
+    """Log what became of a candidate, and who brought it: one event, with the words of what was wrong."""
     tell = _log.warning if receipt.state is State.REFUSED else _log.info
     tell(
         "receipt",
+        **actor.facts(),
         id=receipt.id,
         state=str(receipt.state),
         source=str(receipt.source),
@@ -57,20 +70,27 @@ class Controller:
     on_receipt: TellReceipt
     reloader: Reloader | None
     meter: Meter
+    audit: AuditLog
 
-    def tell(self, receipt: Receipt) -> None:
-        """Log a receipt, count it, and pass it on."""
-        log_receipt(receipt)
+    def tell(self, receipt: Receipt, actor: Actor | None = None) -> None:
+        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him."""
+        actor = actor or Actor.of(receipt)
+        self.audit.note_receipt(actor, receipt)
+        log_receipt(receipt, actor)
         self.meter.count_receipt(receipt)
         self.on_receipt(receipt)
 
-    async def propose(self, candidate: Candidate, via: str) -> Receipt:
+    async def propose(self, candidate: Candidate, via: str, actor: Actor = SOCKET) -> Receipt:
         """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError."""
         propose = partial(
             self.store.propose, candidate, source=Source.CUSTOMER, via=via, examiner=self.examiner
         )
-        receipt = await trio.to_thread.run_sync(propose)
-        self.tell(receipt)
+        try:
+            receipt = await trio.to_thread.run_sync(propose)
+        except StoreError as error:
+            self.audit.note(actor, "propose", "failed", via=via, codes=[error.code])
+            raise
+        self.tell(receipt, actor)
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:
@@ -114,29 +134,35 @@ class Controller:
             workers=self.workers(),
         ).to_json()
 
-    async def check_reload(self) -> int:
+    async def check_reload(self, actor: Actor = SOCKET) -> int:
         """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
         if self.reloader is None:
             raise ReloadError("this proxy is part of another program", "restart that program")
-        await self.reloader.check()
+        try:
+            await self.reloader.check()
+        except ReloadError as error:
+            self.audit.note(actor, "reload", "refused", why=error.why)
+            raise
         return self.process.epoch + 1
 
-    async def reload(self) -> None:
+    async def reload(self, actor: Actor = SOCKET) -> None:
         """Reload after its pre-flight; returns only where that failed after all, which is logged."""
         assert self.reloader is not None, "check_reload comes first"
+        self.audit.note(actor, "reload", "begun", epoch=self.process.epoch + 1)
         try:
             await self.reloader.execute()
         except ReloadError as error:
+            self.audit.note(actor, "reload", "failed", why=error.why)
             _tell_refused(error)
 
     async def reload_at_signal(self) -> None:
         """Reload, pre-flight and all; why not is logged."""
         try:
-            await self.check_reload()
+            await self.check_reload(SIGNAL)
         except ReloadError as error:
             _tell_refused(error)
         else:
-            await self.reload()
+            await self.reload(SIGNAL)
 
 
 def _tell_refused(error: ReloadError) -> None:

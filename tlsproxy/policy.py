@@ -243,6 +243,10 @@ ACCESS_TEXT_BYTES = 2048
 FAILURES_TOLD = 20.0
 FAILURES_TOLD_PER_S = 1.0
 
+# The audit log: some 4,000 changes a file, and so many full ones are kept: years of a device.
+AUDIT_BYTES = 1_048_576
+AUDIT_KEPT = 4
+
 # --- EXAMINATION --------------------------------------------------------------------------------------------
 
 # For one candidate, from its files to the verdict; then it is refused. The slowest that decode admits takes

@@ -12,6 +12,7 @@ from certstore import Bundle, Candidate, Generation, InProcess, Source, State, S
 from tlsproxy.config import from_arguments
 from tlsproxy.controller import Controller
 from tlsproxy.metering import Meter
+from tlsproxy.observe.audit import AuditLog
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process
 
@@ -49,6 +50,7 @@ def controller_of(store: Store, told: list[State]) -> Controller:
         on_receipt=tell,
         reloader=None,
         meter=Meter(Sums(), nobody_counts, tuple, store.meta, Process(1, now()), "system"),
+        audit=AuditLog(store.path, now),
     )
 
 
