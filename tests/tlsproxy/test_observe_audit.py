@@ -18,8 +18,8 @@ from tlsproxy.observe.audit import ITSELF, SIGNAL, Actor, AuditLog
 AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-def audit(folder: Path, **more: int) -> AuditLog:
-    return AuditLog(folder, lambda: AT, **more)
+def audit(folder: Path, most_bytes: int = policy.AUDIT_BYTES) -> AuditLog:
+    return AuditLog(folder, lambda: AT, most_bytes)
 
 
 def lines(folder: Path, name: str = "audit.jsonl") -> list[dict[str, Any]]:

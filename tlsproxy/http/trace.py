@@ -35,12 +35,18 @@ def continue_trace(fields: list[Field], random: Callable[[int], bytes]) -> bytes
 
     `random` gives so many random bytes.
     """
-    parents = [value for name, value in fields if name.lower() == b"traceparent"]
+    parents, has_state = [], False
+    for name, value in fields:
+        size = len(name)  # cheaper to compare than every name in lower case
+        if size == 11 and name.lower() == b"traceparent":
+            parents.append(value)
+        elif size == 10 and name.lower() == b"tracestate":
+            has_state = True
     if len(parents) == 1 and (found := _VALID.fullmatch(parents[0])) is not None:
         version, trace, rest = found.groups()
         if not (rest and version == b"00"):
             return trace
-    if parents or any(name.lower() == b"tracestate" for name, _ in fields):
+    if parents or has_state:
         fields[:] = [field for field in fields if field[0].lower() not in _NAMES]
     ids = random(24).hex().encode("ascii")
     fields.append((b"traceparent", b"00-%b-%b-01" % (ids[:32], ids[32:])))

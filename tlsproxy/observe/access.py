@@ -121,9 +121,9 @@ def _text(data: bytes) -> str:
 
 
 def masked(address: str) -> str:
-    """Give the network that an address is in: /24, for IPv6 /48; as text, "" for what is no address."""
-    try:
-        one = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    return str(ipaddress.ip_network((one, 24 if one.version == 4 else 48), strict=False))
+    """Give the network that an address (as the kernel tells it) is in: /24, for IPv6 /48; "" for none."""
+    if ":" not in address:
+        host_less, _, _ = address.rpartition(".")
+        return f"{host_less}.0/24" if host_less else ""
+    one = int(ipaddress.IPv6Address(address.partition("%")[0]))
+    return f"{ipaddress.IPv6Address(one >> 80 << 80)}/48"

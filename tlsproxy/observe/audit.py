@@ -37,9 +37,12 @@ NAME = "audit.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes something: `by` says by which way; uid and pid are the socket's peer's, if there is one."""
+    """Who changes something: `by` says by which way; uid and pid are the socket's peer's, or the command's.
 
-    by: Literal["socket", "signal", "inbox", "watch", "identity", "itself"]
+    command: one that changes the store itself, while no proxy runs.
+    """
+
+    by: Literal["socket", "command", "signal", "inbox", "watch", "identity", "itself"]
     uid: int | None = None
     pid: int | None = None
 
@@ -60,13 +63,22 @@ SOCKET, SIGNAL, ITSELF = Actor("socket"), Actor("signal"), Actor("itself")
 """A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy."""
 
 
+def _log_trouble(error: OSError) -> None:
+    _log.error("audit_not_written", file=error.filename, why=error.strerror)
+
+
 class AuditLog:
     """Appends to `audit.jsonl` in a folder, which is there. Any thread may note."""
 
     def __init__(
-        self, folder: Path, clock: Callable[[], datetime], most_bytes: int = policy.AUDIT_BYTES
+        self,
+        folder: Path,
+        clock: Callable[[], datetime],
+        most_bytes: int = policy.AUDIT_BYTES,
+        told: Callable[[OSError], None] = _log_trouble,
     ) -> None:
-        self._folder, self._clock, self._most = folder, clock, most_bytes
+        """Take where, the clock, a file's bound, and who is told of trouble with the disk."""
+        self._folder, self._clock, self._most, self._told = folder, clock, most_bytes, told
         self._one = threading.Lock()
         self._failing = False
 
@@ -80,7 +92,7 @@ class AuditLog:
                 self._append(data)
             except OSError as error:
                 if not self._failing:
-                    _log.error("audit_not_written", folder=str(self._folder), why=error.strerror)
+                    self._told(error)
                 self._failing = True
             else:
                 self._failing = False
