@@ -101,12 +101,20 @@ def run(
     if log is not None:
         wanted = replace(wanted, log=replace(wanted.log, format=log))
 
+    from tlsproxy.observe.log import configure, flush
+
+    configure(wanted.log.format, level=wanted.log.level)
+    try:
+        _run(wanted)
+    finally:
+        flush()  # what is told of the end stands behind it
+
+
+def _run(wanted: Config) -> None:
     import trio
 
     from tlsproxy import app, preflight
-    from tlsproxy.observe.log import configure
 
-    configure(wanted.log.format, level=wanted.log.level)
     if click.get_current_context().find_root().obj is not AS_PROGRAM:
         trio.run(app.run, wanted)
     elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):

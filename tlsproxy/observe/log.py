@@ -44,7 +44,7 @@ def configure(style: Format = "auto", stream: TextIO | None = None, level: int |
 
     Only on stderr does nobody wait for the reader; another stream is written to at once.
     """
-    out: TextIO = sys.stderr if stream is None else stream
+    out: TextIO = (sys.stderr or io.StringIO()) if stream is None else stream  # it may be closed: `2>&-`
     fd = _descriptor(out)
     manner = manner_of(style, fd)
     render = _for_console(colours=manner.colours) if manner.is_console else _for_programs()

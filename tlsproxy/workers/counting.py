@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tlsproxy import policy
-from tlsproxy.observe.access import AccessLog
 from tlsproxy.observe.counters import Counters
 from tlsproxy.observe.metrics import Counted
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.observing import Failures
 from tlsproxy.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from tlsproxy.observe.access import AccessLog
 
 __all__ = ["counts_of"]
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.site import ClientFacts, ExchangeRecord, Observer
-from tlsproxy.observe.access import AccessLog
 from tlsproxy.observe.allowance import Allowance
 from tlsproxy.observe.counters import Counters
+
+if TYPE_CHECKING:
+    from tlsproxy.observe.access import AccessLog
 
 __all__ = ["Both", "Failures", "observer_of"]
 

@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -34,9 +35,7 @@ import trio
 from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
 from tlsproxy.net.sweeper import Sweeper
-from tlsproxy.observe.access import AccessLog
 from tlsproxy.observe.counters import Counters
-from tlsproxy.observe.outlet import Outlet, manner_of
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.channel import Channel
@@ -69,6 +68,9 @@ from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.site import capacity_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
+
+if TYPE_CHECKING:
+    from tlsproxy.observe.access import AccessLog
 
 __all__ = ["main"]
 
@@ -244,8 +246,11 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
 
 def _access_log(setup: Setup) -> AccessLog | None:
     """Make the access log, on the stderr that we share with the supervisor; None where it is off."""
-    if setup.log.access == "off":
+    if setup.log.access == "off" or sys.stderr is None:
         return None
+    from tlsproxy.observe.access import AccessLog  # nobody pays for it who doesn't want it
+    from tlsproxy.observe.outlet import Outlet, manner_of
+
     stderr = sys.stderr.fileno()
     return AccessLog(setup.log, Outlet(stderr), manner_of(setup.log.format, stderr), time.time)
 
