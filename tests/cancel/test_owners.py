@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from certstore import Bundle, Candidate, Generation, InProcess, Source, State, Store
-from tlsproxy.config import from_arguments
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.controller import Controller
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import AuditLog

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tlsproxy.config import Config, Reading, read
+from tlsproxy.config import Config
+from tlsproxy.config.reading import Reading, read
 from tlsproxy.config.values import LogConfig
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
