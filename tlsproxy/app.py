@@ -21,19 +21,22 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Meta, Receipt, Source, Store, StoreError
+from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
+from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
+from tlsproxy.metering import Meter, first_sums
 from tlsproxy.net.servicemanager import keep_informed, notify
-from tlsproxy.observe.log import logger
+from tlsproxy.observe.audit import ITSELF, AuditLog
+from tlsproxy.observe.log import alone, logger
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.account import Account
@@ -93,16 +96,21 @@ async def run(
     gate = Gate()
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
-        doors = _doors(config, before, program.inherited if program is not None else ())
-        stack.callback(doors.close)
-        kept = None
-        if program is not None:
-            belongings = Belongings(config.store, config.runtime, config.inbox)
-            kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
+        with alone():  # a fence is a thread's own
+            doors = _doors(config, before, program.inherited if program is not None else ())
+            stack.callback(doors.close)
+            kept = None
+            if program is not None:
+                belongings = Belongings(config.store, config.runtime, config.inbox)
+                kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
-        crew = Crew(birth, epoch=before.epoch + 1 if before is not None else 1)
+        crew = Crew(
+            birth,
+            epoch=before.epoch + 1 if before is not None else 1,
+            sums=first_sums(before.sums if before is not None else ()),
+        )
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
         held = before.lock_fd if before is not None else None
@@ -159,7 +167,7 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
         )
         worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
         worker.leave(Stage(state.stage))
-        worker.connections = state.connections
+        worker.connections, worker.counts, worker.names = state.connections, state.counts, state.names
         found.append(worker)
     return found
 
@@ -209,6 +217,8 @@ class House:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 await self._start_control(keeping, controller, before)
+                if self.config.metrics is not None:
+                    keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
@@ -292,6 +302,8 @@ class House:
             confinement=self._confinement,
             on_receipt=self.on_receipt,
             reloader=reloader,
+            meter=self._meter(process),
+            audit=AuditLog(self.store.path, now),
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
@@ -303,14 +315,23 @@ class House:
             if worker.confined is not None:
                 yield ConfinementStatus("worker", worker.confined)
 
+    def _meter(self, process: Process) -> Meter:
+        engine = resolve(self.config.tls.engine)
+        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        for finding in self.store.recovered:
+            meter.count_finding(finding)
+        return meter
+
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
         caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
+        caretaker.on_moved = partial(_audit_moved, controller.audit)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
+            controller.meter.count_finding(finding)
             tell_findings((finding,))
 
         own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
@@ -358,6 +379,10 @@ class House:
             return self.store.meta(default) if default is not None else None
         except StoreError:
             return None
+
+
+def _audit_moved(audit: AuditLog, generation: Generation) -> None:
+    audit.note(ITSELF, "move_rows", "live", generation=generation.number, cause=str(generation.cause))
 
 
 def _shown(status: ListenerStatus) -> dict[str, object]:

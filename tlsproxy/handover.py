@@ -16,6 +16,8 @@ import msgspec
 
 from tlsproxy.errors import ReloadError
 from tlsproxy.privilege.supervisor import Kept
+from tlsproxy.workers.messages import Counts
+from tlsproxy.workers.testimony import Names
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -24,7 +26,11 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A worker that is not reaped yet; `stage` as in workers.remote.Stage, the last two as in Channel."""
+    """A worker that is not reaped yet.
+
+    stage: as in workers.remote.Stage. unread, unsent: as in Channel. counts: what it has said last that it
+    counted; names: what it may count by, as in workers.testimony.
+    """
 
     pid: int
     seat: int
@@ -34,6 +40,8 @@ class WorkerState(msgspec.Struct, frozen=True):
     connections: int
     unread: bytes = b""
     unsent: bytes = b""
+    counts: Counts | None = None
+    names: Names = Names()
 
 
 class DoorState(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
     control_fd: -1 where there was no control socket.
     kept: how the process is confined, which an exec doesn't change.
+    sums: what was counted by those who are gone, which must never go back.
     """
 
     version: int
@@ -63,6 +72,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     memory_fd: int
     workers: list[WorkerState]
     kept: Kept | None = None
+    sums: list[tuple[tuple[str, ...], float]] = []
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

@@ -31,7 +31,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
-from tlsproxy.observe.log import logger
+from tlsproxy.observe.log import flush, left_out, logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.signals import SIGNALS, Gate
@@ -114,6 +114,7 @@ class Reloader:
             _log.info("reloading", epoch=state.epoch + 1)
             notify_reloading()
             failed.callback(notify, "READY=1")
+            flush()  # the thread that writes the log ends with the exec
             os.execve(sys.executable, _command(), {**os.environ, **handover.named(fd)})  # noqa: S606  ourselves
 
     def _state(self, *, lock_fd: int) -> HandedOver:
@@ -143,10 +144,16 @@ class Reloader:
                     worker.connections,
                     worker.channel.unread,
                     worker.channel.unsent,
+                    worker.counts,
+                    worker.names,
                 )
                 for worker in self.crew.workers
             ],
             kept=self.kept,
+            sums=[
+                *self.crew.sums.counted(),
+                (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),
+            ],
         )
 
 

@@ -11,6 +11,9 @@ import trio
 from certstore import Bundle, Candidate, Generation, InProcess, Source, State, Store
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.controller import Controller
+from tlsproxy.metering import Meter
+from tlsproxy.observe.audit import AuditLog
+from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process
 
 
@@ -46,7 +49,14 @@ def controller_of(store: Store, told: list[State]) -> Controller:
         in_memory=lambda: False,
         on_receipt=tell,
         reloader=None,
+        meter=Meter(Sums(), nobody_counts, tuple, store.meta, Process(1, now()), "system"),
+        audit=AuditLog(store.path, now),
     )
+
+
+async def nobody_counts() -> tuple[Sums, Counted]:
+    await trio.lowlevel.checkpoint()
+    return Sums(), []
 
 
 async def cancelled_amidst(publisher: SlowPublisher, act) -> None:

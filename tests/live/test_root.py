@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 import trio
 
 from tests.confining import FOUND, needs_landlock
-from tests.live.as_root import OTHER_UID, UID, Stage, privileged_port, stage, status_of
+from tests.live.as_root import OTHER_UID, UID, Stage, privileged_port, stage, statuses_of
 from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
@@ -66,14 +67,17 @@ async def answered(port: int) -> int:
 
 
 def assert_powerless(told: dict[str, Any], uid: int) -> None:
-    """Hold what the kernel says of a process against what must be, and against what the status told."""
-    facts = status_of(told["pid"])
-    assert facts["Uid"].split() == [str(uid)] * 4, "real, effective, saved, and for files"
-    assert facts["Gid"].split() == [str(uid)] * 4
-    assert set(facts["Groups"].split()) <= {str(uid)}
-    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        assert int(facts[kind], 16) == 0, kind
-    assert facts["NoNewPrivs"] == "1"
+    """Hold what the kernel says of a process against what must be, and against what the status told.
+
+    Of each of its threads, as that of the log: users, capabilities and fences belong to threads.
+    """
+    for facts in statuses_of(told["pid"]):
+        assert facts["Uid"].split() == [str(uid)] * 4, "real, effective, saved, and for files"
+        assert facts["Gid"].split() == [str(uid)] * 4
+        assert set(facts["Groups"].split()) <= {str(uid)}
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(facts[kind], 16) == 0, kind
+        assert facts["NoNewPrivs"] == "1"
     assert (told["uid"], told["capabilities"], told["no_new_privs"]) == (uid, [], True)
     assert told["landlock"] == FOUND.abi
     assert told["landlock_why"] == FOUND.why
@@ -88,7 +92,9 @@ async def test_all_its_processes_end_as_the_user_and_a_port_below_1024_is_served
         async with http_service() as http:
             top = f'user = "{UID}"\nworkers = 1'
             routes = {"/": f"http://127.0.0.1:{http}"}
-            config = write_config(here.folder, routes, top=top, listener=f"127.0.0.1:{port}")
+            config = write_config(
+                here.folder, routes, top=top, listener=f"127.0.0.1:{port}", more='[log]\naccess = "on"'
+            )
             async with started(here, config) as proxy:
                 # then more workers than sockets were opened for
                 for number in (1, 2, 3):
@@ -96,12 +102,12 @@ async def test_all_its_processes_end_as_the_user_and_a_port_below_1024_is_served
                         text = config.read_text()
                         config.write_text(text.replace(f"workers = {number - 1}", f"workers = {number}"))
                         assert await reload(proxy) == (0, "")
+                    for _ in range(5):
+                        assert await answered(port) == 200
                     told = await processes(proxy)
                     assert set(told) >= {"supervisor", "worker"}
                     for facts in told.values():
                         assert_powerless(facts, UID)
-                    for _ in range(5):
-                        assert await answered(port) == 200
 
 
 async def test_more_workers_after_a_reload_have_sockets_of_their_own_where_the_user_may_open_them(
@@ -336,6 +342,8 @@ def test_the_command_line_as_root_leaves_nothing_that_the_service_cannot_read(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("stored: ")
+    (audited,) = map(json.loads, (here.folder / "store" / "audit.jsonl").read_text("ascii").splitlines())
+    assert (audited["by"], audited["uid"]) == ("command", 0), "who asked, not whom he became"
     left = [here.folder / "store", *(here.folder / "store").rglob("*")]
     assert len(left) > 5
     assert {(path.stat().st_uid, path.stat().st_gid) for path in left} == {(UID, UID)}

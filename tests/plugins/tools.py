@@ -24,6 +24,7 @@ PACKAGES = {
     "systemd-tmpfiles": "systemd",
     "setpriv": "util-linux",
     "unshare": "util-linux",
+    "promtool": "prometheus",
 }
 
 

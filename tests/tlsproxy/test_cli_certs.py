@@ -63,6 +63,8 @@ class TestWithoutAProxy:
         assert document.pop("running") is False
         receipt = Receipt.from_json(document)
         assert (receipt.state, receipt.source, receipt.via) == ("confirmed", Source.CUSTOMER, "cli")
+        (audited,) = map(json.loads, (store / "audit.jsonl").read_text("ascii").splitlines())
+        assert (audited["by"], audited["uid"], audited["receipt"]) == ("command", os.getuid(), receipt.id)
         assert "gate_skipped" not in receipt.codes
 
     def test_a_mismatched_key_is_refused_and_changes_nothing(
@@ -244,6 +246,9 @@ class House:
         return await trio.to_thread.run_sync(
             lambda: self._store.propose(candidate, source=Source.CUSTOMER, via=via, examiner=examiner)
         )
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        raise AssertionError(f"nobody asks ({accept})")
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name
         return self._store.receipt(id)

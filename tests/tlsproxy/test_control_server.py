@@ -63,6 +63,10 @@ class House:
                 return receipt
         raise NotFound("receipt", id)
 
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        await trio.lowlevel.checkpoint()
+        return f"# {accept}\n".encode(), "text/plain; version=0.0.4"
+
     async def check_reload(self) -> int:
         await trio.lowlevel.checkpoint()
         if self.failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import structlog
 import trio
 
 from tests.tlsproxy.test_workers_crew import scene_of
+from tests.tlsproxy.test_workers_testimony import LIES
+from tlsproxy.observe.exposition import page
 from tlsproxy.workers import birth as birth_room
 
 IMPOSTOR = """
@@ -73,3 +76,35 @@ async def test_a_worker_gets_into_the_log_whatever_it_calls_its_facts(tmp_path: 
                 await trio.sleep(0.01)
             assert scene.crew.workers == [worker]
     assert (told[0]["worker"], told[0]["code"]) == (worker.pid, "hers")
+
+
+async def test_a_worker_that_lies_about_its_counts_spoils_no_page(tmp_path: Path, impostor) -> None:
+    written = [(key, value) for key, value in LIES if abs(value) < 1e308]  # JSON has no others
+    true = [("tlsproxy_sent_bytes_total",), 7]
+    impostor(json.dumps({"type": "Counts", "counted": [*written, true], "now": written}))
+    async with scene_of(tmp_path, 1) as scene:
+        (worker,) = scene.crew.workers
+        scene.crew.open()
+        while worker.counts is None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        sums, now = await scene.crew.count()
+        assert [one for one in sums.counted() if one[1]] == [(("tlsproxy_sent_bytes_total",), 7.0)]
+        assert now == [(("tlsproxy_connections",), 1.0)]
+        text, _ = page([*sums.counted(), *now])
+        assert b"evil" not in text
+        assert scene.crew.workers == [worker]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    ['[[["tlsproxy_sent_bytes_total"],1e999]]', '[[["tlsproxy_sent_bytes_total"],NaN]]', "[[[1],1]]", "7"],
+)
+async def test_a_worker_whose_counts_are_none_is_killed_and_told_of(tmp_path: Path, impostor, counts) -> None:
+    impostor('{"type":"Counts","now":[],"counted":' + counts + "}")
+    with structlog.testing.capture_logs() as log:
+        async with scene_of(tmp_path, 1) as scene:
+            (worker,) = scene.crew.workers
+            scene.crew.open()
+            await worker.ended.wait()
+            assert (worker.exit_code, worker.counts) == (-9, None)
+    assert [line["worker"] for line in log if line["event"] == "worker_misspoke"] == [worker.pid]

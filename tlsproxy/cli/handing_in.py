@@ -9,6 +9,7 @@ error, which names its holder.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -95,6 +96,7 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
         return Outcome(None, unreadable)
     new = None if place.store.exists() else place.store
     deadline = time.monotonic() + _LOCK_WAIT_S
+    uid = os.getuid()  # a turn that finds the store locked has become somebody else
     while True:
         try:
             with Client(place.control) as client:
@@ -102,20 +104,30 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
         except NotRunningError:
             pass
         try:
-            return Outcome(_store(place, candidate), is_running=False, new_store=new)
+            return Outcome(_store(place, candidate, uid), is_running=False, new_store=new)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise
 
 
-def _store(place: Whereabouts, candidate: Candidate) -> Receipt:
+def _store(place: Whereabouts, candidate: Candidate, uid: int) -> Receipt:
+    """Bring it in ourselves; `uid`: who we were at first."""
+    from tlsproxy.observe.audit import Actor, AuditLog
     from tlsproxy.policy import TLSPolicy
     from tlsproxy.tls.gate import HandshakeGate
 
     become_owner(place)
     examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
     with Store.open(place.store, clock=lambda: datetime.now(UTC), lock_wait_s=_LOCK_TURN_S) as store:
-        return store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
+        receipt = store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
+        AuditLog(store.path, lambda: datetime.now(UTC), told=_tell_unaudited).note_receipt(
+            Actor("command", uid=uid, pid=os.getpid()), receipt
+        )
+        return receipt
+
+
+def _tell_unaudited(error: OSError) -> None:
+    print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
 
 
 def _read(name: str, *, is_stdin: bool) -> bytes | Finding:

@@ -91,9 +91,8 @@ AS_PROGRAM = object()
 @click.option(
     "--log",
     type=click.Choice(["auto", "console", "json"]),
-    default="auto",
-    show_default=True,
-    help="How events are written to stderr; auto is console on a terminal, JSON elsewhere.",
+    help="How events are written to stderr; auto is console on a terminal, JSON elsewhere"
+    " [default: the file's, or auto].",
 )
 def run(  # noqa: PLR0913  one an option
     config: Path | None,
@@ -104,7 +103,7 @@ def run(  # noqa: PLR0913  one an option
     *,
     user: str | None,
     unsafe_as_root: bool,
-    log: Format,
+    log: Format | None,
 ) -> None:
     """Run the proxy in the foreground, until SIGTERM or Ctrl-C.
 
@@ -121,15 +120,25 @@ def run(  # noqa: PLR0913  one an option
     if user is not None:
         name, _, group = user.partition(":")
         wanted = replace(wanted, user=name, group=group)
+    if log is not None:
+        wanted = replace(wanted, log=replace(wanted.log, format=log))
 
+    from tlsproxy.observe.log import configure, flush
+
+    configure(wanted.log.format, level=wanted.log.level)
+    try:
+        _run(wanted, is_program=is_program, unsafe_as_root=unsafe_as_root)
+    finally:
+        flush()  # what is told of the end stands behind it
+
+
+def _run(wanted: Config, *, is_program: bool, unsafe_as_root: bool) -> None:
     import trio
 
     from tlsproxy import app, preflight
-    from tlsproxy.observe.log import configure
     from tlsproxy.privilege.account import choose
     from tlsproxy.signals import let_in
 
-    configure(log)
     if not is_program:
         trio.run(app.run, wanted)
         return

@@ -1,4 +1,4 @@
-"""The connections of the control socket: how many there may be, and the border that isolates each.
+"""The connections of the control API: how many there may be, and the border that isolates each.
 
 Promises: a client that leaves in the middle, sends half a request or nothing, ends its own connection only.
 Refuses to know what is asked and answered (server.py).

@@ -3,6 +3,7 @@
 - GET /v1/status: the status document (observe/status.py)
 - POST /v1/candidates, {"files": [{"name", "content_base64"}], "via"}: 201 with the receipt, live or refused
 - GET /v1/receipts: the latest receipts, newest first; GET /v1/receipts/{id}: one receipt
+- GET /v1/metrics: all metrics, for Prometheus (docs/metrics.md)
 - POST /v1/reload: 202 with the `epoch` that will come, once a pre-flight has gone well; `process.epoch` in
   the status tells when it is there
 
@@ -66,6 +67,10 @@ class Controller(Protocol):
         """Give one receipt; NotFound where there is none."""
         ...
 
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        ...
+
     async def check_reload(self) -> int:
         """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
         ...
@@ -85,6 +90,7 @@ def application(controller: Controller) -> Starlette:
             Route("/v1/receipts", api.receipts),
             Route("/v1/receipts/{id}", api.receipt),
             Route("/v1/reload", api.reload, methods=["POST"]),
+            Route("/v1/metrics", api.metrics),
         ],
         exception_handlers={HTTPException: _of_http, Exception: _of_fault},
     )
@@ -150,6 +156,13 @@ class _API:
             # carried out once this answer has left: the connection doesn't outlive it
             act = BackgroundTask(self._controller.reload)
             return JSONResponse({"epoch": epoch}, status_code=202, background=act)
+
+        return await _told(answer)
+
+    async def metrics(self, request: Request) -> Response:
+        async def answer() -> Response:
+            page, kind = await self._controller.metrics(request.headers.get("accept", ""))
+            return Response(page, headers={"content-type": kind})
 
         return await _told(answer)
 

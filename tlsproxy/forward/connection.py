@@ -8,6 +8,8 @@ Refuses to know TLS, and what an exchange does with its upstream.
 
 from __future__ import annotations
 
+import socket
+
 import trio
 
 from tlsproxy import policy
@@ -52,6 +54,8 @@ class Connection:
             pass  # the client is gone, or doesn't read: nobody is left to be told
         finally:
             sweeper.discard(client)
+            if client.site.observer is not None:
+                client.site.observer.connection_ended(client.stream.sock)
             if orderly or self._idle:
                 client.stream.close()
             else:
@@ -78,6 +82,16 @@ class Connection:
         # what has come wakes the reader by itself: closing now would lose a request that was sent in time
         if self._idle and sock.fileno() >= 0 and not is_readable(sock):
             notify_closing(sock)
+
+    @property
+    def facts(self) -> ClientFacts:
+        """What is known of the client."""
+        return self._client.facts
+
+    @property
+    def sock(self) -> socket.socket:
+        """The client's socket: to be asked about, not to be used."""
+        return self._client.stream.sock
 
     @property
     def waits(self) -> bool:

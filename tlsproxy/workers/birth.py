@@ -22,6 +22,7 @@ from tlsproxy.workers.messages import ListeningAt, Setup, decode_from_worker
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
+from tlsproxy.workers.testimony import Names
 
 __all__ = ["Birth", "wanted_workers"]
 
@@ -57,6 +58,7 @@ class Birth:
             failed.callback(_end, process)
             worker = RemoteWorker(place, process.pid, Channel(ours, decode_from_worker), process.wait)
             failed.pop_all()
+        worker.names = names_of(setup)
         worker.channel.send(setup)
         return worker
 
@@ -78,10 +80,17 @@ class Birth:
             tell_bundle=config.forwarded.tell_bundle,
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
+            log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:
         return self.doors.https_port if kind == "http" else port
+
+
+def names_of(setup: Setup) -> Names:
+    """Say what a worker that gets this first word may count by."""
+    paths, upstreams = zip(*setup.routes, strict=True) if setup.routes else ((), ())
+    return Names(tuple(paths), tuple(dict.fromkeys(upstreams)))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

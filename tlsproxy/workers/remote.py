@@ -23,6 +23,8 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
     Commit,
     Committed,
+    Count,
+    Counts,
     FromWorker,
     Leaving,
     Ping,
@@ -34,6 +36,7 @@ from tlsproxy.workers.messages import (
     Said,
     Started,
 )
+from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
 
@@ -111,12 +114,18 @@ class RemoteWorker:
         """The sockets that it was told to accept on."""
         self.confined: Confined | None = None
         """What it has given up; None where it didn't tell us."""
+        self.counts: Counts | None = None
+        """What it has said last that it counted, as far as it is believed."""
+        self.names = Names()
+        """What it may count by."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
         """Since when (trio time) a heartbeat is unanswered."""
         self.started, self.vacated, self.ended = trio.Event(), trio.Event(), trio.Event()
         """It is there, or gone; its seat needs somebody else; the process is reaped."""
+        self._counted = trio.Event()  # set, and replaced, when it has said so anew
+        self._silent = trio.Event()  # it says nothing more
         self._prepared: int | None = None
         self._answers: dict[tuple[str, int], _Answer] = {}
         self._beats = 0
@@ -131,6 +140,9 @@ class RemoteWorker:
                 nursery.start_soon(self.channel.run)
                 nursery.start_soon(self._listen, told)
                 await trio.lowlevel.wait_readable(self._pidfd)
+                self.leave(Stage.GONE)  # its seat is empty, but what it said last may not be read yet
+                with trio.move_on_after(policy.LAST_WORDS_S):
+                    await self._silent.wait()
                 nursery.cancel_scope.cancel()
         finally:
             os.close(self._pidfd)
@@ -148,6 +160,10 @@ class RemoteWorker:
                         self.started.set()
                     case Pong(connections=connections):
                         self.connections, self.asked_at = connections, None
+                    case Counts():
+                        self.counts = believed(message, self.names)
+                        self._counted.set()
+                        self._counted = trio.Event()
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
@@ -160,6 +176,7 @@ class RemoteWorker:
                         told(self, message)
         except ValueError as error:
             self._disown(told, str(error))
+        self._silent.set()
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
@@ -209,6 +226,12 @@ class RemoteWorker:
         if answer is not None:
             answer.why = why
             answer.event.set()
+
+    async def count(self) -> None:
+        """Have it say what it has counted, within `policy.COUNT_PATIENCE_S`."""
+        self.channel.send(Count())
+        with trio.move_on_after(policy.COUNT_PATIENCE_S):
+            await self._counted.wait()
 
     # --- what it is told
 

@@ -1,0 +1,61 @@
+"""The values that labels of a worker's counters may have, beside those that the configuration names.
+
+Read by who counts (counters.py), and by who believes a worker only what it can have counted
+(workers/testimony.py). Whatever is in none of these sets is told as `metrics.OTHER`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tlsproxy import policy
+from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM
+
+__all__ = [
+    "CIPHERS",
+    "CLASSES",
+    "GROUPS",
+    "HANDSHAKE_PLACES",
+    "NO_ROUTE",
+    "REASONS",
+    "REFUSALS",
+    "REQUEST_PLACES",
+    "UNKNOWN_GROUP",
+    "UPSTREAM_KINDS",
+    "VERSIONS",
+]
+
+# RFC 8446 section 6.2, without those that TLS 1.2 and later never send.
+_ALERTS = (
+    "close_notify unexpected_message bad_record_mac record_overflow handshake_failure bad_certificate"
+    " unsupported_certificate certificate_revoked certificate_expired certificate_unknown illegal_parameter"
+    " unknown_ca access_denied decode_error decrypt_error protocol_version insufficient_security"
+    " internal_error inappropriate_fallback user_canceled missing_extension unsupported_extension"
+    " unrecognized_name bad_certificate_status_response certificate_required no_application_protocol"
+)
+# Ours (tls/handshake.py, workers/worker.py), and what engines/port.py makes of OpenSSL's.
+_OURS = (
+    "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
+    " no_shared_cipher no_shared_group no_shared_signature_algorithm broken"
+)
+REASONS: Final = frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
+VERSIONS: Final = frozenset({"TLSv1.2", "TLSv1.3"})
+CIPHERS: Final = frozenset((*policy.TLS12_CIPHERS, *policy.TLS13_SUITES))
+# OpenSSL's names of our groups differ from those by which they are configured.
+GROUPS: Final = {
+    "x25519mlkem768": "X25519MLKEM768",
+    "x25519": "X25519",
+    "p-256": "P-256",
+    "prime256v1": "P-256",
+    "secp256r1": "P-256",
+    "p-384": "P-384",
+    "secp384r1": "P-384",
+}
+UNKNOWN_GROUP: Final = "unknown"
+CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, OTHER, OTHER, OTHER)
+REFUSALS: Final = frozenset({400, 408, 413, 414, 417, 421, 431, 501, 505})
+UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol")
+NO_ROUTE: Final = "none"
+# Buckets by their upper bounds, as text, and the sum.
+REQUEST_PLACES: Final = (*map(str, REQUEST_BOUNDS_S), "+Inf", SUM)
+HANDSHAKE_PLACES: Final = (*map(str, HANDSHAKE_BOUNDS_S), "+Inf", SUM)

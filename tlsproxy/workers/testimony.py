@@ -1,0 +1,102 @@
+"""What a worker's word on its counts is worth: only what it can have counted, as numbers that can be added.
+
+Promises: what is believed has a bounded number of series, of families that workers count, with labels that
+were known before the worker was born; values are finite, not negative, and stay so when they are added for
+ever. Refuses to know what becomes of them (crew.py, observe/).
+
+Theory. A worker that a stranger's bytes have taken over says what he likes. What it says about counts lies in
+the supervisor's memory, goes through a reload, and ends on a page: text of its own would make the page as
+long as it likes, the bound of a bucket that is no number would let no page be made, and an infinity, which
+JSON doesn't have, would make the state of a reload unreadable at a point from which there is no return. What
+doesn't pass is passed by, not punished: after a reload a worker of another version may count what we don't
+know. Such a worker can still count wrong, in its own families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeAlias
+
+from tlsproxy import policy
+from tlsproxy.net.admission import Verdict
+from tlsproxy.observe import labels
+from tlsproxy.observe.metrics import OTHER, Key
+from tlsproxy.workers.messages import Counts
+
+__all__ = ["OLDER", "Names", "believed"]
+
+OLDER: Final = "older"
+"""The label of all generations that aren't told apart."""
+
+# The kernel counts bytes in 64 bits, so nothing that grows by one gets beyond this; and however many such
+# numbers are added, the sum is far from infinity.
+_MOST = 2.0**64
+_DIGITS = 19
+_Labels: TypeAlias = Mapping[str, tuple[Container[str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the configuration that a worker was born with names: the paths of routes, and upstreams."""
+
+    routes: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
+
+
+class _Generations:
+    """The numbers that a generation may have, as text."""
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and (
+            text == OLDER or (len(text) <= _DIGITS and text.isascii() and text.isdigit())
+        )
+
+
+_NOW: _Labels = {
+    "tlsproxy_connections": (),
+    "tlsproxy_connections_by_generation": (_Generations(),),
+}
+_MOST_NOW = policy.METRIC_GENERATIONS + 2
+_OF_ALL: _Labels = {
+    "tlsproxy_connections_accepted_total": (),
+    "tlsproxy_connections_turned_away_total": ({Verdict.FULL.value, Verdict.ADDRESS_FULL.value},),
+    "tlsproxy_connection_faults_total": (),
+    "tlsproxy_handshakes_total": (
+        labels.VERSIONS | {OTHER},
+        {*labels.GROUPS.values(), labels.UNKNOWN_GROUP, OTHER},
+        labels.CIPHERS | {OTHER},
+        {"true", "false"},
+    ),
+    "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
+    "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),
+    "tlsproxy_requests_refused_total": ({*map(str, labels.REFUSALS), OTHER},),
+    "tlsproxy_received_bytes_total": (),
+    "tlsproxy_sent_bytes_total": (),
+    "tlsproxy_log_lines_left_out_total": ({"failures", "access"},),
+}
+
+
+def believed(counts: Counts, names: Names) -> Counts:
+    """Give what of a worker's counts may be so; `names`: what it was born with."""
+    routes, upstreams = {*names.routes, labels.NO_ROUTE}, set(names.upstreams)
+    known = {
+        **_OF_ALL,
+        "tlsproxy_requests_total": (routes, labels.CLASSES),
+        "tlsproxy_request_duration_seconds": (routes, labels.REQUEST_PLACES),
+        "tlsproxy_upstream_errors_total": (upstreams, labels.UPSTREAM_KINDS),
+    }
+    return Counts(
+        list(_possible(islice(counts.counted, policy.METRIC_SERIES), known)),
+        list(_possible(islice(counts.now, _MOST_NOW), _NOW)),
+    )
+
+
+def _possible(told: Iterable[tuple[Key, float]], known: _Labels) -> Iterator[tuple[Key, float]]:
+    for key, value in told:
+        wanted = known.get(key[0]) if key else None
+        if wanted is None or len(key) != 1 + len(wanted) or not 0.0 <= value <= _MOST:
+            continue
+        if all(label in values for label, values in zip(key[1:], wanted, strict=True)):
+            yield key, value
