@@ -16,12 +16,14 @@ from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import running, write_config
 
-# Python imports a module of this name at each start; here it says at the end what else was imported.
+# Python imports a module of this name at each start; here it says at the end what else was imported. Its file
+# is opened at once: behind a worker's fence, none can be.
 WITNESS = """
 import atexit, json, os, pathlib, sys
-def tell(folder=pathlib.Path(os.environ["WITNESSED"]), end=os.getpid()):
+def tell(file=pathlib.Path(os.environ["WITNESSED"], str(os.getpid())).open("w"), end=os.getpid()):
     if os.getpid() == end:
-        (folder / str(end)).write_text(json.dumps([" ".join(sys.orig_argv), *sys.modules]))
+        file.write(json.dumps([" ".join(sys.orig_argv), *sys.modules]))
+        file.flush()
 atexit.register(tell)
 """
 
@@ -72,7 +74,7 @@ async def loaded_in(folder: Path, pki, engine: str) -> dict[str, set[str]]:
     (folder / "site" / "sitecustomize.py").write_text(WITNESS)
     (folder / "told").mkdir()
     env = {"PYTHONPATH": str(folder / "site"), "WITNESSED": str(folder / "told")}
-    top = "workers = 1"
+    top = f'workers = 1\nruntime = "{folder / "told"}"'  # where there is room for writing in the fence
     async with http_service() as http:
         config = write_config(
             folder, {"/": f"http://127.0.0.1:{http}"}, top=top, more=f'[tls]\nengine = "{engine}"\n'
@@ -86,7 +88,9 @@ async def loaded_in(folder: Path, pki, engine: str) -> dict[str, set[str]]:
                 assert client.fingerprint == issued.bundle().fingerprint
     found = {}
     for told in (folder / "told").iterdir():
-        command, *modules = json.loads(told.read_text())
+        if not (text := told.read_text()):
+            continue  # it was killed
+        command, *modules = json.loads(text)
         words = command.split()
         found[words[words.index("-m") + 1]] = set(modules)
     return found

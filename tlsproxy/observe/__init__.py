@@ -1,8 +1,13 @@
-"""What people and programs are told about a running proxy: logs, and one status document.
+"""What people and programs are told about a running proxy: logs, metrics, and one status document.
 
-    log      events to stderr: for a person on a terminal, JSON elsewhere
-    status   the state of everything as one frozen value, and its text
-    absence  a library kept from another one
+    log         events to stderr: for a person on a terminal, JSON elsewhere
+    outlet      where lines go, which nobody waits for
+    access      a line for each exchange, where that is wanted; allowance: how many
+    audit       who changed what, and what came of it
+    counters    a worker's numbers; labels: what they may be told apart by
+    metrics     what is counted, and how counts of many are added; exposition: how Prometheus reads it
+    status      the state of everything as one frozen value, and its text
+    absence     a library kept from another one
 
 Nothing here decides anything, and nothing secret passes through it.
 """
