@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,14 +28,18 @@ from tlsproxy import device
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.control import server as control_server
+from tlsproxy.control.backing import Backing
+from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
 from tlsproxy.net.servicemanager import notify
+from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.reload import SIGNALS, Reloader
+from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.birth import Birth, wanted_workers
 from tlsproxy.workers.crew import Crew
@@ -44,7 +48,7 @@ from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
-__all__ = ["Listeners", "Program", "now", "run", "tell_findings"]
+__all__ = ["Listeners", "Program", "now", "run"]
 
 _log = logger("app")
 Listeners = tuple[ListenerStatus, ...]
@@ -96,19 +100,13 @@ async def run(
         store = await trio.to_thread.run_sync(opening)
         publishing.load_from(store.bundle)
         try:
-            tell_findings(store.recovered)
-            await House(config, doors, memory, crew, publishing, store, examiner, on_receipt, program).run(
-                task_status
-            )
+            teller = Teller(EventLog(now, before.events if before is not None else None))
+            await House(
+                config, doors, memory, crew, publishing, store, examiner, on_receipt, program, teller
+            ).run(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
-
-
-def tell_findings(findings: Sequence[Finding]) -> None:
-    """Log findings that belong to no candidate: what a start put right, trouble with a directory."""
-    for finding in findings:
-        _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
 
 
 def _doors(config: Config, before: HandedOver | None, inherited: Sequence[socket.socket]) -> Doors:
@@ -153,6 +151,7 @@ class House:
     examiner: ExaminerProcess
     on_receipt: TellReceipt
     program: Program | None
+    teller: Teller
     _control_fd: int = -1
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
@@ -162,6 +161,7 @@ class House:
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
+        self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, controller, nursery.cancel_scope)
@@ -173,10 +173,7 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
-                control = partial(
-                    control_server.run, handed_over=before.control_fd if before is not None else None
-                )
-                self._control_fd = await keeping.start(control, self.config.control_socket, controller)
+                self._control_fd = await keeping.start(self._answer, controller, before)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
@@ -187,6 +184,35 @@ class House:
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
+
+    async def _answer(
+        self, controller: Controller, before: HandedOver | None, *, task_status: trio.TaskStatus[int]
+    ) -> None:
+        """Answer on the control socket."""
+        backing = Backing(controller, controller, controller, self.store, self.teller.events)
+        wanted = self.config.control
+        await control_server.run(
+            self.config.control_socket,
+            backing,
+            access=Access.of(wanted.users, wanted.groups, wanted.mode),
+            handed_over=before.control_fd if before is not None else None,
+            task_status=task_status,
+        )
+
+    def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
+        """Have followers told of everything, and of what the image before us had no time to tell."""
+        self.publishing.on_served = self.teller.served
+        self.crew.on_worker = self.teller.worker
+        if before is not None and before.events is not None:
+            for receipt in untold(self.store.receipts(), before.events):
+                controller.tell(receipt)
+        self._tell_findings(self.store.recovered)
+
+    def _tell_findings(self, findings: Iterable[Finding]) -> None:
+        """Tell findings that belong to no candidate: what a start put right, trouble with a directory."""
+        for finding in findings:
+            _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
+            self.teller.finding(finding)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -223,6 +249,7 @@ class House:
             examiner=self.examiner,
             since=process.since,
             control_fd=lambda: self._control_fd,
+            events=self.teller.events,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -237,17 +264,19 @@ class House:
             in_memory=lambda: self.publishing.in_memory,
             on_receipt=self.on_receipt,
             reloader=reloader,
+            teller=self.teller,
         )
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
         caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
+        caretaker.on_finding = self.teller.finding
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
-            tell_findings((finding,))
+            self._tell_findings((finding,))
 
         own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
         foreign = ((w.path, Kind.WATCH, w.slot, f"watch:{w.path}") for w in self.config.watches)
@@ -265,6 +294,8 @@ class House:
             )
 
     def _tell_serving(self, *, first: bool) -> None:
+        if not first:
+            self.teller.reloaded(self.crew.epoch)
         served = self.publishing.served
         _log.info(
             "serving" if first else "reloaded",

@@ -1,7 +1,7 @@
-"""What the rest of the house answers to the control socket: status, candidates, receipts.
+"""What the rest of the house answers to the control socket: status, health, candidates, receipts, reloads.
 
-Promises: every change made by it, or told to it, is logged once with its receipt; a change runs in a worker
-thread and is never cut in two by a cancellation.
+Promises: every change made by it, or told to it, is logged once with its receipt, and told to followers of
+events; a change runs in a worker thread and is never cut in two by a cancellation.
 """
 
 from __future__ import annotations
@@ -15,10 +15,22 @@ import trio
 
 from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
 from tlsproxy.config import Config
+from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
+from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
-from tlsproxy.observe.status import ListenerStatus, Place, Process, StoreFacts, WorkerStatus, describe
+from tlsproxy.observe.status import (
+    ListenerStatus,
+    Place,
+    Process,
+    StoreFacts,
+    WorkerStatus,
+    describe,
+    rung_of,
+)
+from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
+from tlsproxy.telling import Teller
 
 _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
@@ -43,7 +55,7 @@ def log_receipt(receipt: Receipt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Implements `control.server.Controller` over one store; `in_memory`: whether the last rung is served."""
+    """Implements the seams of control/backing.py over one store. `in_memory`: the last rung is served."""
 
     config: Config
     store: Store
@@ -55,14 +67,20 @@ class Controller:
     in_memory: Callable[[], bool]
     on_receipt: TellReceipt
     reloader: Reloader | None
+    teller: Teller
 
     def tell(self, receipt: Receipt) -> None:
         """Log a receipt, and pass it on."""
         log_receipt(receipt)
+        self.teller.receipt(receipt)
         self.on_receipt(receipt)
 
-    async def propose(self, candidate: Candidate, via: str) -> Receipt:
-        """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError."""
+    async def propose(self, candidate: Candidate, via: str, by: Peer | None = None) -> Receipt:
+        """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError.
+
+        by: who asked on the control socket.
+        """
+        _log.info("candidate", via=via, uid=by and by.uid, pid=by and by.pid)
         propose = partial(
             self.store.propose, candidate, source=Source.CUSTOMER, via=via, examiner=self.examiner
         )
@@ -76,31 +94,49 @@ class Controller:
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
 
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
-        """Give one receipt. Raises NotFound."""
-        return self.store.receipt(id)
+    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+        """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
+        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER, self.clock)
+        return await trio.to_thread.run_sync(act)
+
+    def worker_statuses(self) -> tuple[WorkerStatus, ...]:
+        """Say which workers there are."""
+        return tuple(self.workers())
+
+    def health(self) -> Health:
+        """Say how the proxy is, as cheaply as a probe each second deserves."""
+        facts = self._facts()
+        active = facts.generation
+        return health_of(
+            rung_of(facts, self.clock()),
+            generation=(active.number or None) if active is not None else None,
+            serves=self.in_memory() or (active is not None and active.default is not None),
+            accepting=sum(worker.stage == "accepting" for worker in self.workers()),
+            clock_plausible=facts.clock_plausible,
+        )
 
     def status(self) -> dict[str, object]:
         """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
-        now = self.clock()
-        nothing = Generation(0, (), None, (), Cause.RECOVERY, None, now)
-        facts = StoreFacts(
+        config = self.config
+        place = Place(str(config.store), str(config.inbox), str(config.control_socket))
+        return describe(
+            self._facts(),
+            place=place,
+            now=self.clock(),
+            process=self.process,
+            listeners=self.listeners,
+            workers=self.workers(),
+        ).to_json()
+
+    def _facts(self) -> StoreFacts:
+        nothing = Generation(0, (), None, (), Cause.RECOVERY, None, self.clock())
+        return StoreFacts(
             generation=nothing if self.in_memory() else self.store.active,
             slots=self.store.slots(),
             receipts=self.store.receipts(),
             bundle=self.store.bundle,
             clock_plausible=self.store.clock_plausible(),
         )
-        config = self.config
-        place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(
-            facts,
-            place=place,
-            now=now,
-            process=self.process,
-            listeners=self.listeners,
-            workers=self.workers(),
-        ).to_json()
 
     async def check_reload(self) -> int:
         """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
@@ -115,17 +151,17 @@ class Controller:
         try:
             await self.reloader.execute()
         except ReloadError as error:
-            _tell_refused(error)
+            self._tell_refused(error)
 
     async def reload_at_signal(self) -> None:
         """Reload, pre-flight and all; why not is logged."""
         try:
             await self.check_reload()
         except ReloadError as error:
-            _tell_refused(error)
+            self._tell_refused(error)
         else:
             await self.reload()
 
-
-def _tell_refused(error: ReloadError) -> None:
-    _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
+    def _tell_refused(self, error: ReloadError) -> None:
+        _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
+        self.teller.reload_refused(error.why, error.hint)

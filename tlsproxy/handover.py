@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.observe.events import EventsState
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -45,6 +46,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     """The state of the image before.
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
+    events: what followers were told, None where the image before knew no events.
     """
 
     version: int
@@ -57,6 +59,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     control_fd: int
     memory_fd: int
     workers: list[WorkerState]
+    events: EventsState | None = None
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

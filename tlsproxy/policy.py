@@ -263,6 +263,31 @@ GENERATIONS_KEPT = 20
 # a turn an eighth of a second of one core.
 PROVED_AT_ONCE = 500
 
+# --- CONTROL ------------------------------------------------------------------------------------------------
+
+# Open connections of the control socket for the proxy's own user and root together; as many more for all
+# others together, half of these for one user: who is silent keeps out nobody but himself. One costs 50 KB.
+CONTROL_CONNECTIONS = 64
+CONTROL_CONNECTIONS_PER_USER = 32
+# Of those who may not ask, or found no place, so many at once are told so, within CONTROL_REFUSAL_S; others
+# are just closed.
+CONTROL_REFUSALS = 8
+CONTROL_REFUSAL_S = 5.0
+CONTROL_BACKLOG = 64
+# A request head there: paths are short, and nobody has cookies.
+CONTROL_HEAD_BYTES = 16_384
+# From the first byte of a head to its end, and a whole body of 2 MiB: the peer is on this machine.
+CONTROL_HEADER_S = 5.0
+CONTROL_BODY_S = 20.0
+# A connection without a request: a program that polls each minute keeps it.
+CONTROL_IDLE_S = 75.0
+# A peer takes what we send: it reads something of it within this.
+CONTROL_SEND_S = 10.0
+# After an answer that ends the connection: so long what is still sent is thrown away.
+CONTROL_LINGER_S = 1.0
+# A follower of events is asked this often whether it is there.
+CONTROL_PING_S = 20.0
+
 # --- WORKERS ------------------------------------------------------------------------------------------------
 
 # One worker for each processor, but no more than this unless configured: each costs some 25 MB of memory, and

@@ -32,6 +32,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
+from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.workers.crew import Crew
@@ -59,6 +60,7 @@ class Reloader:
     examiner: ExaminerProcess
     since: datetime
     control_fd: Callable[[], int]
+    events: EventLog
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -134,6 +136,7 @@ class Reloader:
             lock_fd=lock_fd,
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
+            events=self.events.state(),
             workers=[
                 WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
                 for w in self.crew.workers

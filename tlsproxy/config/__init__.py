@@ -23,6 +23,7 @@ from tlsproxy.config.arguments import from_arguments
 from tlsproxy.config.reading import Reading, load, read, read_file
 from tlsproxy.config.values import (
     Config,
+    ControlConfig,
     ForwardedConfig,
     IdentityConfig,
     LimitsConfig,
@@ -34,6 +35,7 @@ from tlsproxy.config.values import (
 
 __all__ = [
     "Config",
+    "ControlConfig",
     "ForwardedConfig",
     "IdentityConfig",
     "LimitsConfig",

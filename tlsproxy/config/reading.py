@@ -23,6 +23,7 @@ from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.values import (
     Config,
+    ControlConfig,
     Engine,
     ForwardedConfig,
     IdentityConfig,
@@ -42,6 +43,9 @@ T = TypeVar("T")
 MAX_FILE_BYTES = 1_048_576
 
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
+
+# What useradd(8) makes, what directories of companies have (dots, a domain's backslash or @), or a number.
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,62}\$?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
+    draft.control = _control(top.table("control"))
     top.finish()
     return draft
 
@@ -191,6 +196,16 @@ def _limits(table: Table) -> LimitsConfig:
     return LimitsConfig(**found)
 
 
+def _control(table: Table) -> ControlConfig:
+    control = ControlConfig(
+        users=table.parsed_list("users", _account),
+        groups=table.parsed_list("groups", _account),
+        mode=table.parsed("mode", _mode, 0o660),
+    )
+    table.finish()
+    return control
+
+
 def parse_route_path(text: str) -> str:
     """Read a route's path: "/" or segments without a slash at the end, which would mean the same."""
     if not text.startswith("/"):
@@ -224,6 +239,21 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError(f"{text!r} is no IP address") from None
+
+
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a user or group, and no number")
+    return text
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(f'{text!r} is no mode of a file, as in "0660"')
+    mode = int(text, 8)
+    if mode & 0o600 != 0o600:
+        raise ValueError(f"{text!r} keeps out the proxy's own user: it begins with 06")
+    return mode
 
 
 def _network(text: str) -> Network:

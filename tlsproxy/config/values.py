@@ -98,6 +98,18 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """Who may ask the control socket beside root and the proxy's own user, and the mode of its file.
+
+    Users and groups are names or numbers, as text.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was asked for, complete and checked."""
 
@@ -112,6 +124,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
+    control: ControlConfig = field(default_factory=ControlConfig)
 
     @property
     def control_socket(self) -> Path:

@@ -55,7 +55,7 @@ class Client:
 
     def propose(self, candidate: Candidate, via: str) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        return self._receipt(self._ask("POST", "/v1/candidates", candidate_to_json(candidate, via)))
+        return self._receipt(self._change("POST", "/v1/candidates", candidate_to_json(candidate, via)))
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
         """Ask for one receipt."""
@@ -74,6 +74,13 @@ class Client:
         except ValueError as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
+    def _change(self, method: str, target: str, body: object = None) -> dict[str, object]:
+        """Ask for a change; gives the receipt's document, also where it was refused."""
+        try:
+            return self._ask(method, target, body)
+        except _RefusedError as refused:
+            return refused.receipt
+
     def _ask(self, method: str, target: str, body: object = None) -> dict[str, object]:
         self._knock()
         try:
@@ -87,6 +94,8 @@ class Client:
             raise ControlError(self._path, "its answer is no JSON object", _OTHER_VERSION)
         if answer.is_error:
             words, hint = problem_words(document), str(document.get("hint", ""))
+            if isinstance(receipt := document.get("receipt"), dict):
+                raise _RefusedError(self._path, words, hint, receipt)
             if document.get("code") == ReloadError.code:
                 raise ReloadError(words.removeprefix(ReloadError.words), hint)
             raise ControlError(self._path, words, hint)
@@ -116,6 +125,14 @@ class Client:
         return ControlError(
             self._path, str(error).lower() or "the connection broke", "look at the proxy's log"
         )
+
+
+class _RefusedError(ControlError):
+    """A change was refused, with a receipt."""
+
+    def __init__(self, path: str, why: str, hint: str, receipt: dict[str, object]) -> None:
+        super().__init__(path, why, hint)
+        self.receipt = receipt
 
 
 _OTHER_VERSION = "is the running proxy of another version? restart it"

@@ -80,6 +80,11 @@ class Connection:
             notify_closing(sock)
 
     @property
+    def generation(self) -> int:
+        """The generation that its handshake was made with."""
+        return self._client.facts.generation
+
+    @property
     def waits(self) -> bool:
         """Whether this connection only waits for its client to send, and no upstream works for it."""
         return self._client.client_by < NEVER and self._client.upstream_stream is None

@@ -8,7 +8,7 @@ know: where the facts come from (control/, cli/), and colours (cli/).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -65,6 +65,10 @@ class WorkerStatus:
     epoch: int
     stage: str
     connections: int
+    generation: int | None = None
+    """What it serves to new connections; None before the first, and while nothing on disk can be served."""
+    generations: tuple[tuple[int, int], ...] = ()
+    """Open connections by the generation that they were made with, as (generation, connections)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,13 @@ def describe(
         receipts=tuple(receipt.to_json() for receipt in facts.receipts),
         workers=tuple(workers),
     )
+
+
+def rung_of(facts: StoreFacts, now: datetime) -> Rung:
+    """Say on which rung the store's facts stand; of all bundles only the default's is looked at."""
+    generation = facts.generation
+    alone = replace(facts, generation=replace(generation, rows=())) if generation is not None else facts
+    return _rung(facts, {bundle.id: bundle for bundle in _bundles(alone, now)}, now)
 
 
 def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:

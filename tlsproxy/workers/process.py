@@ -117,7 +117,8 @@ class WorkerProcess:
         async for message in self._channel.receive():
             match message:
                 case Ping(number=number):
-                    self._channel.send(Pong(number, self._worker.open))
+                    worker = self._worker
+                    self._channel.send(Pong(number, worker.open, worker.generations()))
                 case Prepare() | Commit():
                     self._out.send_nowait(message)
                 case AcceptOn(places=places):

@@ -102,7 +102,10 @@ class RemoteWorker:
         self.channel: Channel[FromWorker] = Channel(channel, decode_from_worker)
         self.stage = Stage.STARTING
         self.connections = 0
+        self.generations: tuple[tuple[int, int], ...] = ()
         self.exit_code: int | None = None
+        self.on_stage: Callable[[RemoteWorker], None] = lambda _worker: None
+        """Called when it has come to another stage."""
         self.accepts_on: tuple[int, ...] | None = None
         """The sockets that it was told to accept on."""
         self.published: Publication | None = None
@@ -140,8 +143,9 @@ class RemoteWorker:
                 match message:
                     case Started():
                         self.started.set()
-                    case Pong(connections=connections):
-                        self.connections, self.asked_at = connections, None
+                    case Pong(connections=connections, generations=generations):
+                        self.connections, self.generations = connections, tuple(generations)
+                        self.asked_at = None
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
@@ -223,7 +227,9 @@ class RemoteWorker:
 
     def leave(self, stage: Stage) -> None:
         """Go on to a later stage; who leaves its seat is missed there, and who is gone answers no more."""
-        self.stage = max(self.stage, stage)
+        before, self.stage = self.stage, max(self.stage, stage)
+        if self.stage is not before:
+            self.on_stage(self)
         if self.stage >= Stage.RETIRED:
             self.vacated.set()
         if self.stage is Stage.GONE:

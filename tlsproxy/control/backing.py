@@ -1,0 +1,70 @@
+"""What the control API needs of the rest of the house: the seams, and all of them together.
+
+Promises: whatever is behind a seam may raise StoreError and ProxyError, which become problem documents.
+Refuses to know HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from certstore import Candidate, Receipt, Store
+from tlsproxy.control.peers import Peer
+from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.health import Health
+from tlsproxy.observe.status import WorkerStatus
+from tlsproxy.rehearsal import Rehearsal
+
+__all__ = ["Backing", "Changing", "Reloading", "Telling"]
+
+
+class Telling(Protocol):
+    """What is known of the running proxy; quick, called in the event loop."""
+
+    def status(self) -> dict[str, object]:
+        """Give the status document."""
+        ...
+
+    def health(self) -> Health:
+        """Say how the proxy is."""
+        ...
+
+    def worker_statuses(self) -> tuple[WorkerStatus, ...]:
+        """Say which workers there are."""
+        ...
+
+
+class Changing(Protocol):
+    """What brings a candidate to its end. `by` is who asked."""
+
+    async def propose(self, candidate: Candidate, via: str, by: Peer) -> Receipt:
+        """Return when its receipt is live or refused."""
+        ...
+
+    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+        """Examine a candidate and keep nothing of it. Raises Refusal."""
+        ...
+
+
+class Reloading(Protocol):
+    """What reloads the proxy, in two steps."""
+
+    async def check_reload(self) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+        ...
+
+    async def reload(self) -> None:
+        """Reload after a pre-flight that went well; what goes wrong now is logged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """All that an operation may ask."""
+
+    telling: Telling
+    changing: Changing
+    reloading: Reloading
+    store: Store
+    events: EventLog
