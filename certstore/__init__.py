@@ -6,13 +6,14 @@ The life of a certificate, and who is asked on the way:
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
     are they good         checks (dates, names, keys), then a gate that is handed in
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
-    on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
+    on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
+Door:    store (held, locked, changed)  showing (its half that only reads)
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:

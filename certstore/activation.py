@@ -1,12 +1,12 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundle, slot, generation, prepare, active. Each of them is whole on disk before the
+Theory. The order is: bundle, slots, generation, prepare, active. Each of them is whole on disk before the
 next one names it, so the active file never leads to anything that isn't there. Until the active file is
 renamed nothing is served from the new files, and everything can be put back; whatever goes wrong until then
 (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation was active
 all the time. What can't be undone because the disk fails for good, or because we were killed, is undone by
-the next start: it finds the slot's file differing from what the active generation recorded. After the
-rename there is no way back, only forward.
+the next start: it finds a slot's file differing from what the active generation recorded. After the rename
+there is no way back, only forward.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ from certstore.slots import Slot
 
 T = TypeVar("T")
 
-__all__ = ["Activation", "Change"]
+__all__ = ["Activation", "Change", "Move"]
+
+Move = tuple[Slot | None, Slot | None]
+"""A slot as it was and as it is to be; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A bundle that goes into a slot, and the slot as it was (None: there was none)."""
+    """What becomes of the slots, and the bundle that goes on the shelf first, if there is one."""
 
-    bundle: Bundle
-    slot: Slot
-    before: Slot | None
+    moves: tuple[Move, ...]
+    bundle: Bundle | None = None
 
 
 class Activation:
@@ -86,15 +88,19 @@ class Activation:
         self._disk.remove([self._slot_path(slot)])
 
     def _write_change(self, change: Change, undo: ExitStack) -> None:
-        bundle, slot, before = change.bundle, change.slot, change.before
-        if not self._shelf.has(bundle.id):
-            undo.callback(_quietly, self._shelf.remove, [bundle.id])
-        self._shelf.put(bundle)
-        if before is None:
-            undo.callback(_quietly, self.remove_slot, slot)
-        else:
-            undo.callback(_quietly, self.write_slot, before)
-        self.write_slot(slot)
+        if change.bundle is not None:
+            if not self._shelf.has(change.bundle.id):
+                undo.callback(_quietly, self._shelf.remove, [change.bundle.id])
+            self._shelf.put(change.bundle)
+        for before, after in change.moves:
+            if before is not None:
+                undo.callback(_quietly, self.write_slot, before)
+            elif after is not None:
+                undo.callback(_quietly, self.remove_slot, after)
+            if after is not None:
+                self.write_slot(after)
+            elif before is not None:
+                self.remove_slot(before)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

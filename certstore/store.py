@@ -4,44 +4,45 @@ Promises: `propose` is the only way in, and whatever is wrong with a candidate l
 was, with a receipt that says so. Changes come one after another; each is whole on disk before it is served.
 Refuses to know TLS, sockets, the time and what is in a file: publisher, clock and examiner are handed in.
 
-Threads: reading (`active`, `bundle`, `slots`, receipts, `handled`) never waits, from any thread. Everything
-that changes something blocks on the disk and on the changes before it: call it in a worker thread, and
-never from within a publisher or an examiner.
+Threads: what a store shows (showing.py) never waits, from any thread. Everything that changes something
+blocks on the disk and on the changes before it: call it in a worker thread, and never from within a publisher
+or an examiner.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from certstore import firstboot, layout
-from certstore.activation import Activation, Change
+from certstore import layout
+from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
-from certstore.bundle import Bundle, PrivateKey
+from certstore.bundle import Bundle
+from certstore.changing import Changing
 from certstore.decode import Candidate
-from certstore.errors import Refusal, StoreError, StoreNotWritable
+from certstore.errors import StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
 from certstore.generation import Cause, Generation
 from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
-from certstore.meta import Meta
 from certstore.premises import enter, furnish
+from certstore.proposing import Proposing
 from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
-from certstore.receipts import Receipt, State
+from certstore.receipts import Receipt
 from certstore.recovery import Recovery, told_of
 from certstore.shelf import Shelf
-from certstore.slots import Slot, Source, in_order, slot_id, without_former_selves
+from certstore.showing import Clock, Shown
+from certstore.slots import Source
 from certstore.succession import Succession, View
 
 __all__ = [
@@ -52,8 +53,6 @@ __all__ = [
     "read_bundle",
     "read_generation",
 ]
-
-Clock = Callable[[], datetime]  # aware; the wall clock, right or wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class _Pruned:
     receipts: frozenset[str]
 
 
-class Store:
+class Store(Shown):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
     def __init__(self, root: Path, lock: Lock, disk: Disk, clock: Clock, publisher: Publisher) -> None:
@@ -82,6 +81,8 @@ class Store:
         self._succession = Succession(
             self._activation, self._archive, self._shelf, publisher, clock, self.clock_plausible
         )
+        self._changes = Changing(self._ledger, self._activation, self._succession, clock)
+        self._proposing = Proposing(self._changes, self._succession, self._shelf, clock, self.clock_plausible)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         self._pruned: _Pruned | None = None
@@ -159,50 +160,6 @@ class Store:
         active = self.active
         return f"<Store {self._root} generation={active.number if active else None}>"
 
-    # --- reading: never waits ---
-
-    @property
-    def path(self) -> Path:
-        """The store's folder, absolute."""
-        return self._root
-
-    @property
-    def active(self) -> Generation | None:
-        """The generation that is served; None until something was ever activated."""
-        return self._succession.view.active
-
-    def slots(self) -> tuple[Slot, ...]:
-        """Give all slots, the highest source first."""
-        return in_order(self._succession.view.slots.values())
-
-    def bundle(self, id: str) -> Bundle:  # noqa: A002  it is the bundle's id
-        """Give a bundle. Raises NotFound, StoreCorrupt when its files are damaged, or StoreExhausted."""
-        return self._shelf.bundle(id)
-
-    def meta(self, id: str) -> Meta:  # noqa: A002  it is the bundle's id
-        """Tell what is known of a bundle, from memory where anything is. Raises as `bundle`."""
-        return self._shelf.meta(id)
-
-    def known_key(self, spki: str) -> PrivateKey | None:
-        """Give the private key with this SPKI hash, where a bundle here holds it."""
-        return self._shelf.key(spki)
-
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
-        """Give a receipt. Raises NotFound."""
-        return self._ledger.receipt(id)
-
-    def receipts(self, limit: int = 50) -> tuple[Receipt, ...]:
-        """Give at most `limit` receipts, the newest first."""
-        return self._ledger.newest(limit)
-
-    def handled(self, path: Path | str, digest: str) -> str | None:
-        """Give the id of the receipt that this content at this path got before, if it did."""
-        return self._handled.receipt(str(path), digest)
-
-    def clock_plausible(self) -> bool:
-        """Whether the clock can be right: not before the build date, nor behind the last receipts."""
-        return firstboot.clock_plausible(self._clock(), firstboot.BUILD_DATE, self._ledger.newest_seen())
-
     # --- changing: one after another ---
 
     def propose(
@@ -216,29 +173,9 @@ class Store:
         """
         with self._changing:
             self._require_writable()
-            receipt = self._ledger.open(source, via, self._clock())
-            told: list[Finding] = []
-            try:
-                with examiner.examine(candidate, self.known_key) as examination:
-                    bundle = examination.bundle
-                    told += examination.findings
-                    receipt = replace(receipt, bundle=bundle.id)
-                    slot = self._succession.view.slots.get((source, slot_id(bundle.names)))
-                    if slot is not None and self._is_live(slot, bundle):
-                        return self._already_live(receipt, slot, told)
-                    if slot is not None and slot.sealed:
-                        raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
-                    told += examination.judge(self._clock(), self.clock_plausible())
-                return self._activate(receipt.with_findings(tuple(told)), bundle, slot)
-            except Refusal as refusal:
-                refused = receipt.with_findings((*told, *refusal.findings))
-                return self._record(refused.advance(State.REFUSED, self._clock()))
-            except StoreError as error:
-                self._abandon(receipt, found("disk_failed", why=error))
-                raise
-            except BaseException:
-                self._abandon(receipt, found("interrupted"))
-                raise
+            return self._changes.handle(
+                source, via, lambda case: self._proposing.propose(case, candidate, examiner)
+            )
 
     def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
         """Write down a refusal that was decided outside: of what never became a candidate."""
@@ -315,74 +252,9 @@ class Store:
                 self._ledger.prune(last.receipts)
                 self._handled.prune()
 
-    # --- the steps of a proposal ---
-
     def _require_writable(self) -> None:
         if self._barred is not None:
             raise self._barred
-
-    def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
-        aside = self._succession.aside
-        return slot.bundle == bundle.id and bundle.id not in aside and self._shelf.is_whole(bundle.id)
-
-    def _already_live(self, receipt: Receipt, slot: Slot, told: Sequence[Finding]) -> Receipt:
-        active = self.active
-        number = active.number if active is not None else slot.since
-        noted = receipt.with_findings((*told, found("already_live")))
-        now = self._clock()
-        return self._record(noted.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
-
-    def _activate(self, receipt: Receipt, bundle: Bundle, before: Slot | None) -> Receipt:
-        succession = self._succession
-        number, held = succession.next_number, succession.view.slots
-        slot = Slot(
-            source=receipt.source,
-            names=bundle.names,
-            bundle=bundle.id,
-            last_confirmed=before.last_confirmed if before is not None else None,
-            via=receipt.via,
-            sealed=False,
-            receipt=receipt.id,
-            stored_at=self._clock(),
-            since=number,
-        )
-        slots = without_former_selves({**held, slot.key: slot}, slot)
-        generation = succession.compute(slots, Cause.PROPOSAL, receipt, bundle)
-        former = [old for key, old in held.items() if key not in slots]
-        succession.put_into_effect(generation, slots, Change(bundle, slot, before))
-        succession.aside -= {bundle.id}
-        return self._confirm(receipt.advance(State.LIVE, self._clock(), generation.number), slot, former)
-
-    def _confirm(self, live: Receipt, slot: Slot, former: list[Slot]) -> Receipt:
-        """Write down that the change is live and confirmed; there is no probation yet."""
-        try:
-            confirmed = replace(slot, last_confirmed=slot.bundle)
-            self._activation.write_slot(confirmed)
-            view = self._succession.view
-            self._succession.view = View.of(view.active, {**view.slots, confirmed.key: confirmed})
-            for old in former:
-                self._activation.remove_slot(old)
-            return self._record(live.advance(State.CONFIRMED, self._clock()))
-        except (
-            StoreError
-        ) as error:  # it is served and will be after a restart, which also settles the receipt
-            told = live.with_findings((found("not_recorded", why=error),))
-            self._ledger.keep(told)
-            return told
-
-    def _record(self, receipt: Receipt) -> Receipt:
-        self._ledger.record(receipt)
-        return receipt
-
-    def _abandon(self, receipt: Receipt, finding: Finding) -> None:
-        """Refuse what we failed to carry out, on disk too if that still takes writes.
-
-        Behind the point of no return it is served, so not refused: the next start settles it.
-        """
-        if self.active is not None and self.active.receipt == receipt.id:
-            return
-        with suppress(StoreError):
-            self._record(receipt.with_findings((finding,)).advance(State.REFUSED, self._clock()))
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

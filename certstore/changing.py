@@ -1,0 +1,135 @@
+"""Changes of the slots: each is carried out whole, or leaves all as it was, and ends in its receipt.
+
+Promises: a receipt is on disk before anything else is done, and tells how the change ended, whatever happens.
+Refuses to know who wants a change and why; wants the lock of whoever changes the store.
+
+Theory. Until the active file is renamed (activation.py) a change that fails is refused, and the slots are as
+they were. Behind that it is served, and a failing disk can only keep that from being written down: then the
+receipt is live in memory and says so (`not_recorded`), and the next start settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from certstore.activation import Activation, Change, Move
+from certstore.bundle import Bundle
+from certstore.errors import Refusal, StoreError
+from certstore.findings import Finding, found
+from certstore.generation import Cause
+from certstore.ledger import Ledger
+from certstore.receipts import Receipt, State
+from certstore.slots import Key, Slot, Source
+from certstore.succession import Succession, View
+
+__all__ = ["Case", "Changing"]
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """One change under way: its receipt, as far as it has come."""
+
+    receipt: Receipt
+
+    def tell(self, *findings: Finding) -> None:
+        """Add to what the receipt tells."""
+        self.receipt = self.receipt.with_findings(findings)
+
+
+class Changing:
+    """Carries changes out, one at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        activation: Activation,
+        succession: Succession,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Take the store's rooms and the time."""
+        self._ledger = ledger
+        self._activation = activation
+        self._succession = succession
+        self._clock = clock
+
+    def handle(self, source: Source, via: str, carry_out: Callable[[Case], Receipt]) -> Receipt:
+        """Open a receipt, have the change carried out, and give the receipt that it ended with.
+
+        A Refusal ends in a receipt too. Raises StoreError when the disk fails before the new generation is
+        active, and whatever else `carry_out` raises; what was served is served on.
+        """
+        case = Case(self._ledger.open(source, via, self._clock()))
+        try:
+            return carry_out(case)
+        except Refusal as refusal:
+            case.tell(*refusal.findings)
+            return self.record(case.receipt.advance(State.REFUSED, self._clock()))
+        except StoreError as error:
+            self._abandon(case, found("disk_failed", why=error))
+            raise
+        except BaseException:
+            self._abandon(case, found("interrupted"))
+            raise
+
+    def change_nothing(self, case: Case, note: Finding, number: int) -> Receipt:
+        """End a change that wants what is served already, in the generation `number`."""
+        case.tell(note)
+        now = self._clock()
+        return self.record(case.receipt.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
+
+    def put(self, case: Case, slots: Mapping[Key, Slot], fresh: Bundle | None = None) -> Receipt:
+        """Have these slots from now on, served and confirmed; `fresh` is a bundle not yet on the shelf.
+
+        Raises Refusal (`prepare_failed`), StoreError, or what the publisher's commit raises.
+        """
+        succession = self._succession
+        generation = succession.compute(slots, Cause.PROPOSAL, case.receipt, fresh)
+        moves = _moves(succession.view.slots, slots)
+        succession.put_into_effect(generation, slots, Change(moves, fresh))
+        succession.aside -= {slot.bundle for _, slot in moves if slot is not None}
+        live = case.receipt.advance(State.LIVE, self._clock(), generation.number)
+        return self._write_down(live, [slot for _, slot in moves if slot is not None])
+
+    def record(self, receipt: Receipt) -> Receipt:
+        """Write a receipt as it stands now."""
+        self._ledger.record(receipt)
+        return receipt
+
+    def _write_down(self, live: Receipt, moved: list[Slot]) -> Receipt:
+        """Write down that a change is live and confirmed; there is no probation yet."""
+        try:
+            for slot in moved:
+                if slot.last_confirmed != slot.bundle:
+                    self._confirm(slot)
+            return self.record(live.advance(State.CONFIRMED, self._clock()))
+        except StoreError as error:  # it is served, also after a restart, which settles the receipt too
+            told = live.with_findings((found("not_recorded", why=error),))
+            self._ledger.keep(told)
+            return told
+
+    def _confirm(self, slot: Slot) -> None:
+        confirmed = replace(slot, last_confirmed=slot.bundle)
+        self._activation.write_slot(confirmed)
+        view = self._succession.view
+        self._succession.view = View.of(view.active, {**view.slots, confirmed.key: confirmed})
+
+    def _abandon(self, case: Case, finding: Finding) -> None:
+        """Refuse what we failed to carry out, on disk too if that still takes writes.
+
+        Behind the point of no return it is served, so not refused: the next start settles it.
+        """
+        active = self._succession.view.active
+        if active is not None and active.receipt == case.receipt.id:
+            return
+        with suppress(StoreError):
+            case.tell(finding)
+            self.record(case.receipt.advance(State.REFUSED, self._clock()))
+
+
+def _moves(before: Mapping[Key, Slot], after: Mapping[Key, Slot]) -> tuple[Move, ...]:
+    """Give what becomes of each slot that doesn't stay as it is (the very object: there may be 10,000)."""
+    changed = [(before.get(key), slot) for key, slot in after.items() if before.get(key) is not slot]
+    return (*changed, *((slot, None) for key, slot in before.items() if key not in after))
