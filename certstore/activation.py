@@ -1,17 +1,17 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundle, slots, generation, prepare, active. Each of them is whole on disk before the
-next one names it, so the active file never leads to anything that isn't there. Until the active file is
-renamed nothing is served from the new files, and everything can be put back; whatever goes wrong until then
-(the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation was active
-all the time. What can't be undone because the disk fails for good, or because we were killed, is undone by
-the next start: it finds a slot's file differing from what the active generation recorded. After the rename
-there is no way back, only forward.
+Theory. The order is: bundle, slots, probation, generation, prepare, active. Each of them is whole on disk
+before the next one names it, so the active file never leads to anything that isn't there. Until the active
+file is renamed nothing is served from the new files, and everything can be put back; whatever goes wrong
+until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation
+was active all the time. What can't be undone because the disk fails for good, or because we were killed, is
+undone by the next start: it finds a slot's file differing from what the active generation recorded. After the
+rename there is no way back, only forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from certstore.errors import Refusal, StoreError
 from certstore.findings import found
 from certstore.gates import Publisher
 from certstore.generation import Generation
+from certstore.probation import Probation, Probations
 from certstore.shelf import Shelf
 from certstore.slots import Slot
 
@@ -38,21 +39,25 @@ Move = tuple[Slot | None, Slot | None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of the slots, and the bundle that goes on the shelf first, if there is one."""
+    """What becomes of the slots; the bundle that goes on the shelf first, and what is in probation then."""
 
     moves: tuple[Move, ...]
     bundle: Bundle | None = None
+    on_probation: Mapping[str, Probation] | None = None
 
 
 class Activation:
     """Carries out changes. Wants the store's lock."""
 
-    def __init__(self, root: Path, disk: Disk, shelf: Shelf, archive: Archive) -> None:
+    def __init__(
+        self, root: Path, disk: Disk, shelf: Shelf, archive: Archive, probations: Probations
+    ) -> None:
         """Take the store's folder and its rooms."""
         self._root = root
         self._disk = disk
         self._shelf = shelf
         self._archive = archive
+        self._probations = probations
 
     def run(self, generation: Generation, publisher: Publisher, change: Change | None = None) -> None:
         """Make `generation` the active one, writing `change` first; the publisher is prepared, not committed.
@@ -101,6 +106,9 @@ class Activation:
                 self.write_slot(after)
             elif before is not None:
                 self.remove_slot(before)
+        if change.on_probation is not None:
+            undo.callback(_quietly, self._probations.save, self._probations.table)
+            self._probations.save(change.on_probation)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

@@ -16,6 +16,7 @@ from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.examination import Examiner
 from certstore.findings import found
+from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
 from certstore.shelf import Shelf
 from certstore.slots import Slot, slot_id, without_former_selves
@@ -31,8 +32,10 @@ class Proposing:
     changing: Changing
     succession: Succession
     shelf: Shelf
+    probations: Probations
     clock: Callable[[], datetime]
     clock_plausible: Callable[[], bool]
+    boot_clock: BootClock
 
     def propose(self, case: Case, candidate: Candidate | Bundle, examiner: Examiner) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
@@ -53,14 +56,20 @@ class Proposing:
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
         aside = self.succession.aside
-        return slot.bundle == bundle.id and bundle.id not in aside and self.shelf.is_whole(bundle.id)
+        return (
+            slot.bundle == bundle.id
+            and slot.is_confirmed
+            and bundle.id not in aside
+            and self.shelf.is_whole(bundle.id)
+        )
 
     def _put(self, case: Case, bundle: Bundle, before: Slot | None) -> Receipt:
+        way_back = self._way_back(before)
         slot = Slot(
             source=case.receipt.source,
             names=bundle.names,
             bundle=bundle.id,
-            last_confirmed=before.last_confirmed if before is not None else None,
+            last_confirmed=way_back.bundle if way_back is not None else None,
             via=case.receipt.via,
             sealed=False,
             receipt=case.receipt.id,
@@ -68,4 +77,21 @@ class Proposing:
             since=self.succession.next_number,
         )
         slots = without_former_selves({**self.succession.view.slots, slot.key: slot}, slot)
-        return self.changing.put(case, slots, bundle)
+        return self.changing.put(case, slots, bundle, self._probation(case, slot, way_back))
+
+    def _way_back(self, slot: Slot | None) -> Slot | None:
+        """Give the last confirmed state of a slot."""
+        on_probation = self.probations.of(slot)
+        if on_probation is not None:
+            return on_probation.way_back
+        return slot.confirmed() if slot is not None else None
+
+    def _probation(self, case: Case, slot: Slot, way_back: Slot | None) -> Probation | None:
+        within_s = case.receipt.confirm_within_s
+        if within_s is None:
+            return None
+        if slot.is_confirmed:  # it was confirmed before: back would lead to the very same
+            case.receipt = replace(case.receipt, confirm_within_s=None)
+            return None
+        now = self.boot_clock()
+        return Probation(slot.key, slot.receipt, now.boot, now.seconds + within_s, way_back)

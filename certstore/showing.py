@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from certstore import firstboot
 from certstore.archive import Archive
 from certstore.bundle import Bundle, PrivateKey
+from certstore.confirming import Confirming
 from certstore.generation import Generation
 from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
+from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.slots import Slot, in_order
 from certstore.succession import Succession
@@ -36,6 +40,10 @@ class Shown:
     _ledger: Ledger
     _handled: Handled
     _succession: Succession
+    _probations: Probations
+    _reverting: Reverting
+    _confirming: Confirming
+    _boot_clock: BootClock
 
     @property
     def path(self) -> Path:
@@ -70,6 +78,28 @@ class Shown:
     def receipts(self, limit: int = 50) -> tuple[Receipt, ...]:
         """Give at most `limit` receipts, the newest first."""
         return self._ledger.newest(limit)
+
+    def generations(self, limit: int = 50) -> tuple[Generation, ...]:
+        """Give at most `limit` generations that were or are active, the newest first; damaged ones left out.
+
+        Read from the disk: a large store takes 0.1 s for each.
+        """
+        return tuple(islice(self._reverting.generations(), max(limit, 0)))
+
+    def generation(self, number: int) -> Generation:
+        """Give one generation that was or is active. Raises NotFound or StoreCorrupt."""
+        return self._reverting.generation(number)
+
+    def probations(self) -> tuple[Probation, ...]:
+        """Give what is in probation, the first to end first."""
+        return tuple(self._confirming.standing())
+
+    def probation_ends_in_s(self) -> float | None:
+        """Tell in how many seconds `end_probation` is due next; 0.0: now. None: nothing is in probation."""
+        standing, now = self._confirming.standing(), self._boot_clock()
+        if not standing:
+            return None
+        return min(0.0 if one.is_over(now) else one.ends_at - now.seconds for one in standing)
 
     def handled(self, path: Path | str, digest: str) -> str | None:
         """Give the id of the receipt that this content at this path got before, if it did."""

@@ -1,7 +1,8 @@
 """The store: what a device serves, and everything that ever changes it.
 
-Promises: `propose` is the only way in, and whatever is wrong with a candidate leaves what is served as it
-was, with a receipt that says so. Changes come one after another; each is whole on disk before it is served.
+Promises: `propose` is the only way in, and whatever is wrong with a candidate, or with another change that
+somebody wants, leaves what is served as it was, with a receipt that says so. Changes come one after another;
+each is whole on disk before it is served.
 Refuses to know TLS, sockets, the time and what is in a file: publisher, clock and examiner are handed in.
 
 Threads: what a store shows (showing.py) never waits, from any thread. Everything that changes something
@@ -11,6 +12,7 @@ or an examiner.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +28,9 @@ from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
 from certstore.changing import Changing
+from certstore.confirming import Confirming
 from certstore.decode import Candidate
-from certstore.errors import StoreError, StoreNotWritable
+from certstore.errors import NotFound, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
@@ -35,14 +38,16 @@ from certstore.generation import Cause, Generation
 from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
 from certstore.premises import enter, furnish
+from certstore.probation import BootClock, Probations, unknown_boot
 from certstore.proposing import Proposing
 from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
-from certstore.recovery import Recovery, told_of
+from certstore.recovery import Recovery, Rooms
+from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.showing import Clock, Shown
-from certstore.slots import Source
+from certstore.slots import Key, Source, told_of
 from certstore.succession import Succession, View
 
 __all__ = [
@@ -68,38 +73,48 @@ class _Pruned:
 class Store(Shown):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
-    def __init__(self, root: Path, lock: Lock, disk: Disk, clock: Clock, publisher: Publisher) -> None:
+    def __init__(
+        self, root: Path, lock: Lock, disk: Disk, clocks: tuple[Clock, BootClock], publisher: Publisher
+    ) -> None:
         """Use `open`."""
         self._root = root
         self._lock = lock
-        self._clock = clock
+        self._clock, self._boot_clock = clock, boot_clock = clocks
         self._shelf = Shelf(root, disk)
         self._archive = Archive(root, disk)
         self._ledger = Ledger(root, disk)
         self._handled = Handled(root, disk)
-        self._activation = Activation(root, disk, self._shelf, self._archive)
-        self._succession = Succession(
-            self._activation, self._archive, self._shelf, publisher, clock, self.clock_plausible
+        self._probations = Probations(root, disk)
+        self._activation = Activation(root, disk, self._shelf, self._archive, self._probations)
+        plausible = self.clock_plausible
+        self._succession = succession = Succession(
+            self._activation, self._archive, self._shelf, publisher, clock, plausible
         )
-        self._changes = Changing(self._ledger, self._activation, self._succession, clock)
-        self._proposing = Proposing(self._changes, self._succession, self._shelf, clock, self.clock_plausible)
+        self._changes = changes = Changing(
+            self._ledger, self._activation, succession, self._probations, clock
+        )
+        self._proposing = Proposing(
+            changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
+        )
+        self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
+        self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         self._pruned: _Pruned | None = None
-        recovered = Recovery(root, disk, self._shelf, self._archive, self._ledger).run(
-            clock(), self.clock_plausible
-        )
+        rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
+        recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number = recovered.next_number
         self.recovered = recovered.findings
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  each has another owner, and all but two a default
         cls,
         path: Path | str,
         *,
         clock: Clock,
+        boot_clock: BootClock = unknown_boot,
         publisher: Publisher | None = None,
         lock_wait_s: float = 0.0,
         disk: Disk | None = None,
@@ -107,6 +122,8 @@ class Store(Shown):
     ) -> Store:
         """Open the store in the folder `path`, made (0700) if absent, and put right what the last run left.
 
+        boot_clock: tells the boot and its seconds; without one nothing can be put in probation, and what is
+        in it goes back now.
         held: the descriptor of the store's lock, where this process has it already (`at_rest`).
         What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
         Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
@@ -122,7 +139,7 @@ class Store(Shown):
             barred = furnish(root, disk)
             if barred is not None:
                 disk = Disk(before=_raiser(barred))
-            store = cls(root, lock, disk, clock, publisher or NullPublisher())
+            store = cls(root, lock, disk, (clock, boot_clock), publisher or NullPublisher())
             if barred is not None:
                 store._barred = barred
                 told = found("store_read_only", why=barred)
@@ -163,25 +180,100 @@ class Store(Shown):
     # --- changing: one after another ---
 
     def propose(
-        self, candidate: Candidate | Bundle, *, source: Source, via: str, examiner: Examiner
+        self,
+        candidate: Candidate | Bundle,
+        *,
+        source: Source,
+        via: str,
+        examiner: Examiner,
+        confirm_within_s: float | None = None,
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
+        confirm_within_s: the change goes back by itself unless it is confirmed in so many seconds; its
+        receipt is live until then. A further proposal for the same names starts the time anew; the way back
+        stays the last confirmed state.
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
         """
-        with self._changing:
-            self._require_writable()
+        if confirm_within_s is not None and not (0 < confirm_within_s < math.inf and self._boot_clock().boot):
+            raise ValueError("a probation takes some seconds, and a boot clock")
+        with self._change():
             return self._changes.handle(
-                source, via, lambda case: self._proposing.propose(case, candidate, examiner)
+                source,
+                via,
+                lambda case: self._proposing.propose(case, candidate, examiner),
+                confirm_within_s=confirm_within_s,
             )
+
+    def roll_back(self, key: Key, *, via: str) -> Receipt:
+        """Put one slot (its source and id) back to what it had before; gives the receipt of that change.
+
+        From a probation back to the last confirmed state, else one step of its history, or back to what was
+        there before it was removed. Other slots stay. Refused where there is nothing to go back to, where
+        that can't be served, or where the slot is sealed. Raises NotFound where there is and was no such
+        slot, and StoreError as `propose`.
+        """
+        with self._change():
+            back = self._reverting.back_from(key)
+            return self._changes.handle(
+                key[0], via, lambda case: self._reverting.roll_back(case, key, back), cause=Cause.ROLLBACK
+            )
+
+    def activate(self, number: int, *, via: str) -> Receipt:
+        """Have every slot as that generation had it, confirmed; from them a new generation is computed.
+
+        Refused, before anything changes, where a bundle is gone (`not_restorable`) or a slot is sealed.
+        Raises NotFound or StoreCorrupt where there is no such generation to read, and StoreError as
+        `propose`.
+        """
+        with self._change():
+            then = self._reverting.generation(number)
+            return self._changes.handle(
+                Source.CUSTOMER,
+                via,
+                lambda case: self._reverting.activate(case, then),
+                cause=Cause.ACTIVATION,
+            )
+
+    def remove(self, key: Key, *, via: str) -> Receipt:
+        """Take a slot (its source and id) away: its names go to the next source, at last our own.
+
+        Its bundle stays as long as kept generations name it, so that `roll_back` can bring it back. Refused
+        for the device's own, for a sealed slot, and where nothing could be served without it. Raises
+        NotFound, and StoreError as `propose`.
+        """
+        with self._change():
+            slot = self._succession.view.slots.get(key)
+            if slot is None:
+                raise NotFound("slot", f"{key[0]}/{key[1]}")
+            return self._changes.handle(
+                key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+            )
+
+    def confirm(self, receipt_id: str, *, via: str) -> Receipt:
+        """Keep a live change for good; gives its receipt, also where it was confirmed before.
+
+        Raises NotFound, Refusal (`not_in_probation`) where it has gone back or something else took its place,
+        and StoreError where that can't be written: then it is in probation still.
+        """
+        with self._change():
+            return self._confirming.confirm(receipt_id, via)
+
+    def end_probation(self) -> tuple[Receipt, ...]:
+        """Let go back what nobody confirmed in time; gives the receipts that ended so.
+
+        Costs nothing while nothing is over. Goes back in memory where the disk takes no writes. Raises what
+        the publisher raises; then all is as it was.
+        """
+        with self._changing:
+            return self._confirming.end(self._boot_clock(), self._barred)
 
     def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
         """Write down a refusal that was decided outside: of what never became a candidate."""
         assert any(finding.is_error for finding in findings), "a refusal without an error"
-        with self._changing:
-            self._require_writable()
+        with self._change():
             return self._ledger.open_refused(source, via, self._clock(), findings)
 
     def refresh(self) -> Generation | None:
@@ -232,8 +324,7 @@ class Store(Shown):
 
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
-        with self._changing:
-            self._require_writable()
+        with self._change():
             self._handled.remember(str(path), digest, receipt_id)
 
     def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
@@ -249,12 +340,17 @@ class Store(Shown):
                     slots = tuple(view.slots.values())
                     kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
                     self._pruned = last = _Pruned(view, keep, in_use, kept)
+                self._changes.catch_up()
                 self._ledger.prune(last.receipts)
                 self._handled.prune()
 
-    def _require_writable(self) -> None:
-        if self._barred is not None:
-            raise self._barred
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Be the only one who changes anything. Raises why nothing may be written here."""
+        with self._changing:
+            if self._barred is not None:
+                raise self._barred
+            yield
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:
