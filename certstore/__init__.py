@@ -6,13 +6,16 @@ The life of a certificate, and who is asked on the way:
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
     are they good         checks (dates, names, keys), then a gate that is handed in
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
-    on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
+    on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
+    back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
+    for a time only       probation -> confirming: confirmed, or gone back
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
+Door:    store (held, locked, changed)  showing (its half that only reads)
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
@@ -46,6 +49,7 @@ from certstore.generation import BundleFacts, Cause, Generation, Row, compute
 from certstore.issuers.selfsigned import Identity
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
+from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
@@ -54,6 +58,8 @@ from certstore.store import Clock, Store
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "BootClock",
+    "BootTime",
     "Bundle",
     "BundleFacts",
     "Candidate",
@@ -73,6 +79,7 @@ __all__ = [
     "NullGate",
     "NullPublisher",
     "PrivateKey",
+    "Probation",
     "Publisher",
     "Receipt",
     "Refusal",

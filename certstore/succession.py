@@ -112,13 +112,26 @@ class Succession:
         generation = self.compute(slots, Cause.RECOVERY)
         if not self.is_news(generation):
             return False
+        self.put_at_least_in_memory(generation, slots, None, barred)
+        return True
+
+    def put_at_least_in_memory(
+        self,
+        generation: Generation,
+        slots: Mapping[Key, Slot],
+        change: Change | None,
+        barred: StoreError | None,
+    ) -> None:
+        """Put a generation into effect; without writing it where the disk takes no writes, or is `barred`.
+
+        Raises what the publisher raises.
+        """
         try:
             if barred is not None:
                 raise barred
-            self.put_into_effect(generation, slots)
+            self.put_into_effect(generation, slots, change)
         except StoreError:
             self.next_number = generation.number + 1
             self._publisher.prepare(generation)
             self.view = View.of(generation, slots)
             self._publisher.commit(generation)
-        return True
