@@ -14,7 +14,7 @@ from tests.bridging import bridge_to
 from tests.pki import Pki
 from tests.storing import candidate_of
 from tlsproxy import app
-from tlsproxy.config import from_arguments
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control.client import Client
 
 DEADLINE_S = 240
