@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from tlsproxy.control.client import Client
 from tlsproxy.control.peers import Access
 from tlsproxy.control.values import MAX_BODY_BYTES, candidate_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
+from tlsproxy.observe.log import configure
 
 CANDIDATE = Candidate((("device.pem", b"-----BEGIN\x00\xff"), ("key", b"")))
 
@@ -127,12 +129,16 @@ async def test_a_via_that_would_break_a_log_line_is_refused(api: Api) -> None:
         await api.client(lambda client: client.propose(CANDIDATE, "a\nb"))
 
 
-async def test_a_fault_of_ours_is_one_answer_and_the_api_lives_on(api: Api, pki: Pki) -> None:
+async def test_a_fault_of_ours_is_one_answer_and_one_line_of_log_and_the_api_lives_on(
+    api: Api, pki: Pki, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure("json", sys.stdout)
     api.changes.failure = RuntimeError("a secret detail")
     body = candidate_to_json(candidate_of(pki.leaf()), "cli")
     answer = await api.ask("POST", "/v1/candidates", json=body)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+    assert capsys.readouterr().out.count("control_fault") == 1
     api.changes.failure = None
     assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
 
