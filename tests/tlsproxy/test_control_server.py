@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from certstore import Candidate, State, StoreNotWritable
 from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now
@@ -23,7 +23,6 @@ from tlsproxy.control.client import Client
 from tlsproxy.control.peers import Access
 from tlsproxy.control.values import MAX_BODY_BYTES, candidate_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
-from tlsproxy.observe.log import configure
 
 CANDIDATE = Candidate((("device.pem", b"-----BEGIN\x00\xff"), ("key", b"")))
 
@@ -130,17 +129,17 @@ async def test_a_via_that_would_break_a_log_line_is_refused(api: Api) -> None:
 
 
 async def test_a_fault_of_ours_is_one_answer_and_one_line_of_log_and_the_api_lives_on(
-    api: Api, pki: Pki, capsys: pytest.CaptureFixture[str]
+    api: Api, pki: Pki
 ) -> None:
-    configure("json", sys.stdout)
     api.changes.failure = RuntimeError("a secret detail")
     body = candidate_to_json(candidate_of(pki.leaf()), "cli")
-    answer = await api.ask("POST", "/v1/candidates", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-    assert "secret" not in answer.text
-    assert capsys.readouterr().out.count("control_fault") == 1
-    api.changes.failure = None
-    assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
+    with capture_logs() as logged:
+        answer = await api.ask("POST", "/v1/candidates", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert "secret" not in answer.text
+        api.changes.failure = None
+        assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
+    assert [line["event"] for line in logged].count("control_fault") == 1
 
 
 async def test_the_socket_is_for_its_owner_and_group_in_a_folder_of_its_owner(api: Api) -> None:
