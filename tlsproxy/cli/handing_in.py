@@ -108,13 +108,21 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
 
 
 def _store(place: Whereabouts, candidate: Candidate) -> Receipt:
+    from tlsproxy.observe.audit import Actor, AuditLog
     from tlsproxy.policy import TLSPolicy
     from tlsproxy.tls.gate import HandshakeGate
 
+    actor = Actor("command", uid=os.getuid(), pid=os.getpid())  # before we become somebody else
     _become_owner(place.store)
     examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
     with Store.open(place.store, clock=lambda: datetime.now(UTC), lock_wait_s=_LOCK_TURN_S) as store:
-        return store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
+        receipt = store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
+        AuditLog(store.path, lambda: datetime.now(UTC), told=_tell_unaudited).note_receipt(actor, receipt)
+        return receipt
+
+
+def _tell_unaudited(error: OSError) -> None:
+    print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
 
 
 def _become_owner(store: Path) -> None:
