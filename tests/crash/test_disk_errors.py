@@ -16,7 +16,7 @@ from certstore.receipts import State
 from certstore.slots import Source
 from certstore.store import Store
 from tests.crash.wholeness import assert_consistent, assert_whole
-from tests.storing import served
+from tests.storing import active_of, served
 
 
 class Failing:
@@ -140,3 +140,58 @@ def test_a_full_disk_at_the_first_start_is_an_error_and_later_a_store(tmp_path, 
             assert_consistent(store)
         if not failed:
             break
+
+
+def go_back(store):
+    return store.roll_back(store.slots()[0].key, via="test")
+
+
+def go_back_to_the_first(store):
+    return store.activate(2, via="test")
+
+
+def go_without(store):
+    return store.remove(store.slots()[0].key, via="test")
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("act", [go_back, go_back_to_the_first, go_without])
+def test_a_disk_that_fails_at_any_step_of_going_back_leaves_what_was_or_what_is_to_be(
+    tmp_path, pki, act, for_good
+):
+    template = tmp_path / "template"
+    with Store.open(template, clock=clock) as store:
+        own = store.propose(
+            pki.leaf(issuer=None).bundle(), source=Source.GENERATED, via="test", examiner=InProcess()
+        ).bundle
+        old, new = (put(store, pki.leaf()).bundle for _ in range(2))
+    wanted = own if act is go_without else old
+    told = []
+    for at in range(1, 100):
+        root = tmp_path / str(at)
+        shutil.copytree(template, root)
+        failing = Failing(errno.ENOSPC, for_good=for_good)
+        with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+            failing.arm(at)
+            try:
+                receipt = act(store)
+            except StoreNotWritable:
+                told.append("raised")
+                now = new
+            else:
+                told.append("told" if "not_recorded" in receipt.codes else "done")
+                now = wanted
+            assert served(store) == now
+            failing.disarm()
+            if not for_good:  # what was only told of is written down before the next change
+                put(store, pki.leaf(names=("next.test",)))
+                assert all(one.is_settled for one in store.receipts())
+        if not failing.failed:
+            break
+        with Store.open(root, clock=clock) as store:
+            assert now in {row.bundle for row in active_of(store).rows}
+            assert_consistent(store)
+        shutil.rmtree(root)
+    assert told[-1] == "done"
+    assert told.count("raised") > 6
+    assert "told" in told
