@@ -16,6 +16,7 @@ import httpx2
 import trio
 
 from certstore import Candidate, InProcess, Receipt, Store
+from tlsproxy.app import boot_time
 from tlsproxy.config import from_arguments
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
@@ -65,11 +66,16 @@ class Changes:
         self.failure: Exception | None = None
         self.seen: list[tuple[Candidate, str, Peer]] = []
 
-    async def propose(self, candidate: Candidate, via: str, by: Peer) -> Receipt:
+    async def propose(
+        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+    ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
-        return await self._controller.propose(candidate, via, by)
+        return await self._controller.propose(candidate, via, by=by, confirm_within_s=confirm_within_s)
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
+        return await self._controller.change(what, act, by)
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         return await self._controller.rehearse(candidate)
@@ -131,7 +137,7 @@ class Api:
 @asynccontextmanager
 async def control_api(folder: Path, access: Access | None = None) -> AsyncIterator[Api]:
     """Run the API over a fresh store in `folder` while the block runs."""
-    with trio.fail_after(120), Store.open(folder / "store", clock=now) as store:
+    with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_time) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
         backing = Backing(controller, api.changes, api.reloads, store, api.events)

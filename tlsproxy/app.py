@@ -13,20 +13,23 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store, StoreError
+from certstore import BootTime, Finding, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
+from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import server as control_server
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.peers import Access
@@ -57,6 +60,12 @@ Listeners = tuple[ListenerStatus, ...]
 def now() -> datetime:
     """Tell the wall clock's time: the only place that asks for it, but for the command line."""
     return datetime.now(UTC)
+
+
+def boot_time() -> BootTime:
+    """Tell which boot this is, and the seconds since: they go on while the device sleeps."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return BootTime(boot, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _untold(_receipt: Receipt) -> None:
@@ -95,7 +104,13 @@ async def run(
         publishing = Publishing(crew, memory, examiner)
         held = before.lock_fd if before is not None else None
         opening = partial(
-            Store.open, config.store, clock=now, publisher=publishing, lock_wait_s=5.0, held=held
+            Store.open,
+            config.store,
+            clock=now,
+            boot_clock=boot_time,
+            publisher=publishing,
+            lock_wait_s=5.0,
+            held=held,
         )
         store = await trio.to_thread.run_sync(opening)
         publishing.load_from(store.bundle)
@@ -153,10 +168,12 @@ class House:
     program: Program | None
     teller: Teller
     _control_fd: int = -1
+    _probation: ProbationKeeper = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
+        self._probation = ProbationKeeper(self.store)
         process = Process(os.getpid(), before.since if before is not None else now(), epoch=self.crew.epoch)
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
@@ -173,6 +190,7 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
+                keeping.start_soon(self._probation.run, controller.tell)
                 self._control_fd = await keeping.start(self._answer, controller, before)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
@@ -262,10 +280,14 @@ class House:
             listeners=self.doors.statuses,
             workers=self.crew.statuses,
             in_memory=lambda: self.publishing.in_memory,
-            on_receipt=self.on_receipt,
+            on_receipt=self._receipt_told,
             reloader=reloader,
             teller=self.teller,
         )
+
+    def _receipt_told(self, receipt: Receipt) -> None:
+        self.on_receipt(receipt)
+        self._probation.wake()
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)

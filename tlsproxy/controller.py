@@ -75,17 +75,39 @@ class Controller:
         self.teller.receipt(receipt)
         self.on_receipt(receipt)
 
-    async def propose(self, candidate: Candidate, via: str, by: Peer | None = None) -> Receipt:
-        """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError.
+    async def propose(
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer | None = None,
+        confirm_within_s: float | None = None,
+    ) -> Receipt:
+        """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket.
+        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
         """
-        _log.info("candidate", via=via, uid=by and by.uid, pid=by and by.pid)
-        propose = partial(
-            self.store.propose, candidate, source=Source.CUSTOMER, via=via, examiner=self.examiner
-        )
-        receipt = await trio.to_thread.run_sync(propose)
+
+        def propose(store: Store) -> Receipt:
+            return store.propose(
+                candidate,
+                source=Source.CUSTOMER,
+                via=via,
+                examiner=self.examiner,
+                confirm_within_s=confirm_within_s,
+            )
+
+        return await self.change("propose", propose, by)
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
+        """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
+        _log.info("asked", what=what, uid=by and by.uid, pid=by and by.pid)
+        receipt = await trio.to_thread.run_sync(act, self.store)
         self.tell(receipt)
+        open_ones = self.teller.open_ones()
+        for one in self.store.receipts() if open_ones else ():
+            if one.id in open_ones and one.is_settled:
+                self.tell(one)  # another change has taken its place before it was confirmed
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:

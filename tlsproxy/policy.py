@@ -257,6 +257,10 @@ CARE_S = 60.0
 # While the kernel's random generator is not ready, which on a device without a seed takes seconds to a
 # minute.
 RANDOM_POLL_S = 0.25
+# A change that should have gone back, and couldn't, is tried again after this.
+PROBATION_RETRY_S = 2.0
+# The longest that a change may ask for: a week covers a long weekend at a site.
+PROBATION_MOST_S = 604_800
 # Generations kept beside the active one: a way back, and a history to look at.
 GENERATIONS_KEPT = 20
 # Bundles of a large store that are read and proved in one turn: 0.25 ms each, so 10,000 take 20 minutes, and

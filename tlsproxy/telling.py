@@ -27,10 +27,19 @@ class Teller:
 
     def __init__(self, events: EventLog) -> None:
         self.events = events
+        self._open: set[str] = set()
 
     def receipt(self, receipt: Receipt) -> None:
         """Tell what became of a candidate, or of another change."""
         self.events.add("receipt", receipt.to_json())
+        if receipt.is_settled:
+            self._open.discard(receipt.id)
+        else:
+            self._open.add(receipt.id)
+
+    def open_ones(self) -> tuple[str, ...]:
+        """Give the ids of the receipts that were told, and of which more can become."""
+        return tuple(self._open)
 
     def finding(self, finding: Finding) -> None:
         """Tell what was found without any candidate."""

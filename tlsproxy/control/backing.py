@@ -6,6 +6,7 @@ Refuses to know HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,10 +37,16 @@ class Telling(Protocol):
 
 
 class Changing(Protocol):
-    """What brings a candidate to its end. `by` is who asked."""
+    """What changes the store. `by` is who asked."""
 
-    async def propose(self, candidate: Candidate, via: str, by: Peer) -> Receipt:
+    async def propose(
+        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+    ) -> Receipt:
         """Return when its receipt is live or refused."""
+        ...
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
+        """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
         ...
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:

@@ -15,7 +15,7 @@ from tlsproxy.control.documents import (
     RehearsalDocument,
     bundle_to_json,
 )
-from tlsproxy.control.operations import Answer, Ask, Operation, choice, count, flag, text_in_path
+from tlsproxy.control.operations import Answer, Ask, Operation, choice, count, flag, text, text_in_path
 from tlsproxy.control.problems import refusal
 from tlsproxy.control.values import (
     FORM_TYPE,
@@ -29,7 +29,7 @@ from tlsproxy.control.values import (
     findings_to_json,
 )
 
-__all__ = ["OPERATIONS", "answered"]
+__all__ = ["OPERATIONS", "RECEIPT", "VIA", "answered"]
 
 
 async def _propose(ask: Ask) -> Response:
@@ -38,6 +38,7 @@ async def _propose(ask: Ask) -> Response:
         candidate, via = candidate_from_form(body, kind)
     else:
         candidate, via = candidate_from_json(body)
+    within_s = ask.query["confirm_within_s"]
     if ask.query["dry_run"]:
         found = await ask.backing.changing.rehearse(candidate)
         return JSONResponse(
@@ -47,7 +48,8 @@ async def _propose(ask: Ask) -> Response:
                 "findings": findings_to_json(found.findings),
             }
         )
-    return answered(await ask.backing.changing.propose(candidate, via, ask.peer), created=True)
+    receipt = await ask.backing.changing.propose(candidate, via, by=ask.peer, confirm_within_s=within_s)
+    return answered(receipt, created=True)
 
 
 def answered(receipt: Receipt, *, created: bool = False) -> Response:
@@ -82,6 +84,15 @@ async def _body(ask: Ask) -> bytes:
 
 
 _WAIT = choice("wait", "What is waited for: an answer comes when the change is live, or refused.", "live")
+_CONFIRM = count(
+    "confirm_within_s",
+    "It goes back by itself unless it is confirmed in so many seconds; without this it is for good.",
+    least=1,
+    most=policy.PROBATION_MOST_S,
+    default=None,
+)
+VIA = text("via", "By which way the change comes, for its receipt.", r"[\x21-\x7e]{1,64}", default="api")
+RECEIPT = (text_in_path("receipt", "The receipt's id.", "[0-9]{6,12}-[0-9a-f]{8}"),)
 _DRY_RUN = flag("dry_run", "Only examine the candidate: nothing of it is kept, and nothing changes.")
 
 OPERATIONS = (
@@ -100,7 +111,7 @@ OPERATIONS = (
                 headers={"location": "The receipt's address."},
             ),
         ),
-        (_DRY_RUN, _WAIT),
+        (_DRY_RUN, _WAIT, _CONFIRM),
         {JSON_TYPE: UploadDocument, FORM_TYPE: FormDocument},
         (400, 408, 413, 503),
     ),
@@ -120,6 +131,6 @@ OPERATIONS = (
         "Show one receipt.",
         _receipt,
         (Answer("The receipt.", ReceiptDocument),),
-        (text_in_path("receipt", "The receipt's id.", "[0-9]{6,12}-[0-9a-f]{8}"),),
+        RECEIPT,
     ),
 )

@@ -42,7 +42,10 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 class ReceiptDocument(msgspec.Struct):
-    """What became of a candidate, or of another change; `times` says when it came to each state."""
+    """What became of a candidate, or of another change; `times` says when it came to each state.
+
+    `cause` says what was wanted; `confirm_within_s` how long a live change has for being confirmed.
+    """
 
     id: str
     state: State
@@ -52,6 +55,8 @@ class ReceiptDocument(msgspec.Struct):
     generation: Count | None
     findings: list[FindingDocument]
     times: dict[str, datetime]
+    cause: str
+    confirm_within_s: float | None
 
 
 class RehearsalDocument(msgspec.Struct):
@@ -246,6 +251,13 @@ def bundle_to_json(bundle: Bundle, slots: Iterable[Slot] = ()) -> dict[str, obje
         "certificates": links,
         "slots": [slot_to_json(slot) for slot in slots],
     }
+
+
+def summary_to_json(generation: Generation, active: int | None) -> dict[str, object]:
+    """Give a generation in short."""
+    shown = generation_to_json(generation, active)
+    kept = {key: shown[key] for key in GenerationSummary.__struct_fields__ if key in shown}
+    return {**kept, "names": len(generation.rows)}
 
 
 def generation_to_json(generation: Generation, active: int | None) -> dict[str, object]:

@@ -6,31 +6,31 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.responses import JSONResponse, Response
 
-from certstore import NotFound, Slot, Source
+from certstore import Generation, NotFound, Source
 from tlsproxy.control.documents import (
     BundlesDocument,
+    GenerationDocument,
+    GenerationsDocument,
     SlotDocument,
     SlotsDocument,
     WholeBundleDocument,
     bundle_to_json,
+    generation_to_json,
     meta_to_json,
     slot_to_json,
+    summary_to_json,
 )
-from tlsproxy.control.operations import Answer, Ask, Operation, text_in_path
+from tlsproxy.control.operations import Answer, Ask, Operation, count, number_in_path, text_in_path
 
-__all__ = ["OPERATIONS", "SLOT", "find_slot"]
+__all__ = ["GENERATION", "OPERATIONS", "SLOT", "slot_key"]
 
 # RFC 8555 section 9.1: PEM certificates, one after the other
 _PEM = "application/pem-certificate-chain"
 
 
-def find_slot(ask: Ask) -> Slot:
-    """Give the slot that a path names. Raises NotFound."""
-    source, id_ = Source(ask.path["source"]), ask.path["slot"]
-    for slot in ask.backing.store.slots():
-        if slot.key == (source, id_):
-            return slot
-    raise NotFound("slot", f"{source}/{id_}")
+def slot_key(ask: Ask) -> tuple[Source, str]:
+    """Give the slot that a path names, as the store knows it."""
+    return Source(ask.path["source"]), ask.path["slot"]
 
 
 async def _slots(ask: Ask) -> Response:
@@ -38,7 +38,28 @@ async def _slots(ask: Ask) -> Response:
 
 
 async def _slot(ask: Ask) -> Response:
-    return JSONResponse(slot_to_json(find_slot(ask)))
+    key = slot_key(ask)
+    for slot in ask.backing.store.slots():
+        if slot.key == key:
+            return JSONResponse(slot_to_json(slot))
+    raise NotFound("slot", "/".join(key))
+
+
+async def _generations(ask: Ask) -> Response:
+    store = ask.backing.store
+    found = await trio.to_thread.run_sync(store.generations, ask.query["limit"])
+    shown = [summary_to_json(generation, _number_of(store.active)) for generation in found]
+    return JSONResponse({"generations": shown})
+
+
+async def _generation(ask: Ask) -> Response:
+    store = ask.backing.store
+    found = await trio.to_thread.run_sync(store.generation, ask.path["generation"])
+    return JSONResponse(generation_to_json(found, _number_of(store.active)))
+
+
+def _number_of(generation: Generation | None) -> int | None:
+    return generation.number if generation is not None else None
 
 
 async def _bundles(ask: Ask) -> Response:
@@ -80,9 +101,28 @@ SLOT = (
     text_in_path("source", "Whose slot it is.", "|".join(Source)),
     text_in_path("slot", "The slot's id.", "[0-9a-f]{32}"),
 )
+GENERATION = (number_in_path("generation", "The generation's number."),)
 _BUNDLE = (text_in_path("bundle", "The bundle's id.", "[0-9a-f]{64}"),)
 
 OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/generations",
+        "listGenerations",
+        "List what was served before, as far as it is kept.",
+        _generations,
+        (Answer("The generations, newest first.", GenerationsDocument),),
+        (count("limit", "At most so many.", least=1, most=100, default=25),),
+    ),
+    Operation(
+        "GET",
+        "/v1/generations/{generation}",
+        "getGeneration",
+        "Show one generation: which bundle for which name, and the slots as they were.",
+        _generation,
+        (Answer("The generation.", GenerationDocument),),
+        GENERATION,
+    ),
     Operation(
         "GET",
         "/v1/slots",

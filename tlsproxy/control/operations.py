@@ -150,11 +150,12 @@ def text_in_path(name: str, words: str, pattern: str, parse: Callable[[str], Any
     return Parameter(name, words, {"type": "string", "pattern": f"^{pattern}$"}, parse_fitting, in_path=True)
 
 
-def text(name: str, words: str, pattern: str) -> Parameter:
+def text(name: str, words: str, pattern: str, default: str | None = None) -> Parameter:
     """Make a text in a query that fits a pattern."""
-    return Parameter(
-        name, words, {"type": "string", "pattern": f"^{pattern}$"}, text_in_path(name, words, pattern).parse
-    )
+    schema: dict[str, object] = {"type": "string", "pattern": f"^{pattern}$"}
+    if default is not None:
+        schema["default"] = default
+    return Parameter(name, words, schema, text_in_path(name, words, pattern).parse, default=default)
 
 
 def choice(name: str, words: str, *values: str) -> Parameter:

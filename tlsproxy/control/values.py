@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,7 @@ from tlsproxy.errors import Fault, ProxyError
 # A candidate is some KB; decode takes at most 1 MiB a file. base64 and JSON add a third.
 MAX_BODY_BYTES = 2_097_152
 _MAX_FILES = 32
-_VIA = r"^[\x21-\x7e]+$"
+Via: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
 PROBLEM_TYPE = "application/problem+json"
 JSON_TYPE = "application/json"
@@ -54,7 +54,7 @@ class UploadDocument(msgspec.Struct, forbid_unknown_fields=True):
     """A candidate; `via` says by which way it comes, for its receipt."""
 
     files: Annotated[list[FileDocument], msgspec.Meta(min_length=1, max_length=_MAX_FILES)]
-    via: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_VIA)] = "api"
+    via: Via = "api"
 
 
 class FormDocument(msgspec.Struct):
@@ -64,7 +64,7 @@ class FormDocument(msgspec.Struct):
         list[Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]],
         msgspec.Meta(min_length=1, max_length=_MAX_FILES),
     ]
-    via: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_VIA)] = "api"
+    via: Via = "api"
 
 
 def candidate_to_json(candidate: Candidate, via: str) -> dict[str, object]:
@@ -106,7 +106,7 @@ def candidate_from_form(body: bytes, content_type: str) -> tuple[Candidate, str]
             raise ValueError(f"the part {min(unknown)!r} is no file, and not known")  # noqa: TRY301  all end below
         if not 1 <= len(files) <= _MAX_FILES:
             raise ValueError(f"it holds {len(files)} files: 1 to {_MAX_FILES} are taken")  # noqa: TRY301
-        via = msgspec.convert(texts.get("via", b"api").decode("ascii"), UploadDocument.__annotations__["via"])
+        via = msgspec.convert(texts.get("via", b"api").decode("ascii"), Via)
     except (ValueError, msgspec.ValidationError) as error:
         raise BadRequestError(422, "invalid_body", f"the form doesn't fit: {_lower(error)}") from error
     return Candidate(tuple(files)), via
