@@ -50,7 +50,7 @@ from certstore.issuers.selfsigned import Identity
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.probation import BootClock, BootTime, Probation
-from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
+from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
 from certstore.store import Clock, Store
@@ -111,6 +111,7 @@ __all__ = [
     "random_ready",
     "read_bundle",
     "read_generation",
+    "read_generations",
     "read_receipts",
     "read_slots",
     "slot_id",

@@ -13,20 +13,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
-from certstore import BootTime, Finding, Receipt, Source, Store, StoreError
+from certstore import Finding, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
+from tlsproxy.boottime import boot_clock
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -60,12 +59,6 @@ Listeners = tuple[ListenerStatus, ...]
 def now() -> datetime:
     """Tell the wall clock's time: the only place that asks for it, but for the command line."""
     return datetime.now(UTC)
-
-
-def boot_time() -> BootTime:
-    """Tell which boot this is, and the seconds since: they go on while the device sleeps."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return BootTime(boot, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _untold(_receipt: Receipt) -> None:
@@ -107,7 +100,7 @@ async def run(
             Store.open,
             config.store,
             clock=now,
-            boot_clock=boot_time,
+            boot_clock=boot_clock(),
             publisher=publishing,
             lock_wait_s=5.0,
             held=held,

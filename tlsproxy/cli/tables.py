@@ -5,6 +5,7 @@ The same facts and words as `observe.status.render`, with colour where something
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -86,3 +87,14 @@ def _validity(bundle: BundleStatus) -> str:
     days = bundle.days_left
     style = "red" if days < _URGENT_DAYS else "yellow" if days < _SOON_DAYS else "default"
     return f"until {bundle.not_after:%Y-%m-%d %H:%M} UTC, [{style}]{remaining(days)}[/]"
+
+
+def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:
+    """Write a table to a terminal."""
+    console = Console(file=out, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
