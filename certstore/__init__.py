@@ -9,6 +9,7 @@ The life of a certificate, and who is asked on the way:
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
+    onto another device   backup, under a passphrase by sealing -> restoring -> changing
     for a time only       probation -> confirming: confirmed, or gone back
     what became of it     receipts
     after a crash         recovery
@@ -26,11 +27,13 @@ Nothing here opens a socket. What waits for events (`watch`, `inbox`) needs trio
 name, so that a process that only reads a store stays small.
 """
 
+from certstore.backup import Backup, take_backup
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
 from certstore.checks import check
 from certstore.contents import Content
 from certstore.decode import LARGEST_FILE, Candidate, assemble
 from certstore.errors import (
+    BackupUnreadable,
     NotFound,
     Refusal,
     StoreCorrupt,
@@ -52,12 +55,15 @@ from certstore.names import covers, is_address, normalise
 from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
+from certstore.sealing import seal, unseal
 from certstore.slots import Slot, Source, slot_id
 from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "Backup",
+    "BackupUnreadable",
     "BootClock",
     "BootTime",
     "Bundle",
@@ -114,6 +120,9 @@ __all__ = [
     "read_generations",
     "read_receipts",
     "read_slots",
+    "seal",
     "slot_id",
     "spki_of",
+    "take_backup",
+    "unseal",
 ]

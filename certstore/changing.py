@@ -97,13 +97,13 @@ class Changing:
         self,
         case: Case,
         slots: Mapping[Key, Slot],
-        fresh: Bundle | None = None,
+        fresh: tuple[Bundle, ...] = (),
         probation: Probation | None = None,
     ) -> Receipt:
         """Have these slots from now on; confirmed, unless there is a probation.
 
-        `fresh` is a bundle that isn't on the shelf yet. Raises Refusal (`prepare_failed`), StoreError, or
-        what the publisher's commit raises.
+        `fresh` are bundles that may not be on the shelf yet. Raises Refusal (`prepare_failed`), StoreError,
+        or what the publisher's commit raises.
         """
         succession = self._succession
         generation = succession.compute(slots, case.receipt.cause, case.receipt, fresh)

@@ -343,5 +343,7 @@ def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now
     if receipt.state is State.RECEIVED:
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
-        receipt = replace(receipt, bundle=slot.bundle).advance(State.LIVE, now, number)
+        if receipt.cause is Cause.PROPOSAL:  # a backup brings several
+            receipt = replace(receipt, bundle=slot.bundle)
+        receipt = receipt.advance(State.LIVE, now, number)
     return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

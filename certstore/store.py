@@ -26,6 +26,7 @@ from certstore import layout
 from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
@@ -44,6 +45,7 @@ from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
 from certstore.recovery import Recovery, Rooms
+from certstore.restoring import Restoring
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.showing import Clock, Shown
@@ -97,6 +99,7 @@ class Store(Shown):
             changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
+        self._restoring = Restoring(changes, succession, clock)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
@@ -250,6 +253,20 @@ class Store(Shown):
                 raise NotFound("slot", f"{key[0]}/{key[1]}")
             return self._changes.handle(
                 key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+            )
+
+    def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
+        """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
+
+        One change, confirmed. Refused where the backup has nothing of that (`backup_empty`) or a slot here is
+        sealed. Raises StoreError as `propose`.
+        """
+        with self._change():
+            return self._changes.handle(
+                Source.CUSTOMER,
+                via,
+                lambda case: self._restoring.restore(case, backup, identity=identity),
+                cause=Cause.RESTORE,
             )
 
     def confirm(self, receipt_id: str, *, via: str) -> Receipt:

@@ -66,13 +66,12 @@ class Succession:
         slots: Mapping[Key, Slot],
         cause: Cause,
         receipt: Receipt | None = None,
-        fresh: Bundle | None = None,
+        fresh: tuple[Bundle, ...] = (),
     ) -> Generation:
-        """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
+        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet."""
         now = self._clock()
         facts = self._shelf.facts(bundles_named(slots.values()) - self.aside)
-        if fresh is not None:
-            facts[fresh.id] = BundleFacts.of(fresh)
+        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
         named = receipt.id if receipt is not None else None
         return Generation(self.next_number, rows, default, in_order(slots.values()), cause, named, now)

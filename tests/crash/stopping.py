@@ -18,10 +18,11 @@ from pathlib import Path
 
 from certstore import shelf
 from certstore.atomic import Disk
+from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.examination import InProcess
 from certstore.probation import BootTime
-from certstore.slots import Source
+from certstore.slots import Slot, Source
 from certstore.store import Store
 
 Arm = Callable[[], None]
@@ -118,6 +119,14 @@ def remove(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.remove(store.slots()[0].key, via="crash")
 
 
+def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    at = now()
+    slot = Slot(Source.CUSTOMER, bundle.names, bundle.id, bundle.id, "x", False, "000001-00000000", at, 1)
+    arm()
+    store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -133,6 +142,7 @@ ACTS = {
         roll_back,
         activate,
         remove,
+        restore,
     )
 }
 

@@ -86,6 +86,20 @@ def test_killed_while_a_slot_is_removed_it_is_there_or_gone(kill, template, pki)
     assert steps[turn - 1] == "rename active"
 
 
+def test_killed_while_a_backup_comes_back_all_of_it_is_there_or_nothing(kill, template, pki):
+    put(template, pki.leaf(names=("a.test",)))
+    old, issued = put(template, pki.leaf()), pki.leaf()
+    steps, roots = kill(stopping.restore, template, issued)
+    new = issued.bundle().id
+    counts = []
+    for root in roots:
+        with Store.open(root, clock=stopping.now) as store:
+            counts.append(len(store.slots()))
+    turn = assert_one_turn(outcomes(roots, pki, {old, new}), old, new)
+    assert counts == [2] * turn + [1] * (len(counts) - turn)
+    assert steps[turn - 1] == "rename active"
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["the first import", "a second import"])
 def test_killed_while_a_probation_begins_it_is_watched_over_from_the_first_moment_that_it_is_served(
     kill, template, pki, first
