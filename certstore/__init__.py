@@ -24,14 +24,14 @@ Makers:  issuers.selfsigned (the device's own certificate)  identity (when to ma
         print(receipt.state, receipt.codes, store.active)
 
 Nothing here opens a socket. What waits for events (`watch`, `inbox`) needs trio and is imported by its own
-name, so that a process that only reads a store stays small.
+name; what makes or changes something is imported by this door at its first use. So a process that only reads
+a store stays small.
 """
 
-from certstore.backup import Backup, take_backup
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
-from certstore.checks import check
-from certstore.contents import Content
-from certstore.decode import LARGEST_FILE, Candidate, assemble
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -44,20 +44,26 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
-from certstore.examination import Examination, Examiner, InProcess, KnownKey
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
-from certstore.gates import Gate, NullGate, NullPublisher, Publisher
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
-from certstore.issuers.selfsigned import Identity
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
-from certstore.sealing import seal, unseal
 from certstore.slots import Slot, Source, slot_id
-from certstore.store import Clock, Store
+
+if TYPE_CHECKING:
+    from certstore.backup import Backup, take_backup
+    from certstore.checks import check
+    from certstore.contents import Content
+    from certstore.decode import LARGEST_FILE, Candidate, assemble
+    from certstore.examination import Examination, Examiner, InProcess, KnownKey
+    from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+    from certstore.issuers.selfsigned import Identity
+    from certstore.sealing import seal, unseal
+    from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
@@ -126,3 +132,36 @@ __all__ = [
     "take_backup",
     "unseal",
 ]
+
+# Whose room is opened at the first use: a worker carries none of them, an examiner no store.
+_LATER = {
+    "Backup": "certstore.backup",
+    "take_backup": "certstore.backup",
+    "seal": "certstore.sealing",
+    "unseal": "certstore.sealing",
+    "check": "certstore.checks",
+    "Content": "certstore.contents",
+    "LARGEST_FILE": "certstore.decode",
+    "Candidate": "certstore.decode",
+    "assemble": "certstore.decode",
+    "Examination": "certstore.examination",
+    "Examiner": "certstore.examination",
+    "InProcess": "certstore.examination",
+    "KnownKey": "certstore.examination",
+    "Gate": "certstore.gates",
+    "NullGate": "certstore.gates",
+    "NullPublisher": "certstore.gates",
+    "Publisher": "certstore.gates",
+    "Identity": "certstore.issuers.selfsigned",
+    "Clock": "certstore.store",
+    "Store": "certstore.store",
+}
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of these
+
+    def __getattr__(name: str) -> object:
+        """Give one of `_LATER` (PEP 562)."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value

@@ -17,7 +17,7 @@ import trio
 
 from certstore import Candidate, InProcess, Receipt, Store
 from tlsproxy.boottime import boot_clock
-from tlsproxy.config import from_arguments
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.client import Client

@@ -13,6 +13,8 @@ The life of a connection, and where to read on:
 7. forward/exchange.py carries one request and its response; forward/tunnel.py both ways after an upgrade
 8. net/sweeper.py ends what is overdue, and tells an exchange that its client is gone
 
+Whoever waits for bytes meanwhile waits by readiness.py.
+
 All of that happens in worker processes (workers/process.py); the supervisor touches no client's bytes.
 
 Around it: app.py composes the supervisor; workers/crew.py keeps the workers; reload.py executes us anew;

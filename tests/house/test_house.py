@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import certstore
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(p for package in ("certstore", "tlsproxy") for p in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -106,3 +108,18 @@ def test_nothing_is_left_half_done(path):
     text = path.read_text("utf-8")
     for word in ("TODO", "FIXME", "XXX", "NotImplementedError"):
         assert word not in text, f"{word}: finish it or take it out"
+
+
+def test_the_door_of_certstore_opens_each_room_that_it_tells_the_type_checker_of():
+    door = tree_of(ROOT / "certstore" / "__init__.py")
+    told: dict[str, str | None] = {}
+    for branch in door.body:
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING":
+            for line in branch.body:
+                assert isinstance(line, ast.ImportFrom)
+                told |= {name.name: line.module for name in line.names}
+    assert told == certstore._LATER
+    for name in certstore.__all__:
+        assert getattr(certstore, name) is not None
+    with pytest.raises(ImportError):
+        from certstore import nothing_of_this_name  # type: ignore[attr-defined]  # noqa: F401

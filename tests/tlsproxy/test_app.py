@@ -12,7 +12,8 @@ import trio
 from tests.forwarding import OK
 from tests.live.https_client import Client
 from tlsproxy import app
-from tlsproxy.config import Config, from_arguments
+from tlsproxy.config import Config
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.errors import ControlError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tlsproxy.config import ControlConfig, read
+from tlsproxy.config import ControlConfig
+from tlsproxy.config.reading import read
 
 GOOD = """
 store = "/var/lib/tlsproxy"

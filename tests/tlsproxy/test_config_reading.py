@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsproxy.config import ListenerConfig, load, read, read_file
-from tlsproxy.config.reading import parse_route_path
+from tlsproxy.config import ListenerConfig
+from tlsproxy.config.reading import load, parse_route_path, read, read_file
 from tlsproxy.config.values import LimitsConfig
 from tlsproxy.errors import ConfigError, ExitCode, Mistake
 from tlsproxy.routing.table import Route, RouteTable

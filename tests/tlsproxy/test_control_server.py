@@ -93,6 +93,13 @@ async def test_a_refused_reload_is_one_to_the_asking_side_too(api: Api) -> None:
             "bad_request",
         ),
         ("POST", "/v1/candidates", b'{"files": [{"name": "a", "path": "/etc/x"}]}', 422, "invalid_body"),
+        (
+            "POST",
+            "/v1/candidates",
+            '{"files": [{"name": "a", "content_base64": "ü"}]}'.encode(),
+            422,
+            "invalid_body",
+        ),
         ("POST", "/v1/candidates", b"x" * (MAX_BODY_BYTES + 1), 413, "file_too_large"),
         ("POST", "/v1/candidates", b"x" * (9 * MAX_BODY_BYTES), 413, "file_too_large"),
         ("POST", "/v1/candidates?dry-run=true", b"{}", 422, "unknown_parameter"),

@@ -66,12 +66,12 @@ async def test_half_closed_the_other_direction_goes_on(pair):
         assert await one.receive_some() == b"still here"
 
 
-async def test_receive_later_brings_what_arrives_after_it_began_to_wait(pair):
+async def test_receive_some_brings_what_arrives_after_it_began_to_wait(pair):
     one, other = pair
     got = []
 
     async def read():
-        got.append(await other.receive_later())
+        got.append(await other.receive_some())
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -100,7 +100,7 @@ async def test_closing_wakes_the_reader_and_the_writer_with_closed(pair):
     assert sorted(seen) == ["receive_some", "send_all"]
 
 
-@pytest.mark.parametrize("action", ["receive_some", "receive_later", "send_eof"])
+@pytest.mark.parametrize("action", ["receive_some", "send_eof"])
 async def test_a_closed_stream_says_closed_whatever_is_asked_of_it(pair, action):
     one, _ = pair
     one.close()

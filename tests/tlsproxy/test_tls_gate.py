@@ -57,6 +57,11 @@ def test_a_key_that_only_programs_can_use_is_a_warning(engine, pki, make):
     assert finding.severity is Severity.WARNING
 
 
+def test_a_worker_does_not_ask_again_what_browsers_can_use(engine, pki):
+    bundle = pki.leaf(key=pki.make_key("ed25519")).bundle()
+    assert prove(make_context(bundle, TLSPolicy(), engine), bundle) == ()
+
+
 def test_a_context_that_shows_another_certificate_is_found_out(engine, pki):
     context = make_context(pki.leaf().bundle(), TLSPolicy(), engine)
     (finding,) = prove(context, pki.leaf().bundle())

@@ -15,6 +15,7 @@ from tests.tlsproxy.tls_pair import client_context
 from tests.tlsproxy.tls_wire import Wire, connected, sockets, table_of
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy import TLSPolicy
+from tlsproxy.readiness import notify_closing
 from tlsproxy.tls.engines import Context, make_context
 from tlsproxy.tls.handshake import PlainHTTP, accept_tls
 from tlsproxy.tls.selector import Table
@@ -304,7 +305,7 @@ async def test_who_keeps_deadlines_can_end_a_handshake_at_any_point(contexts, se
 
     async def expire() -> None:
         await trio.testing.wait_all_tasks_blocked()
-        trio.lowlevel.notify_closing(server)
+        notify_closing(server)
 
     with trio.fail_after(10):
         async with client, trio.open_nursery() as nursery:

@@ -19,7 +19,8 @@ from tests.pki import Issued
 from tests.tlsproxy.tls_wire import Wire
 from tlsproxy import policy
 from tlsproxy.app import now
-from tlsproxy.config import Config, from_arguments
+from tlsproxy.config import Config
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.errors import WorkerError
 from tlsproxy.listening import Doors
 from tlsproxy.workers import birth as birth_room

@@ -13,7 +13,7 @@ from tlsproxy.cli.places import USUAL_CONFIG
 from tlsproxy.errors import ExitCode, Mistake
 
 if TYPE_CHECKING:
-    from tlsproxy.config import Reading
+    from tlsproxy.config.reading import Reading
 
 
 @click.command(
@@ -37,7 +37,7 @@ def check(config: Path, as_json: bool) -> int:  # noqa: FBT001  click passes fla
 
     Ends with 0 where the file is good (advice doesn't count), with 2 where it isn't.
     """
-    from tlsproxy.config import read_file
+    from tlsproxy.config.reading import read_file
 
     reading = read_file(config)
     if as_json:

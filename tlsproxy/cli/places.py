@@ -68,7 +68,7 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
         raise UsageError(
             "which proxy? name its store or its configuration", "add --store DIR or --config FILE"
         )
-    from tlsproxy.config import load
+    from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
     return Whereabouts(found.store, found.inbox, found.control_socket, found.tls.engine)

@@ -134,7 +134,8 @@ def _allow_descriptors() -> None:
 def _wanted(
     config: Path | None, listen: tuple[str, ...], upstream: tuple[str, ...], store: Path | None
 ) -> Config:
-    from tlsproxy.config import from_arguments, load
+    from tlsproxy.config.arguments import from_arguments
+    from tlsproxy.config.reading import load
 
     # What stands on the command line wins over what the environment names.
     if listen or upstream:

@@ -1,8 +1,8 @@
 """What the proxy was asked to do: from a file or a command line to checked, frozen values.
 
-`load` reads a file and `from_arguments` a command line; both raise one `ConfigError` with every mistake in
-it. `read_file` gives mistakes and advice as values, for `tlsproxy check`. docs/configuration.md has every
-key.
+`reading.load` reads a file and `arguments.from_arguments` a command line; both raise one `ConfigError` with
+every mistake in it. `reading.read_file` gives mistakes and advice as values, for `tlsproxy check`. They are
+imported by their own names, for workers need the values only. docs/configuration.md has every key.
 
     values        the configuration itself           addresses     listen addresses and upstream URLs
     reading       files                              arguments     command lines
@@ -19,8 +19,6 @@ from tlsproxy.config.addresses import (
     parse_listen,
     parse_upstream,
 )
-from tlsproxy.config.arguments import from_arguments
-from tlsproxy.config.reading import Reading, load, read, read_file
 from tlsproxy.config.values import (
     Config,
     ControlConfig,
@@ -40,17 +38,12 @@ __all__ = [
     "IdentityConfig",
     "LimitsConfig",
     "ListenerConfig",
-    "Reading",
     "RouteConfig",
     "TLSConfig",
     "UpstreamAddress",
     "WatchConfig",
-    "from_arguments",
     "host_and_port",
     "is_loopback",
-    "load",
     "parse_listen",
     "parse_upstream",
-    "read",
-    "read_file",
 ]

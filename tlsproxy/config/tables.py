@@ -7,7 +7,6 @@ default.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,6 +128,8 @@ class Table:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Suggest what was probably meant, else say what there is."""
+    import difflib  # a good file needs none, and the supervisor would hold it for years
+
     close = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
 

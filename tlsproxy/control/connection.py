@@ -55,7 +55,10 @@ Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awa
 
 async def serve(sock: trio.socket.SocketType, application: Application, peer: Peer) -> None:
     """Serve a connection to its end, and close it. The application finds the peer in its scope's state."""
-    await _Connection(trio.SocketStream(sock), application, peer).run()
+    try:
+        await _Connection(trio.SocketStream(sock), application, peer).run()
+    except* Exception as error:  # noqa: BLE001  the border of one connection: the API lives on
+        _log.error("control_fault", exc_info=error)
 
 
 def _settings() -> Config:
@@ -86,13 +89,15 @@ class _Connection:
                 # Hypercorn's types are narrower than what it needs of these three
                 app: Any = self._application
                 context: Any = WorkerContext(None)
-                tasks: Any = _Tasks(nursery)
+                running = _Tasks(nursery)
+                tasks: Any = running
                 self._protocol = _Protocol(
                     app, _settings(), context, tasks, self._state, False, None, None, self._send
                 )
                 with self._reading:
                     await self._read()
                 await self._protocol.handle(Closed())  # tells the application that nobody waits any more
+                running.end()
             if self._ended:
                 await self._linger()
         finally:
@@ -109,7 +114,11 @@ class _Connection:
                     return
                 if not self._started:
                     self._head_by = trio.current_time() + policy.CONTROL_HEADER_S
-                await self._protocol.handle(RawData(bytes(data)))
+                try:
+                    await self._protocol.handle(RawData(bytes(data)))
+                except h11.LocalProtocolError:
+                    self._end()  # a WebSocket's peer spoke before it was accepted (RFC 6455 section 4.1)
+                    return
                 self._started = bool(self._protocol.connection.trailing_data[0])
                 continue
             await self._tell_late()
@@ -202,6 +211,7 @@ class _Tasks:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._beside: list[trio.CancelScope] = []  # what a protocol does by itself: pings
 
     async def spawn_app(
         self, app: Any, _config: Config, scope: MutableMapping[str, Any], send: Send
@@ -211,17 +221,32 @@ class _Tasks:
         return inbox.put
 
     def spawn(self, func: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self._nursery.start_soon(func, *args)
+        scope = trio.CancelScope()
+        self._beside.append(scope)
+        self._nursery.start_soon(_run_in, scope, func, *args)
+
+    def end(self) -> None:
+        """End what would go on by itself; the application ends when it will."""
+        for scope in self._beside:
+            scope.cancel()
 
     async def _answer(
         self, app: Application, scope: MutableMapping[str, Any], inbox: _Inbox, send: Send
     ) -> None:
         try:
             await app(scope, inbox.get, send)
+        except h11.LocalProtocolError:
+            pass  # its peer broke the protocol, and was answered by that already
         except Exception as error:  # noqa: BLE001  the border of one request: the API lives on
             _log.error("control_fault", exc_info=error)
         inbox.close()
-        await send(None)
+        with suppress(h11.LocalProtocolError):
+            await send(None)
+
+
+async def _run_in(scope: trio.CancelScope, func: Callable[..., Awaitable[object]], *args: Any) -> None:
+    with scope:
+        await func(*args)
 
 
 class _Inbox:

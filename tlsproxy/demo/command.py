@@ -31,12 +31,12 @@ from tlsproxy.config import (
     Config,
     ForwardedConfig,
     IdentityConfig,
-    from_arguments,
     host_and_port,
     is_loopback,
     parse_listen,
 )
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES
+from tlsproxy.config.arguments import from_arguments
 from tlsproxy.demo.front import Front, Sighting, look
 from tlsproxy.demo.narration import Scene, line, opening
 from tlsproxy.demo.places import Places, here

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from trio.lowlevel import notify_closing
-
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.site import ClientFacts, Site
@@ -28,6 +26,7 @@ from tlsproxy.http.headers import ForwardedFacts
 from tlsproxy.http.replies import reply
 from tlsproxy.net.stream import BROKEN, ByteStream, SocketStream, delivered_bytes, linger
 from tlsproxy.net.sweeper import NEVER
+from tlsproxy.readiness import notify_closing
 
 
 class Late(Enum):

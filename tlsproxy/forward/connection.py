@@ -9,7 +9,6 @@ Refuses to know TLS, and what an exchange does with its upstream.
 from __future__ import annotations
 
 import trio
-from trio.lowlevel import notify_closing
 
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError
@@ -20,6 +19,7 @@ from tlsproxy.http.head import RequestHead, check_unfinished, find_head_end, par
 from tlsproxy.http.websocket import GOING_AWAY
 from tlsproxy.net.stream import BROKEN, ByteStream, is_readable
 from tlsproxy.net.sweeper import NEVER
+from tlsproxy.readiness import notify_closing
 
 
 class Connection:
@@ -105,7 +105,7 @@ class Connection:
         client.late = None
         self._idle = not client.buffer
         try:
-            end = find_head_end(client.buffer)
+            end = -1 if self._idle else find_head_end(client.buffer)
             if end < 0 and (end := await self._receive_head()) < 0:
                 return None
             raw = client.buffer
@@ -130,7 +130,7 @@ class Connection:
                     self._idle = False
                     client.client_by = sweeper.after(limits.header_s)
                 searched = len(client.buffer)
-                client.buffer += data
+                client.buffer = client.buffer + data if searched else data
                 if (end := find_head_end(client.buffer, searched)) >= 0:
                     return end
                 check_unfinished(client.buffer, limits.heads)

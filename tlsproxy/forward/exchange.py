@@ -22,6 +22,8 @@ ago (see upstream/connection.py).
 
 from __future__ import annotations
 
+import time
+
 import trio
 
 from tlsproxy.errors import ClientProtocolError, UpstreamError, UpstreamProtocolError
@@ -64,7 +66,7 @@ class Exchange:
         self._response: Response | None = None
         self._status = 0
         self._code = ""
-        self._started = trio.current_time() if client.site.observer is not None else 0.0
+        self._started = time.monotonic() if client.site.observer is not None else 0.0
 
     async def run(self) -> bool:
         """Answer the request; say whether the client's connection can go on.
@@ -86,17 +88,17 @@ class Exchange:
         if route is None:
             raise ClientProtocolError(404, "no_route", "nothing is configured for this address")
         self._upstream = client.site.upstreams[route.upstream_name]
-        lines = request_headers_for_upstream(request, client.forwarded)
-        if not self._unread:
-            return await self._exchange(lines)
-        body = RequestBody(client, request.framing)
-        first = body.take_buffered()
-        if not body.done and not request.expect_continue:
-            first = await body.receive_small(first)
-        if body.done:
+        data = request_headers_for_upstream(request, client.forwarded)
+        if self._unread:
+            body = RequestBody(client, request.framing)
+            first = body.take_buffered()
+            if not body.done and not request.expect_continue:
+                first = await body.receive_small(first)
+            data += first
+            if not body.done:
+                return await self._exchange_streaming(data, body)
             self._unread = False
-            return await self._exchange(lines + first)
-        return await self._exchange_streaming(lines + first, body)
+        return await self._exchange(data)
 
     # --- the plain path: the request is whole
 
@@ -110,25 +112,24 @@ class Exchange:
         self._give_back(response)
         self._drop_link()
         if not keep and (request.keep_alive or request.http10 or client.buffer):
-            await (
-                client.end()
-            )  # else the client wants the end, and sends nothing that could make a reset of it
+            # else the client wants the end, and sends nothing that could make a reset of it
+            await client.end()
         return keep
 
     async def _ask(self, data: bytes) -> Response:
         """Send the request and receive the response's head; once more where that is safe."""
         assert self._upstream is not None
         repeatable = self._request.method in IDEMPOTENT
-        self._link = self._upstream.take_idle(repeatable=repeatable)
-        if self._link is not None:
+        link = self._link = self._upstream.take_idle(repeatable=repeatable)
+        if link is not None:
             try:
-                return await self._ask_over(self._link, data)
+                return await self._ask_over(link, data)
             except UpstreamError as error:
                 if not (error.reused and repeatable) or self._client.gone or self._client.late is not None:
                     raise
-                self._link.stream.close()
-        self._link = await self._upstream.open()
-        return await self._ask_over(self._link, data)
+                link.stream.close()
+        link = self._link = await self._upstream.open()
+        return await self._ask_over(link, data)
 
     async def _ask_over(self, link: SocketConnection, data: bytes) -> Response:
         client = self._client
@@ -249,6 +250,6 @@ class Exchange:
                 status=self._status,
                 code=self._code,
                 body_bytes=response.body_bytes if response is not None else 0,
-                seconds=trio.current_time() - self._started,
+                seconds=time.monotonic() - self._started,
             )
         )

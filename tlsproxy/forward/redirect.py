@@ -13,6 +13,7 @@ from tlsproxy import policy
 from tlsproxy.http.replies import redirect_to_https, reply
 from tlsproxy.net.stream import SocketStream, linger
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.readiness import notify_closing
 
 
 class RedirectingClient:
@@ -29,7 +30,7 @@ class RedirectingClient:
     def expire(self) -> None:
         """End an idle client: its waiter sees ClosedResourceError (called by the sweeper)."""
         if self._stream.sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._stream.sock)
+            notify_closing(self._stream.sock)
 
     hung_up = give_way = expire
 

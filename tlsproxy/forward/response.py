@@ -62,8 +62,13 @@ class Response:
         Raises UpstreamError where the upstream left before, UpstreamProtocolError where it doesn't speak
         HTTP.
         """
-        request, interim = self._request, 0
-        buffer = await self._receive_first()
+        request, link, interim = self._request, self._link, 0
+        try:
+            buffer = await link.stream.receive_some(policy.RESPONSE_READ_BYTES)
+        except BROKEN:
+            buffer = b""
+        if not buffer:
+            raise UpstreamError(link.upstream_name, "head", reused=link.reused)
         while True:
             end, searched = find_head_end(buffer), 0
             while end < 0:
@@ -104,7 +109,11 @@ class Response:
         lines = response_headers_for_client(head, framing, http10=http10, keep_alive=keep_alive)
         kind = head.framing.kind
         if kind is Kind.LENGTH:
-            await self._deliver_length(lines, head.framing.length)
+            first = self._first_of(head.framing.length)
+            await self._client.send(lines + first)
+            self.body_bytes = len(first)
+            if len(first) < head.framing.length:
+                await self._deliver_rest(head.framing.length - len(first))
         elif kind is Kind.CHUNKED:
             await self._deliver_chunks(lines, rechunk=framing.kind is Kind.CHUNKED)
         elif kind is Kind.UNTIL_CLOSE:
@@ -114,15 +123,16 @@ class Response:
         self.whole = True
         return keep_alive and framing.kind is not Kind.UNTIL_CLOSE
 
-    async def _deliver_length(self, lines: bytes, length: int) -> None:
+    def _first_of(self, length: int) -> bytes:
+        """Give what of a body of so many bytes came with its head; what lies beyond it stays in `rest`."""
         first = self.rest
         if len(first) > length:
             first, self.rest = first[:length], first[length:]
         else:
             self.rest = b""
-        await self._client.send(lines + first)
-        left = length - len(first)
-        self.body_bytes = len(first)
+        return first
+
+    async def _deliver_rest(self, left: int) -> None:
         while left:
             data = await self._receive(min(left, policy.DOWN_READ_BYTES), "body")
             left -= len(data)
@@ -162,15 +172,6 @@ class Response:
             out = b""
         if rechunk:
             await self._client.send(encode_last_chunk())
-
-    async def _receive_first(self) -> bytes:
-        try:
-            data = await self._link.stream.receive_later(policy.RESPONSE_READ_BYTES)
-        except BROKEN:
-            data = b""
-        if not data:
-            raise UpstreamError(self._link.upstream_name, "head", reused=self._link.reused)
-        return data
 
     async def _receive(self, size: int, phase: str) -> bytes:
         try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
+import msgspec
+
 from tlsproxy import policy
 from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
 from tlsproxy.net.dial import Address, Dialler
@@ -71,8 +73,7 @@ class Forwarded:
         return any((mapped or address) in network for network in self.trust)
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeRecord:
+class ExchangeRecord(msgspec.Struct, frozen=True):  # one for each request: http/head.py says why no dataclass
     """What became of one exchange.
 
     status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;

@@ -53,6 +53,7 @@ class _Way:
         """Return what is here without waiting, b"" for nothing or an end; in all a fair share at the most."""
         with trio.CancelScope() as at_once:
             at_once.cancel()
+            self.source.ask_first()
             return await self.source.receive_some(self.read_bytes)
         return b""
 

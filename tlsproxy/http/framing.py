@@ -14,9 +14,10 @@ is written anew from the `Framing`, so that it can't say anything else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
+
+import msgspec
 
 from tlsproxy.http.grammar import BadMessageError, members
 
@@ -35,8 +36,7 @@ class Kind(Enum):
     UNTIL_CLOSE = "until_close"
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(msgspec.Struct, frozen=True):  # one is made per message: http/head.py says why no dataclass
     """How a body ends; `length` in bytes counts for Kind.LENGTH only and may be 0."""
 
     kind: Kind
@@ -70,9 +70,7 @@ def declared(lengths: list[bytes], codings: list[bytes], *, http10: bool) -> Fra
     if codings:
         _check_chunked(codings, lengths, http10=http10)
         return Framing.CHUNKED
-    if lengths:
-        return Framing.of_length(_length(lengths))
-    return None
+    return Framing.of_length(_length(lengths)) if lengths else None
 
 
 def _length(lengths: list[bytes]) -> int:

@@ -56,6 +56,9 @@ class HeadLimits:
 
 
 DEFAULT_LIMITS = HeadLimits()
+# By names of their own, since an enum looks its members up in Python (until 3.12): 0.07 us each, ten a head.
+_HOST, _LENGTH, _CODING = Role.HOST, Role.LENGTH, Role.CODING
+_CONNECTION, _UPGRADE, _EXPECT, _TE = Role.CONNECTION, Role.UPGRADE, Role.EXPECT, Role.TE
 
 
 # Structs and not dataclasses: one of each is made per request, and a frozen dataclass of this size costs
@@ -189,18 +192,18 @@ def _request(raw: bytes, limits: HeadLimits) -> RequestHead:
     if len(fields) > limits.fields:
         raise BadMessageError(431, "too_many_fields", "there are too many header fields")
     onward, found, origin = hops.sort_by_role(fields, KNOWN, role_of)
-    host = _host(found.get(Role.HOST, []), authority, http10=http10)
+    host = _host(found[_HOST], authority, http10=http10)
     options, framing, upgrade, expected, trailers = hops.NO_OPTIONS, Framing.NONE, None, False, False
-    if Role.CONNECTION in found:
+    if found[_CONNECTION]:
         options = hops.connection_options(found)
         onward = hops.without_nominated(onward, options)
-    if Role.LENGTH in found or Role.CODING in found:
-        framing = declared(found.get(Role.LENGTH, []), found.get(Role.CODING, []), http10=http10) or framing
-    if Role.UPGRADE in found and framing.is_empty and not http10:
+    if found[_LENGTH] or found[_CODING]:
+        framing = declared(found[_LENGTH], found[_CODING], http10=http10) or framing
+    if found[_UPGRADE] and framing.is_empty and not http10:
         upgrade = hops.upgrade_of(found, options)
-    if Role.EXPECT in found:
+    if found[_EXPECT]:
         expected = hops.expects_continue(found) and not framing.is_empty and not http10
-    if Role.TE in found and not http10:
+    if found[_TE] and not http10:
         trailers = hops.takes_trailers(found)
     keep_alive = hops.keeps_alive(options, http10=http10)
     return RequestHead(  # by position, which costs half: in the order of the class
@@ -282,22 +285,19 @@ def _response(raw: bytes, request_method: bytes, upgrade: bytes | None) -> Respo
     status, http10 = int(digits), minor == b"0"
     fields = split_fields(raw, line.end())
     onward, found, _ = hops.sort_by_role(fields, KNOWN_IN_RESPONSES, response_role_of)
-    options = hops.connection_options(found) if Role.CONNECTION in found else hops.NO_OPTIONS
-    said = declared(found.get(Role.LENGTH, []), found.get(Role.CODING, []), http10=http10)
+    options = hops.NO_OPTIONS
+    if found[_CONNECTION]:
+        options = hops.connection_options(found)
+        onward = hops.without_nominated(onward, options)
+    said = declared(found[_LENGTH], found[_CODING], http10=http10)
     bodiless = status < 200 or status in {204, 304} or request_method == b"HEAD"  # RFC 9112 section 6.3
     framing = Framing.NONE if bodiless else (said or Framing.UNTIL_CLOSE)
     # A 204 that announces a body may send one, which would then be taken for the next response.
     doubtful = framing is Framing.UNTIL_CLOSE or (status == 204 and said is not None and not said.is_empty)
-    return ResponseHead(
-        status=status,
-        reason=reason or b"",
-        http10=http10,
-        headers=fields,
-        onward=hops.without_nominated(onward, options),
-        framing=framing,
-        declared=said,
-        keep_alive=not doubtful and hops.keeps_alive(options, http10=http10),
-        upgrade=_switched_to(found, options, upgrade) if status == 101 else None,
+    keep_alive = not doubtful and hops.keeps_alive(options, http10=http10)
+    switched_to = _switched_to(found, options, upgrade) if status == 101 else None
+    return ResponseHead(  # by position, as above
+        status, reason or b"", http10, fields, onward, framing, said, keep_alive, switched_to
     )
 
 

@@ -24,6 +24,8 @@ from tlsproxy.http.framing import Framing, Kind
 from tlsproxy.http.grammar import Field
 from tlsproxy.http.head import RequestHead, ResponseHead
 
+_COLON = b": "
+
 
 @dataclass(frozen=True, slots=True)
 class ForwardedFacts:
@@ -44,6 +46,8 @@ class ForwardedFacts:
     # What is the same for every request of a connection is written once.
     _begin: bytes = field(init=False, repr=False, compare=False)
     _end: bytes = field(init=False, repr=False, compare=False)
+    # The lines for the host that was asked for last: hardly a connection asks for two.
+    _latest: dict[bytes, bytes] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         address = self.address
@@ -66,12 +70,13 @@ class ForwardedFacts:
 
     def lines_for(self, host: bytes) -> bytes:
         """Write the fields that say where a request for `host` came from, each with its CRLF."""
-        return b"%bX-Forwarded-Host: %b\r\nForwarded: %b\r\n%b" % (
-            self._begin,
-            host,
-            self.element(host),
-            self._end,
-        )
+        lines = self._latest.get(host)
+        if lines is None:
+            parts = (self._begin, host, self.element(host), self._end)
+            lines = b"%bX-Forwarded-Host: %b\r\nForwarded: %b\r\n%b" % parts
+            self._latest.clear()
+            self._latest[host] = lines
+        return lines
 
     def continued(self, origin: list[Field], host: bytes) -> bytes:
         """Write the fields of `lines_for` as the continuation of what a trusted peer said in `origin`."""
@@ -95,7 +100,7 @@ def request_headers_for_upstream(head: RequestHead, facts: ForwardedFacts) -> by
     """Write the whole request head for the upstream with its empty line, always in HTTP/1.1."""
     host = head.host or facts.host
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, host)]
-    lines += [b"%b: %b" % field for field in head.onward]
+    lines += map(_COLON.join, head.onward)
     framing = head.framing
     if framing is not Framing.NONE:
         lines.append(_framing_line(framing))
@@ -114,9 +119,10 @@ def request_headers_for_upstream(head: RequestHead, facts: ForwardedFacts) -> by
 
 def framing_for_client(head: ResponseHead, *, http10: bool) -> Framing:
     """Decide how a response's body goes to the client: as it came, in chunks, or (1.0) until we close."""
-    if head.framing.kind in {Kind.CHUNKED, Kind.UNTIL_CLOSE}:
-        return Framing.UNTIL_CLOSE if http10 else Framing.CHUNKED
-    return head.framing
+    framing = head.framing
+    if framing.kind is Kind.LENGTH or framing.kind is Kind.NONE:
+        return framing
+    return Framing.UNTIL_CLOSE if http10 else Framing.CHUNKED
 
 
 def response_headers_for_client(
@@ -128,9 +134,9 @@ def response_headers_for_client(
     whatever `keep_alive`. An interim head (1xx) says nothing of framing or keep-alive.
     """
     lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
-    lines += [b"%b: %b" % field for field in head.onward]
+    lines += map(_COLON.join, head.onward)
     if head.status >= 200:
-        if framing.kind in {Kind.LENGTH, Kind.CHUNKED}:
+        if framing.kind is Kind.LENGTH or framing.kind is Kind.CHUNKED:
             lines.append(_framing_line(framing))
         elif head.status != 204 and head.declared is not None and head.declared.kind is Kind.LENGTH:
             lines.append(_framing_line(head.declared))  # HEAD and 304 tell the length of what they don't send

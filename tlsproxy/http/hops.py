@@ -12,7 +12,12 @@ from collections.abc import Callable
 from tlsproxy.http.fields import Role, may_be_nominated
 from tlsproxy.http.grammar import TOKEN, BadMessageError, Field, members
 
-Found = dict[Role, list[bytes]]  # the values of all fields that have a role, in their order
+# The values of all fields that have a role, in their order, by role; a list and not a dict, because to hash
+# an enum costs more than all the rest of a lookup.
+Found = list[list[bytes]]
+_NO_VALUES: list[bytes] = []  # never changed: what `Found` has for a role that no field had
+_ORIGIN = Role.ORIGIN  # head.py says why
+_NOTHING_FOUND: Found = [_NO_VALUES] * len(Role)
 
 NO_OPTIONS: frozenset[bytes] = frozenset()
 # The everyday values, as one lookup instead of a split.
@@ -29,7 +34,7 @@ _NEVER_UPGRADED_TO = re.compile(rb"h2.*|http|tls", re.IGNORECASE)  # h2c-14 and 
 
 def connection_options(found: Found) -> frozenset[bytes]:
     """Read the Connection fields into options in lower case; refuse those that no sender may give."""
-    values = found.get(Role.CONNECTION, [])
+    values = found[Role.CONNECTION]
     if len(values) == 1 and (everyday := _EVERYDAY.get(values[0])):
         return everyday
     options = frozenset(member.lower() for member in members(values))
@@ -56,7 +61,7 @@ def without_nominated(fields: list[Field], options: frozenset[bytes]) -> list[Fi
 
 def upgrade_of(found: Found, options: frozenset[bytes]) -> bytes | None:
     """Give the one protocol that an Upgrade field names as sent, or None where it is to be ignored."""
-    values = found.get(Role.UPGRADE)
+    values = found[Role.UPGRADE]
     if not values or b"upgrade" not in options:
         return None
     offered = members(values)
@@ -70,7 +75,7 @@ def upgrade_of(found: Found, options: frozenset[bytes]) -> bytes | None:
 
 def expects_continue(found: Found) -> bool:
     """Tell whether `100-continue` is expected; 417 for any other expectation (RFC 9110 section 10.1.1)."""
-    expectations = {member.lower() for member in members(found.get(Role.EXPECT, []))}
+    expectations = {member.lower() for member in members(found[Role.EXPECT])}
     if expectations - {b"100-continue"}:
         raise BadMessageError(417, "unknown_expectation", "only the expectation `100-continue` can be met")
     return bool(expectations)
@@ -78,7 +83,7 @@ def expects_continue(found: Found) -> bool:
 
 def takes_trailers(found: Found) -> bool:
     """Tell whether TE says `trailers`: then the next hop may be told so (RFC 9110 section 10.1.4)."""
-    return b"trailers" in {member.lower() for member in members(found.get(Role.TE, []))}
+    return b"trailers" in {member.lower() for member in members(found[Role.TE])}
 
 
 def sort_by_role(
@@ -89,7 +94,7 @@ def sort_by_role(
     `known` has the roles of everyday spellings, `ask` finds that of any other; this is the hot loop.
     """
     onward: list[Field] = []
-    found: Found = {}
+    found = _NOTHING_FOUND.copy()
     origin: list[Field] = []
     for field in fields:
         role = known.get(field[0])
@@ -97,8 +102,10 @@ def sort_by_role(
             role = ask(field[0])
         if not role:
             onward.append(field)
-        elif role is Role.ORIGIN:
+        elif role is _ORIGIN:
             origin.append(field)
+        elif found[role]:
+            found[role].append(field[1])
         else:
-            found.setdefault(role, []).append(field[1])
+            found[role] = [field[1]]
     return onward, found, origin

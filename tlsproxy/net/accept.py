@@ -19,6 +19,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.net.admission import Admission, Verdict
+from tlsproxy.readiness import notify_closing
 
 # The machine is short of something that other connections will give back (accept(2)).
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -108,7 +109,7 @@ class Acceptor:
         finally:
             self.admission.leave(address)
             if sock.fileno() >= 0:
-                trio.lowlevel.notify_closing(sock)
+                notify_closing(sock)
                 sock.close()
 
     async def _recover(self, error: OSError) -> None:

@@ -12,8 +12,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 # Flags of an IPv6 address in /proc/net/if_inet6 (linux/if_addr.h): IFA_F_TEMPORARY, _DADFAILED, _DEPRECATED,
 # _TENTATIVE.
 _PASSING = 0x01 | 0x08 | 0x20 | 0x40
@@ -34,6 +32,8 @@ def stable_addresses() -> tuple[str, ...]:
 
 
 def _interfaces() -> dict[str, list[Any]]:
+    import psutil  # for a device whose certificate names addresses; it is 0.7 MB
+
     try:
         return psutil.net_if_addrs()
     except OSError:  # no descriptor left, or a sandbox without AF_NETLINK, which getifaddrs(3) asks

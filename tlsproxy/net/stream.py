@@ -23,9 +23,10 @@ import struct
 from typing import Protocol
 
 import trio
-from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import checkpoint
 
 from tlsproxy import policy
+from tlsproxy.readiness import Readiness, notify_closing, wait_writable
 
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 """What every stream raises once its peer or its owner is done with it."""
@@ -53,6 +54,10 @@ class ByteStream(Protocol):
         """End our side; receiving goes on."""
         ...
 
+    def ask_first(self) -> None:
+        """Have the next receive ask the socket before it waits, though it was empty a moment ago."""
+        ...
+
     def close(self) -> None:
         """Let go at once, in good order, waking whoever waits on it. Idempotent."""
         ...
@@ -65,11 +70,13 @@ class ByteStream(Protocol):
 class SocketStream:
     """A connected, non-blocking stream socket (TCP or UNIX). Owns the socket: `close` closes it."""
 
-    __slots__ = ("_poll", "_spent", "sock")
+    __slots__ = ("_poll", "_readiness", "_spent", "_wait_first", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self._readiness = Readiness(sock)
+        self._wait_first = True
         self._spent = 0
         self._poll: select.poll | None = None
 
@@ -81,21 +88,11 @@ class SocketStream:
         """
         if self._spent > policy.YIELD_BYTES:
             await self._yield()
-        while True:
-            try:
-                data = self.sock.recv(max_bytes)
-            except BlockingIOError:
-                await self._wait_readable()
-                continue
-            except OSError as error:
-                raise self._broken(error) from error
-            self._spent += len(data) + policy.YIELD_CALL_BYTES
-            return data
-
-    async def receive_later(self, max_bytes: int = 65536, /) -> bytes:
-        """Do as `receive_some`, but wait first: an answer that can't be here yet costs no vain `recv`."""
-        await self._wait_readable()
-        return await self.receive_some(max_bytes)
+        if self._wait_first:
+            await self._wait_readable()
+        while (data := self._take(max_bytes)) is None:
+            await self._wait_readable()
+        return data
 
     async def send_all(self, data: Data, /) -> None:
         """Send all of `data` in order; wait while the peer doesn't read. Errors as in `receive_some`."""
@@ -126,6 +123,10 @@ class SocketStream:
             self._poll.register(self.sock, select.POLLIN | select.POLLRDHUP)
         return not self._poll.poll(0)
 
+    def ask_first(self) -> None:
+        """Have the next receive ask the socket before it waits."""
+        self._wait_first = False
+
     def close(self) -> None:
         """Close the socket; whoever waits on it sees trio.ClosedResourceError."""
         if self.sock.fileno() >= 0:
@@ -143,6 +144,19 @@ class SocketStream:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
+    def _take(self, max_bytes: int) -> bytes | None:
+        try:
+            data = self.sock.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._broken(error) from error
+        size = len(data)
+        self._readiness.emptied = size < max_bytes
+        self._wait_first = size < policy.SMALL_READ_BYTES
+        self._spent += size + policy.YIELD_CALL_BYTES
+        return data
+
     async def _send_rest(self, rest: memoryview) -> None:
         while rest:
             try:
@@ -151,22 +165,19 @@ class SocketStream:
                 rest = rest[self.sock.send(rest) :]
             except BlockingIOError:
                 continue
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise self._broken(error) from error
 
     async def _wait_readable(self) -> None:
-        try:
-            await wait_readable(self.sock)
-        except (OSError, ValueError) as error:
-            raise self._broken(error) from error
-        self._spent = 0
+        if await self._readiness.wait():
+            self._spent = 0
 
     async def _yield(self) -> None:
         self._spent = 0
         await checkpoint()
 
     def _broken(self, error: Exception) -> trio.BrokenResourceError | trio.ClosedResourceError:
-        """Say in trio's words what an OSError means here (ValueError: trio was given a closed socket)."""
+        """Say in trio's words what an OSError means here."""
         if self.sock.fileno() < 0:
             return trio.ClosedResourceError("this stream was already closed")
         return trio.BrokenResourceError(f"the connection broke: {error}")
@@ -211,7 +222,7 @@ async def linger(sock: socket.socket) -> None:
 
     Without it, closing while unread bytes come in makes the kernel send a reset, which may overtake our
     last words on their way to the client (RFC 9112 section 9.6). Reads below TLS, and decrypts nothing.
-    Returns also when it is woken by `trio.lowlevel.notify_closing`: the deadline is the caller's.
+    Returns also when it is woken by `notify_closing`: the deadline is the caller's.
     """
     stream, left = SocketStream(sock), policy.LINGER_BYTES
     with contextlib.suppress(*BROKEN):

@@ -2,7 +2,7 @@
 
 Promises: within `policy.SWEEP_S` after its deadline each registered thing has `expire()` called once per
 sweep, and each one that asks for it learns that its peer hung up (`hung_up()`). Refuses to know what an
-expiry means: the owner wakes its own waiter (`trio.lowlevel.notify_closing(sock)`, after which the waiter
+expiry means: the owner wakes its own waiter (`readiness.notify_closing(sock)`, after which the waiter
 sees trio.ClosedResourceError) and keeps a flag that says why.
 
 Theory. A cancel scope with a deadline costs some microseconds to enter and leave, and a request would need

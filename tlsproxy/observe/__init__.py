@@ -2,6 +2,7 @@
 
     log      events to stderr: for a person on a terminal, JSON elsewhere
     status   the state of everything as one frozen value, and its text
+    absence  a library kept from another one
 
 Nothing here decides anything, and nothing secret passes through it.
 """

@@ -5,8 +5,8 @@ structlog's only host: other rooms call `logger(room)`.
 
 Theory: a log goes where its secrets must not. Keys could slip in by three ways, and each is closed here: as
 a value (bytes and PEM keys are withheld by `_withhold`, at any depth), by the name of a field (`token`,
-`key_pem`), and by local variables in tracebacks (structlog's pretty ones show them by default: so
-tracebacks are plain here).
+`key_pem`), and by local variables in tracebacks (structlog's pretty ones show them, by default where rich is
+installed: so tracebacks are plain here, and structlog gets no rich, which would be 3 MB of the supervisor).
 
 Whoever reads the log may leave (a container's collector, `| head`), and a disk may be full: a line that can't
 be written is dropped, since a proxy that stops serving for want of a log helps nobody.
@@ -20,7 +20,10 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Literal, TextIO, cast
 
-import structlog
+from tlsproxy.observe.absence import absent
+
+with absent("rich"):
+    import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 Format = Literal["auto", "console", "json"]

@@ -13,8 +13,8 @@ rather than a surprise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -49,7 +49,8 @@ class HandshakeGate:
     def try_out(self, bundle: Bundle) -> tuple[Finding, ...]:
         """Try `bundle` with a fresh context; an error refuses it. Some ms of CPU: not for an event loop."""
         try:
-            return prove(make_context(bundle, self._policy, self._engine), bundle)
+            context = make_context(bundle, self._policy, self._engine)
+            return prove(context, bundle) or _doubts(context, bundle)
         except ContextError as error:
             return (found("gate_failed", why=error.reason),)
         except Exception as error:  # noqa: BLE001  the border: a stranger's certificate must not stop the proxy
@@ -57,21 +58,26 @@ class HandshakeGate:
 
 
 def prove(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
-    """Shake hands with `context` as clients will; no findings where all is well."""
-    leaf = bundle.leaf.public_bytes(Encoding.DER)
-    versions = [Version.TLS13] if context.policy.profile is Profile.MODERN else list(Version)
-    names = tuple(_samples(bundle.names))
-    failed = _first_failure(context, leaf, program_probe, product(versions, names))
-    if failed is not None:
-        return (found("gate_failed", why=failed),)
-    failed = _first_failure(context, leaf, browser_probe, product(versions, names[:1]))
+    """Shake hands with `context` as programs do; no findings where it serves, else the error that refuses it.
+
+    All that a worker asks: what browsers can't use is a warning, and was told when the bundle came.
+    """
+    failed = _first_failure(context, bundle, program_probe, _samples(bundle.names))
+    return () if failed is None else (found("gate_failed", why=failed),)
+
+
+def _doubts(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
+    """Shake hands as browsers do, who offer less; a failure is a warning."""
+    failed = _first_failure(context, bundle, browser_probe, islice(_samples(bundle.names), 1))
     return () if failed is None else (found("gate_browser_failed", why=failed),)
 
 
 def _first_failure(
-    context: Context, leaf: bytes, maker: _Maker, trials: Iterator[tuple[Version, str | None]]
+    context: Context, bundle: Bundle, maker: _Maker, names: Iterable[str | None]
 ) -> str | None:
-    for version, name in trials:
+    leaf = bundle.leaf.public_bytes(Encoding.DER)
+    versions = [Version.TLS13] if context.policy.profile is Profile.MODERN else list(Version)
+    for version, name in product(versions, names):
         try:
             _try(context, maker(version, name, context.policy.alpn), name, leaf)
         except (_Failure, HandshakeError, TLSBroken) as error:

@@ -2,7 +2,7 @@
 
 Promises: a handshake is served by the table that is active at the moment when its hello is complete, and by
 no older one; a client that can't be served is told so by an alert. Plain HTTP is recognised, and left to the
-caller. Refuses to know deadlines: it is woken by `trio.lowlevel.notify_closing`.
+caller. Refuses to know deadlines: it is woken by `readiness.notify_closing`.
 
 Theory. Between the hello's last byte and the choice no await may stand: a new generation would be committed
 in between, its receipt say live, and this handshake still be served by the old one. Bytes that came with the
@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import trio
-from trio.lowlevel import notify_closing, wait_readable
 
 from tlsproxy import policy
 from tlsproxy.errors import Fault, HandshakeError, ProxyError
+from tlsproxy.readiness import Readiness, notify_closing
 from tlsproxy.tls.clienthello import BadHello, ClientHello, NotTLS, parse
 from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
@@ -64,14 +64,15 @@ async def accept_tls(sock: socket.socket, tables: Tables) -> TLSStream:
     """Read the hello, choose the context from the table that is active then, and make the handshake.
 
     `sock` is connected and non-blocking; the stream that is returned owns it. Whoever keeps its deadline
-    wakes us by `trio.lowlevel.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
+    wakes us by `readiness.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
     HandshakeError after the alert was sent and `sock` closed, and PlainHTTP, after which (as after a
     cancellation) `sock` is still the caller's.
     """
     try:
-        data, hello = await _read_hello(sock)
+        readiness = Readiness(sock)
+        data, hello = await _read_hello(sock, readiness)
         context = _choose(sock, hello, tables())
-        stream = await _shake_hands(sock, context, data)
+        stream = await _shake_hands(sock, readiness, context, data)
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
     except HandshakeError:
@@ -83,11 +84,11 @@ async def accept_tls(sock: socket.socket, tables: Tables) -> TLSStream:
     return stream
 
 
-async def _read_hello(sock: socket.socket) -> tuple[bytes, ClientHello]:
+async def _read_hello(sock: socket.socket, readiness: Readiness) -> tuple[bytes, ClientHello]:
     """Return all bytes that came up to the one that completed the hello, and what it says."""
     data = b""
     while True:
-        data += await _receive(sock)
+        data += await _receive(sock, readiness)
         try:
             hello = parse(data)
         except NotTLS as error:
@@ -101,17 +102,18 @@ async def _read_hello(sock: socket.socket) -> tuple[bytes, ClientHello]:
             return data, hello
 
 
-async def _receive(sock: socket.socket) -> bytes:
+async def _receive(sock: socket.socket, readiness: Readiness) -> bytes:
     while True:
         try:
-            data = sock.recv(policy.TLS_READ_BYTES)
+            data = sock.recv(policy.SMALL_READ_BYTES)
         except BlockingIOError:
-            await wait_readable(sock)
+            await readiness.wait()
             continue
         except OSError as error:
             raise HandshakeError("reset") from error
         if not data:
             raise HandshakeError("closed")
+        readiness.emptied = len(data) < policy.SMALL_READ_BYTES
         return data
 
 
@@ -129,13 +131,13 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
     return context
 
 
-async def _shake_hands(sock: socket.socket, context: Context, data: bytes) -> TLSStream:
+async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Context, data: bytes) -> TLSStream:
     try:
         engine = context.accept()
     except ContextError as error:
         _send_alert(sock, _INTERNAL_ERROR)
         raise HandshakeError("no_bundle") from error
-    stream = TLSStream(sock, engine, context.bundle_id)
+    stream = TLSStream(sock, engine, context.bundle_id, readiness)
     engine.feed(data)
     try:
         await _exchange_flights(engine, stream)

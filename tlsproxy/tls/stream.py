@@ -24,12 +24,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
 
 import trio
-from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import checkpoint
 
 from tlsproxy import policy
+from tlsproxy.readiness import Readiness, notify_closing, wait_writable
 from tlsproxy.tls.engines.port import Data, Engine, TLSBroken, TLSFacts
 
 
@@ -39,14 +39,32 @@ class TLSStream:
     One task may send while another receives; two senders at once are trio.BusyResourceError.
     """
 
-    __slots__ = ("_engine", "_owed", "_sending", "_sent", "_shut", "_spent", "bundle_id", "sock", "truncated")
+    __slots__ = (
+        "_asked",
+        "_engine",
+        "_owed",
+        "_readiness",
+        "_sending",
+        "_sent",
+        "_shut",
+        "_spent",
+        "_wait_first",
+        "bundle_id",
+        "sock",
+        "truncated",
+    )
 
-    def __init__(self, sock: socket.socket, engine: Engine, bundle_id: str) -> None:
+    def __init__(
+        self, sock: socket.socket, engine: Engine, bundle_id: str, readiness: Readiness | None = None
+    ) -> None:
         self.sock = sock
         self.bundle_id = bundle_id
         self.truncated = False
         """Whether the client's side ended without close_notify."""
         self._engine = engine
+        self._readiness = readiness or Readiness(sock)
+        self._wait_first = True  # the socket is empty, as far as we know, and will be for a moment
+        self._asked = policy.SMALL_READ_BYTES  # of the socket, by the next read
         self._owed = b""  # ciphertext taken from the engine,
         self._sent = 0  # and how much of it the socket has taken
         self._sending = False
@@ -63,15 +81,18 @@ class TLSStream:
 
         Raises trio.BrokenResourceError (reset, forged or malformed records) and trio.ClosedResourceError.
         """
-        if self._spent > policy.YIELD_BYTES:
-            await self._yield()
-        while not self.truncated:
+        while True:
+            if self._spent > policy.YIELD_BYTES:
+                # records without data (key updates, tickets asked for) escape neither fairness nor the bound
+                self.offer_owed()
+                await self._yield()
             data = self._decrypt(max_bytes)
             if data is not None:
                 self._spent += len(data) + policy.YIELD_CALL_BYTES
                 return data
+            if self.truncated:
+                return b""
             await self._fill()
-        return b""
 
     async def send_all(self, data: Data, /) -> None:
         """Send all of `data` in order, waiting while the client doesn't read. Errors as in `receive_some`.
@@ -81,24 +102,25 @@ class TLSStream:
         if self._spent > policy.YIELD_BYTES:
             await self._yield()
         size = len(data)
-        if size <= policy.TLS_WRITE_BYTES:
-            await self._send(data)
-            return
-        view = memoryview(data)
-        for at in range(0, size, policy.TLS_WRITE_BYTES):
-            await self._send(view[at : at + policy.TLS_WRITE_BYTES])
-            if self._spent > policy.YIELD_BYTES:
-                await self._yield()
+        if size > policy.TLS_WRITE_BYTES:
+            view = memoryview(data)
+            for at in range(0, size, policy.TLS_WRITE_BYTES):
+                if not self._write(view[at : at + policy.TLS_WRITE_BYTES]):
+                    await self._send_owed()
+                if self._spent > policy.YIELD_BYTES:
+                    await self._yield()
+        elif not self._write(data):
+            await self._send_owed()
 
     async def send_eof(self) -> None:
         """Send close_notify: our side has ended, receiving goes on, and TCP stays open both ways."""
         if self.sock.fileno() < 0:
             raise trio.ClosedResourceError("this stream was already closed")
         if not self._shut:
-            self._begin_sending()
+            self._require_turn()
             self._shut = True
             self._engine.shut()
-            await self._send_owed()
+            await self.send_owed()
         await checkpoint()
 
     def close(self) -> None:
@@ -116,6 +138,10 @@ class TLSStream:
                 self.offer_owed()
         self.abort()
 
+    def ask_first(self) -> None:
+        """Have the next receive ask the socket before it waits."""
+        self._wait_first = False
+
     def abort(self) -> None:
         """Let go at once without close_notify: the client can tell a cut-off message from a whole one."""
         if self.sock.fileno() >= 0:
@@ -125,13 +151,23 @@ class TLSStream:
     async def answer_and_wait(self) -> None:
         """Send what is owed, then feed the engine with the answer; it can't be here yet, so wait first."""
         await self.send_owed()
-        await self._wait(wait_readable)
+        self._wait_first = True
         await self._fill()
 
     async def send_owed(self) -> None:
         """Send what the engine has made so far, waiting as long as it takes."""
-        self._begin_sending()
-        await self._send_owed()
+        self._require_turn()
+        self._owe()
+        if not self._try_to_send():
+            await self._send_owed()
+
+    def offer_owed(self) -> None:
+        """Offer the socket, once, what is owed; leave it to the sender where there is one."""
+        self._owe()
+        if self._owed and not self._sending:
+            self._try_to_send()
+        if len(self._owed) - self._sent > policy.MAX_OWED_BYTES:
+            raise trio.BrokenResourceError("the client makes us answer and doesn't read the answers")
 
     def _decrypt(self, size: int) -> bytes | None:
         try:
@@ -142,60 +178,54 @@ class TLSStream:
             raise self._broken(error) from error
 
     async def _fill(self) -> None:
-        """Feed the engine with what the client sent, waiting for it; the client's end sets `truncated`."""
-        if self._spent > policy.YIELD_BYTES:
-            # records without data (key updates, tickets asked for) must not escape fairness and the bound
-            # either
+        """Feed the engine with what the client sent, waiting for it."""
+        while self._wait_first or not self._feed():
             self.offer_owed()
-            await self._yield()
-        while True:
-            try:
-                data = self.sock.recv(policy.TLS_READ_BYTES)
-            except BlockingIOError:
-                self.offer_owed()
-                await self._wait(wait_readable)
-                continue
-            except OSError as error:
-                raise self._broken(error) from error
-            break
-        self._spent += policy.YIELD_CALL_BYTES
-        if data:
-            self._engine.feed(data)
-        else:
-            self.truncated = True
+            await self._wait_readable()
 
-    async def _send(self, data: Data) -> None:
-        self._begin_sending()
+    def _feed(self) -> bool:
+        """Feed the engine with what the socket has; False where it has nothing, an end sets `truncated`."""
+        try:
+            data = self.sock.recv(self._asked)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._broken(error) from error
+        self._spent += policy.YIELD_CALL_BYTES
+        if not data:
+            self.truncated = True
+            return True
+        self._engine.feed(data)
+        size = len(data)
+        self._readiness.emptied = size < self._asked
+        much = size >= policy.SMALL_READ_BYTES
+        self._wait_first = not much
+        self._asked = policy.TLS_READ_BYTES if much else policy.SMALL_READ_BYTES
+        return True
+
+    def _write(self, data: Data) -> bool:
+        """Encrypt, and offer what is owed to the socket; say whether nothing is owed any more."""
+        self._require_turn()
         try:
             self._engine.write(data)
         except TLSBroken as error:
-            self._sending = False
             raise self._broken(error) from error
         self._spent += len(data) + policy.YIELD_CALL_BYTES
-        await self._send_owed()
+        self._owe()
+        return self._try_to_send()
 
-    def _begin_sending(self) -> None:
+    def _require_turn(self) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this stream")
-        self._sending = True
 
     async def _send_owed(self) -> None:
-        """Send all ciphertext, waiting as long as it takes; ends the turn that `_begin_sending` began."""
+        """Send all that is owed, and what becomes owed meanwhile, waiting as long as it takes."""
+        self._sending = True
         try:
-            self._owe()
-            while self._owed:
-                if not self._try_to_send():
-                    await self._wait(wait_writable)
+            while not self._try_to_send():
+                await self._wait_writable()
         finally:
             self._sending = False
-
-    def offer_owed(self) -> None:
-        """Offer the socket, once, what is owed; leave it to the sender where there is one."""
-        self._owe()
-        if self._owed and not self._sending:
-            self._try_to_send()
-        if len(self._owed) - self._sent > policy.MAX_OWED_BYTES:
-            raise trio.BrokenResourceError("the client makes us answer and doesn't read the answers")
 
     def _owe(self) -> None:
         """Take what the engine made, behind what is owed already."""
@@ -207,22 +237,31 @@ class TLSStream:
             self._sent = 0
 
     def _try_to_send(self) -> bool:
-        """Send what the socket takes of `_owed`; False where it took nothing."""
-        owed = memoryview(self._owed)[self._sent :] if self._sent else self._owed
+        """Offer the socket what is owed; say whether nothing is owed any more."""
+        owed = self._owed
+        if not owed:
+            return True
         try:
-            self._sent += self.sock.send(owed)
+            sent = self.sock.send(memoryview(owed)[self._sent :] if self._sent else owed)
         except BlockingIOError:
             return False
         except OSError as error:
             raise self._broken(error) from error
-        if self._sent == len(self._owed):
-            self._owed, self._sent = b"", 0
+        self._sent += sent
+        if self._sent < len(owed):
+            return False
+        self._owed, self._sent = b"", 0
         return True
 
-    async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]]) -> None:
+    async def _wait_readable(self) -> None:
+        self._wait_first = False
+        if await self._readiness.wait():
+            self._spent = 0
+
+    async def _wait_writable(self) -> None:
         try:
-            await ready(self.sock)
-        except (OSError, ValueError) as error:  # ValueError: trio was given a closed socket
+            await wait_writable(self.sock)
+        except OSError as error:
             raise self._broken(error) from error
         self._spent = 0
 

@@ -15,6 +15,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.net.sweeper import NEVER, Sweeper
+from tlsproxy.readiness import notify_closing
 from tlsproxy.tls.engines import Context
 from tlsproxy.tls.handshake import Tables
 from tlsproxy.tls.selector import Table
@@ -136,6 +137,6 @@ class Greeting:
         """End it: its handshake sees trio.ClosedResourceError."""
         self.leaving = True
         if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
+            notify_closing(self._sock)
 
     hung_up = give_way = expire

@@ -15,12 +15,14 @@ named wins: it may hold a provider for keys in hardware. One by which we were st
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tlsproxy.tls.engines import EngineName, resolve
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["descriptors", "limits_in_memory", "spawn"]
 
@@ -46,6 +48,8 @@ def spawn(
     the caller's to close. It is the leader of a session of its own, so that its group can be killed whole;
     stdout and stderr are ours. Whoever starts it waits for it. Raises OSError.
     """
+    import subprocess  # who only reads `descriptors` back starts nothing
+
     conf = limits_in_memory(engine)
     try:
         environment = {**_ARENAS, **os.environ}

@@ -21,7 +21,7 @@ from tlsproxy import policy as limits
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy import Profile, TLSPolicy
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
-from tlsproxy.tls.engines.reading import Reading
+from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,18 +115,24 @@ class BundledEngine(Reading):
         shown = self._tls.get_peer_certificate(as_cryptography=True)
         return None if shown is None else shown.public_bytes(Encoding.DER)
 
-    def _is_drained(self) -> bool:
-        return _fill is not None and not _fill(self._tls._into_ssl, _NULL) and not self._tls.pending()  # noqa: SLF001  as in `take`
-
-    def _decrypt(self, size: int) -> bytes | None:
+    def _records(self, room: int) -> list[bytes]:
+        parts: list[bytes] = []
+        tls = self._tls
         try:
-            return self._tls.recv(size)
+            while room and (self._in_part or _fill is None or _fill(tls._into_ssl, _NULL)):  # noqa: SLF001  as in `take`
+                asked = min(RECORD, room)
+                data = tls.recv(asked)
+                self._in_part = len(data) == asked < RECORD
+                parts.append(data)
+                room -= len(data)
         except SSL.WantReadError:
-            return None
+            self._in_part = False
         except SSL.ZeroReturnError:
-            return b""
+            self._end = True
         except SSL.Error as error:
-            raise TLSBroken(_reason(error)) from error
+            self._end = TLSBroken(_reason(error))
+            self._end.__cause__ = error
+        return parts
 
 
 class BundledContext:

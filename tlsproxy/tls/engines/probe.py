@@ -2,23 +2,24 @@
 
 Two kinds of client stand for all: what scripts and programs use (OpenSSL with its defaults) and what
 browsers offer, which is less. Neither verifies anything: whether a name is covered and an issuer trusted is
-not TLS's to find out here.
+not TLS's to find out here. The second takes pyOpenSSL, which is imported at its first use: a worker that
+serves by `system` never makes one.
 """
 
 from __future__ import annotations
 
 import ssl
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from OpenSSL import SSL
-
-from tlsproxy.tls.engines.bundled import BundledEngine, set_groups
 from tlsproxy.tls.engines.system import SystemEngine
+
+if TYPE_CHECKING:
+    from tlsproxy.tls.engines.bundled import BundledEngine
 
 __all__ = ["Probe", "Version", "browser_probe", "program_probe"]
 
-Probe = SystemEngine | BundledEngine
+Probe: TypeAlias = "SystemEngine | BundledEngine"
 
 # What Chromium offers (tests/vectors/hello has its hello).
 _BROWSER_SIGNATURES = (
@@ -51,6 +52,10 @@ def program_probe(version: Version, server_name: str | None, alpn: tuple[bytes, 
 
 def browser_probe(version: Version, server_name: str | None, alpn: tuple[bytes, ...] = ()) -> Probe:
     """Make a client that offers the signatures and groups of browsers. ValueError as in `program_probe`."""
+    from OpenSSL import SSL
+
+    from tlsproxy.tls.engines.bundled import BundledEngine, set_groups
+
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_min_proto_version(version)

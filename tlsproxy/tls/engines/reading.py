@@ -11,66 +11,42 @@ from abc import ABC, abstractmethod
 from tlsproxy.tls.engines.port import TLSBroken
 
 RECORD = 16_384  # RFC 8446 section 5.1: the plaintext of one record; OpenSSL never reads more at once
+UNBOUNDED = 1 << 62
 
 
 class Reading(ABC):
-    """What an engine inherits; it says how one record is decrypted."""
+    """What an engine inherits; it says how records are decrypted."""
 
-    __slots__ = ("_end", "_held")
+    __slots__ = ("_end", "_held", "_in_part")
 
     def __init__(self) -> None:
         self._end: TLSBroken | bool = False  # True: the client's close_notify came
         self._held = b""  # plaintext that had to be read early
+        self._in_part = False  # the library may hold the rest of a record that was read in part
 
     @abstractmethod
-    def _decrypt(self, size: int) -> bytes | None:
-        """Return plaintext of one record, None without one, b"" for close_notify; raises TLSBroken."""
+    def _records(self, room: int) -> list[bytes]:
+        """Return the plaintext of the records that are there, at most `room` bytes; sets `_end`, `_in_part`.
 
-    @abstractmethod
-    def _is_drained(self) -> bool:
-        """Whether `_decrypt` has nothing to read; asking it in vain costs an exception."""
+        Asks the library for nothing where nothing was fed: an answer in vain costs an exception.
+        """
 
     def read(self, size: int) -> bytes | None:
         """Return plaintext, of as many records as fit."""
         if self._held:
             data, self._held = self._held[:size], self._held[size:]
             return data
-        first = self._read_record(size)
-        if not first or self._is_drained():
-            return first
-        return first + b"".join(self._read_more(size - len(first)))
+        if self._end is False:
+            parts = self._records(size)
+            if parts:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if self._end is False:
+                return None
+        if self._end is True:
+            return b""
+        raise self._end
 
     def hold_rest(self) -> None:
         """Read all that can be read now, and keep it for `read`."""
-        self._held += b"".join(self._read_more(None))
-
-    def _read_record(self, size: int) -> bytes | None:
-        if self._end is not False:
-            if self._end is True:
-                return b""
-            raise self._end
-        if self._is_drained():
-            return None
-        try:
-            data = self._decrypt(min(size, RECORD))
-        except TLSBroken as error:
-            self._end = error
-            raise
-        if data == b"":
-            self._end = True
-        return data
-
-    def _read_more(self, room: int | None) -> list[bytes]:
-        """Return further records, at most `room` bytes; an error is left for the next `read`."""
-        parts: list[bytes] = []
-        while room is None or room > 0:
-            try:
-                data = self._read_record(RECORD if room is None else room)
-            except TLSBroken:
-                break
-            if not data:
-                break
-            parts.append(data)
-            if room is not None:
-                room -= len(data)
-        return parts
+        if self._end is False:
+            self._held += b"".join(self._records(UNBOUNDED))

@@ -24,7 +24,7 @@ from tlsproxy import policy as limits
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy import Profile, TLSPolicy
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
-from tlsproxy.tls.engines.reading import Reading
+from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
     from certstore import Bundle
@@ -102,18 +102,27 @@ class SystemEngine(Reading):
         """Return the certificate that the other side showed."""
         return self._tls.getpeercert(binary_form=True)
 
-    def _is_drained(self) -> bool:
-        return not self._in.pending and not self._tls.pending()
-
-    def _decrypt(self, size: int) -> bytes | None:
+    def _records(self, room: int) -> list[bytes]:
+        parts: list[bytes] = []
+        waiting, read = self._in, self._tls.read
         try:
-            return self._tls.read(size)
+            while room and (waiting.pending or self._in_part):
+                asked = min(RECORD, room)
+                data = read(asked)
+                if not data:  # close_notify, where we had not ended yet ourselves
+                    self._end = True
+                    break
+                self._in_part = len(data) == asked < RECORD
+                parts.append(data)
+                room -= len(data)
         except ssl.SSLWantReadError:
-            return None
+            self._in_part = False
         except ssl.SSLZeroReturnError:
-            return b""
+            self._end = True
         except ssl.SSLError as error:
-            raise TLSBroken(reason_of(error.reason)) from error
+            self._end = TLSBroken(reason_of(error.reason))
+            self._end.__cause__ = error
+        return parts
 
 
 class SystemContext:
