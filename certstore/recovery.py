@@ -49,6 +49,8 @@ class Recovered:
     slots: Mapping[Key, Slot]
     next_number: int
     findings: tuple[Finding, ...]
+    settled: tuple[Receipt, ...]
+    """The receipts of what the last run had left open, as they ended now; oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Recovery:
         self._probations = rooms.probations
         self._activation = rooms.activation
         self._findings: list[Finding] = []
+        self._settled: dict[str, Receipt] = {}
         self._writes = True
 
     def run(self, now: datetime, boot: BootTime, clock_plausible: Callable[[], bool]) -> Recovered:
@@ -101,7 +104,7 @@ class Recovery:
         if healed is not None:
             number = max(number, healed.number + 1)
         self._close(over, [one for one in standing if one not in over], boot, now)
-        return Recovered(healed, slots, number, tuple(self._findings))
+        return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()))
 
     # --- probation ---
 
@@ -160,9 +163,7 @@ class Recovery:
             why = why_gone_back(one, receipt, boot)
             self._findings.append(why)
             if receipt.state is State.LIVE:
-                told = receipt.with_findings((why,)).advance(State.ROLLED_BACK, now)
-                self._ledger.keep(told)
-                self._attempt(partial(self._ledger.record, told))
+                self._record(receipt.with_findings((why,)).advance(State.ROLLED_BACK, now))
         self._attempt(partial(self._probations.save, {one.receipt: one for one in left}))
 
     def _next_number(self, numbers: list[int], active: Generation | None, slots: Mapping[Key, Slot]) -> int:
@@ -259,8 +260,12 @@ class Recovery:
             if slot is None and watched is not None and receipt.state is State.LIVE:
                 settled = receipt.advance(watched.end_in(slots), now)
             if settled != receipt:
-                self._ledger.keep(settled)
-                self._attempt(partial(self._ledger.record, settled))
+                self._record(settled)
+
+    def _record(self, receipt: Receipt) -> None:
+        self._ledger.keep(receipt)
+        self._attempt(partial(self._ledger.record, receipt))
+        self._settled[receipt.id] = receipt
 
     def _drop_unborn(self, active: Generation | None, slots: Mapping[Key, Slot], numbers: list[int]) -> None:
         """Remove generations that never became active, then every bundle that nothing names."""

@@ -110,6 +110,7 @@ class Store(Shown):
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number = recovered.next_number
         self.recovered = recovered.findings
+        self.settled = recovered.settled
 
     @classmethod
     def open(  # noqa: PLR0913  each has another owner, and all but two a default
@@ -128,7 +129,8 @@ class Store(Shown):
         boot_clock: tells the boot and its seconds; without one nothing can be put in probation, and what is
         in it goes back now.
         held: the descriptor of the store's lock, where this process has it already (`at_rest`).
-        What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
+        What had to be put right stands in `recovered`, and in `settled` what became of changes that were
+        open. The publisher is not called: read `active` first.
         Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
         can be had; never for want of a good certificate, and not for a newer format or a disk that takes no
         writes: such a store is served as it is, and `propose` raises.

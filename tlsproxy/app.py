@@ -211,12 +211,15 @@ class House:
         )
 
     def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
-        """Have followers told of everything, and of what the image before us had no time to tell."""
+        """Have followers told of everything, also of what was settled at this start or left untold."""
         self.publishing.on_served = self.teller.served
         self.crew.on_worker = self.teller.worker
+        self.teller.expect(self.store.receipts())
+        ended = {receipt.id: receipt for receipt in self.store.settled}
         if before is not None and before.events is not None:
-            for receipt in untold(self.store.receipts(), before.events):
-                controller.tell(receipt)
+            ended |= {receipt.id: receipt for receipt in untold(self.store.receipts(), before.events)}
+        for receipt in ended.values():
+            controller.tell(receipt)
         self._tell_findings(self.store.recovered)
 
     def _tell_findings(self, findings: Iterable[Finding]) -> None:

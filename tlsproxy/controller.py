@@ -70,7 +70,14 @@ class Controller:
     teller: Teller
 
     def tell(self, receipt: Receipt) -> None:
-        """Log a receipt, and pass it on."""
+        """Log a receipt, and pass it on; with those of unconfirmed changes whose place it took."""
+        self._tell_one(receipt)
+        open_ones = self.teller.open_ones()
+        for one in self.store.receipts() if open_ones else ():
+            if one.id in open_ones and one.is_settled:
+                self._tell_one(one)
+
+    def _tell_one(self, receipt: Receipt) -> None:
         log_receipt(receipt)
         self.teller.receipt(receipt)
         self.on_receipt(receipt)
@@ -104,10 +111,6 @@ class Controller:
         _log.info("asked", what=what, uid=by and by.uid, pid=by and by.pid)
         receipt = await trio.to_thread.run_sync(act, self.store)
         self.tell(receipt)
-        open_ones = self.teller.open_ones()
-        for one in self.store.receipts() if open_ones else ():
-            if one.id in open_ones and one.is_settled:
-                self.tell(one)  # another change has taken its place before it was confirmed
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:
