@@ -26,6 +26,8 @@ class Outcome:
     recovered: tuple[str, ...]
 
 
+# because of a crash, or of a wish that can't be granted
+REFUSED = {"interrupted", "disk_failed", "nothing_before", "nothing_before_removal"}
 TOLD = {"slot_put_back", "probation_rebooted", "probation_over"}  # and nothing damaged, nothing fallen
 
 
@@ -77,7 +79,7 @@ def assert_consistent(store: Store) -> None:
     for receipt in store.receipts():
         assert receipt.is_settled == (receipt.id not in on_probation)
         if receipt.state is State.REFUSED:
-            assert receipt.codes[-1] in {"interrupted", "disk_failed"}
+            assert receipt.codes[-1] in REFUSED
         elif receipt.state is not State.CONFIRMED:
             assert receipt.confirm_within_s is not None
     for slot in store.slots():
