@@ -135,11 +135,11 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     from tlsproxy.cli.views import view_of
 
     with view_of(find_place(store, config)) as view:
-        receipts, generations = view.receipts(limit), view.generations(limit)
+        receipts, generations = view.receipts(limit), view.summaries(limit)
     if as_json:
         document = {
             "receipts": [receipt.to_json() for receipt in receipts],
-            "generations": [_summary(generation) for generation in generations],
+            "generations": [generation.to_json() for generation in generations],
         }
         click.echo(json.dumps(document, indent=2))
         return
@@ -259,16 +259,6 @@ def _link(certificate: Certificate) -> dict[str, object]:
         "issuer": certificate.issuer.rfc4514_string(),
         "not_after": certificate.not_valid_after_utc.isoformat(),
         "fingerprint": certificate.fingerprint(SHA256()).hex(),
-    }
-
-
-def _summary(generation: Generation) -> dict[str, object]:
-    return {
-        "number": generation.number,
-        "cause": generation.cause,
-        "receipt": generation.receipt,
-        "made_at": generation.made_at.isoformat(),
-        "names": len(generation.rows),
     }
 
 

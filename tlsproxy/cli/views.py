@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,7 +32,28 @@ from tlsproxy.errors import NotRunningError, UsageError
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["View", "view_of"]
+__all__ = ["Summary", "View", "view_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A generation in short, without its thousands of rows."""
+
+    number: int
+    cause: str
+    receipt: str | None
+    made_at: datetime
+    names: int
+
+    @classmethod
+    def of(cls, generation: Generation) -> Summary:
+        """Give a generation in short."""
+        facts = (generation.number, generation.cause, generation.receipt, generation.made_at)
+        return cls(*facts, len(generation.rows))
+
+    def to_json(self) -> dict[str, object]:
+        """Give what programs are shown."""
+        return {**asdict(self), "made_at": self.made_at.isoformat()}
 
 
 class View(Protocol):
@@ -57,6 +79,10 @@ class View(Protocol):
 
     def generations(self, limit: int) -> list[Generation]:
         """Give at most so many generations, the newest first."""
+        ...
+
+    def summaries(self, limit: int) -> list[Summary]:
+        """Give the same in short."""
         ...
 
     def receipts(self, limit: int) -> list[Receipt]:
@@ -101,7 +127,10 @@ class Asked:
         return next(iter(self.generations(1)), None)
 
     def generations(self, limit: int) -> list[Generation]:
-        return [self.client.generation(number) for number in self.client.generation_numbers(limit)]
+        return [self.client.generation(one.number) for one in self.summaries(limit)]
+
+    def summaries(self, limit: int) -> list[Summary]:
+        return self.client.generations(limit, Summary)
 
     def receipts(self, limit: int) -> list[Receipt]:
         return self.client.receipts(limit)
@@ -133,6 +162,9 @@ class Read:
 
     def generations(self, limit: int) -> list[Generation]:
         return read_generations(self.root, limit)
+
+    def summaries(self, limit: int) -> list[Summary]:
+        return [Summary.of(generation) for generation in self.generations(limit)]
 
     def receipts(self, limit: int) -> list[Receipt]:
         receipts, _ = read_receipts(self.root)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx2
+import msgspec
 
 from certstore import Candidate, Generation, Meta, Receipt, Slot, Source
 from tlsproxy.control.values import candidate_to_json, problem_words
@@ -94,9 +96,10 @@ class Client:
         """Ask what is known of the bundles that a slot names, or that are served."""
         return {meta.id: meta for meta in self._each("bundles", Meta.shown, "/v1/bundles")}
 
-    def generation_numbers(self, limit: int) -> list[int]:
-        """Ask which generations there are, the newest first."""
-        return self._each("generations", _number, f"/v1/generations?limit={limit}")
+    def generations(self, limit: int, shape: type[T]) -> list[T]:
+        """Ask which generations there are, in short, the newest first; each as `shape`, a dataclass."""
+        read = partial(msgspec.convert, type=shape)
+        return self._each("generations", read, f"/v1/generations?limit={limit}")
 
     def generation(self, number: int) -> Generation:
         """Ask for one generation."""
@@ -125,7 +128,7 @@ class Client:
     def _read(self, read: Callable[[Mapping[str, object]], T], document: Mapping[str, object]) -> T:
         try:
             return read(document)
-        except ValueError as error:
+        except (ValueError, msgspec.ValidationError) as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
     def _change(self, method: str, target: str, body: object = None) -> dict[str, object]:
@@ -203,13 +206,6 @@ _OTHER_VERSION = "is the running proxy of another version? restart it"
 def _slot(key: tuple[Source, str]) -> str:
     source, id_ = key
     return f"/v1/slots/{source}/{id_}"
-
-
-def _number(document: Mapping[str, object]) -> int:
-    number = document.get("number")
-    if not isinstance(number, int):
-        raise ValueError("number is missing")  # noqa: TRY004  all that is wrong with an answer is a ValueError
-    return number
 
 
 def _errno(error: BaseException | None) -> int | None:
