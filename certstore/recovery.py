@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from certstore import layout
-from certstore.activation import Activation
+from certstore.activation import Activation, Change, Move
 from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.changing import moves_between
@@ -51,6 +51,8 @@ class Recovered:
     findings: tuple[Finding, ...]
     settled: tuple[Receipt, ...]
     """The receipts of what the last run had left open, as they ended now; oldest first."""
+    owed: Change | None
+    """What went back in memory only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Recovery:
         self._activation = rooms.activation
         self._findings: list[Finding] = []
         self._settled: dict[str, Receipt] = {}
+        self._moves: tuple[Move, ...] = ()
         self._writes = True
 
     def run(self, now: datetime, boot: BootTime, clock_plausible: Callable[[], bool]) -> Recovered:
@@ -104,7 +107,8 @@ class Recovery:
         if healed is not None:
             number = max(number, healed.number + 1)
         self._close(over, [one for one in standing if one not in over], boot, now)
-        return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()))
+        owed = Change(self._moves) if over and not self._writes else None
+        return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()), owed)
 
     # --- probation ---
 
@@ -147,7 +151,8 @@ class Recovery:
 
     def _go_back(self, slots: dict[Key, Slot], over: Sequence[Probation]) -> dict[Key, Slot]:
         after = gone_back(slots, over)
-        for before, slot in moves_between(slots, after):
+        self._moves = moves_between(slots, after)
+        for before, slot in self._moves:
             if slot is not None:
                 self._attempt(partial(self._activation.write_slot, slot))
             elif before is not None:
@@ -263,7 +268,7 @@ class Recovery:
                 self._record(settled)
 
     def _record(self, receipt: Receipt) -> None:
-        self._ledger.keep(receipt)
+        self._ledger.owe(receipt)
         self._attempt(partial(self._ledger.record, receipt))
         self._settled[receipt.id] = receipt
 

@@ -108,7 +108,7 @@ class Store(Shown):
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
-        self._succession.next_number = recovered.next_number
+        self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
         self.recovered = recovered.findings
         self.settled = recovered.settled
 

@@ -12,7 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tlsproxy.observe.status import BundleStatus, Rung, Status, receipt_line, remaining, shown_fingerprint
+from tlsproxy.observe.status import (
+    BundleStatus,
+    Rung,
+    Status,
+    receipt_line,
+    remaining,
+    shown_fingerprint,
+    waiting_lines,
+)
 
 # Under a month somebody should look; under a week it is urgent (ACME clients renew 30 days before the end).
 _SOON_DAYS, _URGENT_DAYS = 30, 7
@@ -61,6 +69,8 @@ def _facts(status: Status) -> Table:
     if status.generation is not None:
         made = f"{status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         table.add_row("generation", escape(made))
+    for line in waiting_lines(status):
+        table.add_row("waits", f"[yellow]{escape(line)}[/]")
     table.add_row("inbox", escape(status.place.inbox))
     table.add_row("store", escape(status.place.store))
     return table
