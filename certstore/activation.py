@@ -1,6 +1,6 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundle, slots, probation, generation, prepare, active. Each of them is whole on disk
+Theory. The order is: bundles, slots, probation, generation, prepare, active. Each of them is whole on disk
 before the next one names it, so the active file never leads to anything that isn't there. Until the active
 file is renamed nothing is served from the new files, and everything can be put back; whatever goes wrong
 until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation
@@ -39,10 +39,10 @@ Move = tuple[Slot | None, Slot | None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of the slots; the bundle that goes on the shelf first, and what is in probation then."""
+    """What becomes of the slots; the bundles that go on the shelf first, and what is in probation then."""
 
     moves: tuple[Move, ...]
-    bundle: Bundle | None = None
+    bundles: tuple[Bundle, ...] = ()
     on_probation: Mapping[str, Probation] | None = None
 
 
@@ -93,10 +93,10 @@ class Activation:
         self._disk.remove([self._slot_path(slot)])
 
     def _write_change(self, change: Change, undo: ExitStack) -> None:
-        if change.bundle is not None:
-            if not self._shelf.has(change.bundle.id):
-                undo.callback(_quietly, self._shelf.remove, [change.bundle.id])
-            self._shelf.put(change.bundle)
+        for bundle in change.bundles:
+            if not self._shelf.has(bundle.id):
+                undo.callback(_quietly, self._shelf.remove, [bundle.id])
+            self._shelf.put(bundle)
         for before, after in change.moves:
             if before is not None:
                 undo.callback(_quietly, self.write_slot, before)

@@ -73,9 +73,9 @@ class Changing:
         A Refusal ends in a receipt too. Raises StoreError when the disk fails before the new generation is
         active, and whatever else `carry_out` raises; what was served is served on.
         """
-        self.catch_up()
         case = Case(self._ledger.open(source, via, self._clock(), cause, confirm_within_s))
         try:
+            self.catch_up()
             return carry_out(case)
         except Refusal as refusal:
             case.tell(*refusal.findings)
@@ -97,13 +97,13 @@ class Changing:
         self,
         case: Case,
         slots: Mapping[Key, Slot],
-        fresh: Bundle | None = None,
+        fresh: tuple[Bundle, ...] = (),
         probation: Probation | None = None,
     ) -> Receipt:
         """Have these slots from now on; confirmed, unless there is a probation.
 
-        `fresh` is a bundle that isn't on the shelf yet. Raises Refusal (`prepare_failed`), StoreError, or
-        what the publisher's commit raises.
+        `fresh` are bundles that may not be on the shelf yet. Raises Refusal (`prepare_failed`), StoreError,
+        or what the publisher's commit raises.
         """
         succession = self._succession
         generation = succession.compute(slots, case.receipt.cause, case.receipt, fresh)
@@ -128,29 +128,36 @@ class Changing:
             view = self._succession.view
             self._succession.view = View.of(view.active, {**view.slots, confirmed.key: confirmed})
 
+    def settle_probations(self) -> None:
+        """Settle the receipts of changes that are in probation no more, in memory; the disk is owed them."""
+        slots = self._succession.view.slots
+        for one in self._probations.table.values():
+            receipt = self._ledger.receipt(one.receipt)
+            if receipt.state is State.LIVE and not one.stands_in(slots):
+                self._ledger.owe(receipt.advance(one.end_in(slots), self._clock()))
+
     def close_probations(self) -> None:
-        """Settle the receipts of changes that are in probation no more; where the disk fails, in memory."""
+        """Settle them, on disk too, and forget what they watched over. Memory is right also when this raises.
+
+        Only when the generation that ended them is on disk: else a start would take for confirmed what went
+        back in memory.
+        """
+        self.settle_probations()
+        self._ledger.catch_up()
         slots, table = self._succession.view.slots, self._probations.table
-        ended = [one for one in table.values() if not one.stands_in(slots)]
-        receipts = [self._ledger.receipt(one.receipt) for one in ended]
-        now = self._clock()
-        settled = [
-            receipt.advance(one.end_in(slots), now)
-            for one, receipt in zip(ended, receipts, strict=True)
-            if receipt.state is State.LIVE
-        ]
-        for receipt in settled:
-            self._ledger.keep(receipt)
-        for receipt in settled:
-            self._ledger.record(receipt)
-        if ended:
-            gone = {one.receipt for one in ended}
-            self._probations.save({id_: one for id_, one in table.items() if id_ not in gone})
+        self._probations.save({id_: one for id_, one in table.items() if one.stands_in(slots)})
 
     def catch_up(self) -> None:
-        """Write down what a failing disk didn't take, before anything else changes. Raises StoreError."""
+        """Write down what a failing disk didn't take, before anything else changes.
+
+        Raises StoreError, or what the publisher raises.
+        """
         if not self._ledger.owes:
             return
+        succession = self._succession
+        if succession.owed is not None:
+            slots = succession.view.slots
+            succession.put_into_effect(succession.compute(slots, Cause.PROBATION), slots)
         for slot in self._succession.view.slots.values():
             if self._probations.of(slot) is None:
                 self.confirm_slot(slot)

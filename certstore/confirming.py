@@ -49,6 +49,7 @@ class Confirming:
         one = self.probations.table.get(receipt_id)
         if one is None or receipt.state is not State.LIVE or not one.stands_in(self.succession.view.slots):
             raise Refusal(found("not_in_probation", id=receipt.id, state=receipt.state))
+        self.changing.catch_up()
         return self._keep(one, found("confirmed_via", via=via))
 
     def end(self, now: BootTime, barred: StoreError | None) -> tuple[Receipt, ...]:
@@ -66,11 +67,13 @@ class Confirming:
         if generation.default is None:
             return tuple(self._keep(one, found("no_way_back")) for one in over)
         change = Change(moves_between(before, slots))
-        self.succession.put_at_least_in_memory(generation, slots, change, barred)
+        on_disk = self.succession.put_at_least_in_memory(generation, slots, change, barred)
         for one, receipt in zip(over, receipts, strict=True):
             self.ledger.keep(receipt.with_findings((why_gone_back(one, receipt, now),)))
-        with suppress(StoreError):  # it has gone back; the ledger still owes that to the disk
-            self.changing.close_probations()
+        self.changing.settle_probations()
+        if on_disk:
+            with suppress(StoreError):  # it has gone back; the ledger still owes that to the disk
+                self.changing.close_probations()
         return tuple(self.ledger.receipt(receipt.id) for receipt in receipts)
 
     def _keep(self, one: Probation, note: Finding) -> Receipt:

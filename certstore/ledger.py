@@ -72,10 +72,10 @@ class Ledger:
     def record(self, receipt: Receipt) -> None:
         """Write a receipt as it stands now. In memory it stands so even when the disk fails.
 
-        The disk is owed it then, until `catch_up`, or the next receipt, finds it willing.
+        The disk is owed it then, until `catch_up` finds it willing.
         """
         self.owe(receipt)
-        self.catch_up()
+        self._pay(receipt.id)
 
     def owe(self, receipt: Receipt) -> None:
         """Take a receipt as it stands now, to be written once the disk takes writes again."""
@@ -90,8 +90,11 @@ class Ledger:
     def catch_up(self) -> None:
         """Write what a failing disk didn't take."""
         for id_ in tuple(self._owed):
-            self._write(self._receipts[id_])
-            del self._owed[id_]
+            self._pay(id_)
+
+    def _pay(self, id_: str) -> None:
+        self._write(self._receipts[id_])
+        del self._owed[id_]
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""

@@ -83,6 +83,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "without the certificate for {names} (from {source}) nothing could be served",
         "import another certificate first",
     ),
+    "backup_empty": Entry(
+        _E,
+        "the backup holds no certificate that belongs on this device",
+        "to make this unit the one that was backed up, its own identity too: tlsproxy restore --identity",
+    ),
     "confirmed_via": Entry(_N, "confirmed via {via}", "nothing to do"),
     "not_in_probation": Entry(
         _E,

@@ -77,7 +77,7 @@ class Proposing:
             since=self.succession.next_number,
         )
         slots = without_former_selves({**self.succession.view.slots, slot.key: slot}, slot)
-        return self.changing.put(case, slots, bundle, self._probation(case, slot, way_back))
+        return self.changing.put(case, slots, (bundle,), self._probation(case, slot, way_back))
 
     def _way_back(self, slot: Slot | None) -> Slot | None:
         """Give the last confirmed state of a slot."""

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from certstore import layout
-from certstore.activation import Activation
+from certstore.activation import Activation, Change, Move
 from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.changing import moves_between
@@ -49,6 +49,10 @@ class Recovered:
     slots: Mapping[Key, Slot]
     next_number: int
     findings: tuple[Finding, ...]
+    settled: tuple[Receipt, ...]
+    """The receipts of what the last run had left open, as they ended now; oldest first."""
+    owed: Change | None
+    """What went back in memory only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Recovery:
         self._probations = rooms.probations
         self._activation = rooms.activation
         self._findings: list[Finding] = []
+        self._settled: dict[str, Receipt] = {}
+        self._moves: tuple[Move, ...] = ()
         self._writes = True
 
     def run(self, now: datetime, boot: BootTime, clock_plausible: Callable[[], bool]) -> Recovered:
@@ -101,7 +107,8 @@ class Recovery:
         if healed is not None:
             number = max(number, healed.number + 1)
         self._close(over, [one for one in standing if one not in over], boot, now)
-        return Recovered(healed, slots, number, tuple(self._findings))
+        owed = Change(self._moves) if over and not self._writes else None
+        return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()), owed)
 
     # --- probation ---
 
@@ -144,7 +151,8 @@ class Recovery:
 
     def _go_back(self, slots: dict[Key, Slot], over: Sequence[Probation]) -> dict[Key, Slot]:
         after = gone_back(slots, over)
-        for before, slot in moves_between(slots, after):
+        self._moves = moves_between(slots, after)
+        for before, slot in self._moves:
             if slot is not None:
                 self._attempt(partial(self._activation.write_slot, slot))
             elif before is not None:
@@ -160,9 +168,7 @@ class Recovery:
             why = why_gone_back(one, receipt, boot)
             self._findings.append(why)
             if receipt.state is State.LIVE:
-                told = receipt.with_findings((why,)).advance(State.ROLLED_BACK, now)
-                self._ledger.keep(told)
-                self._attempt(partial(self._ledger.record, told))
+                self._record(receipt.with_findings((why,)).advance(State.ROLLED_BACK, now))
         self._attempt(partial(self._probations.save, {one.receipt: one for one in left}))
 
     def _next_number(self, numbers: list[int], active: Generation | None, slots: Mapping[Key, Slot]) -> int:
@@ -259,8 +265,12 @@ class Recovery:
             if slot is None and watched is not None and receipt.state is State.LIVE:
                 settled = receipt.advance(watched.end_in(slots), now)
             if settled != receipt:
-                self._ledger.keep(settled)
-                self._attempt(partial(self._ledger.record, settled))
+                self._record(settled)
+
+    def _record(self, receipt: Receipt) -> None:
+        self._ledger.owe(receipt)
+        self._attempt(partial(self._ledger.record, receipt))
+        self._settled[receipt.id] = receipt
 
     def _drop_unborn(self, active: Generation | None, slots: Mapping[Key, Slot], numbers: list[int]) -> None:
         """Remove generations that never became active, then every bundle that nothing names."""
@@ -343,5 +353,7 @@ def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now
     if receipt.state is State.RECEIVED:
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
-        receipt = replace(receipt, bundle=slot.bundle).advance(State.LIVE, now, number)
+        if receipt.cause is Cause.PROPOSAL:  # a backup brings several
+            receipt = replace(receipt, bundle=slot.bundle)
+        receipt = receipt.advance(State.LIVE, now, number)
     return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

@@ -26,6 +26,7 @@ from certstore import layout
 from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
@@ -44,6 +45,7 @@ from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
 from certstore.recovery import Recovery, Rooms
+from certstore.restoring import Restoring
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.showing import Clock, Shown
@@ -97,6 +99,7 @@ class Store(Shown):
             changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
+        self._restoring = Restoring(changes, succession, clock)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
@@ -105,8 +108,9 @@ class Store(Shown):
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
-        self._succession.next_number = recovered.next_number
+        self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
         self.recovered = recovered.findings
+        self.settled = recovered.settled
 
     @classmethod
     def open(  # noqa: PLR0913  each has another owner, and all but two a default
@@ -125,7 +129,8 @@ class Store(Shown):
         boot_clock: tells the boot and its seconds; without one nothing can be put in probation, and what is
         in it goes back now.
         held: the descriptor of the store's lock, where this process has it already (`at_rest`).
-        What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
+        What had to be put right stands in `recovered`, and in `settled` what became of changes that were
+        open. The publisher is not called: read `active` first.
         Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
         can be had; never for want of a good certificate, and not for a newer format or a disk that takes no
         writes: such a store is served as it is, and `propose` raises.
@@ -250,6 +255,20 @@ class Store(Shown):
                 raise NotFound("slot", f"{key[0]}/{key[1]}")
             return self._changes.handle(
                 key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+            )
+
+    def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
+        """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
+
+        One change, confirmed. Refused where the backup has nothing of that (`backup_empty`) or a slot here is
+        sealed. Raises StoreError as `propose`.
+        """
+        with self._change():
+            return self._changes.handle(
+                Source.CUSTOMER,
+                via,
+                lambda case: self._restoring.restore(case, backup, identity=identity),
+                cause=Cause.RESTORE,
             )
 
     def confirm(self, receipt_id: str, *, via: str) -> Receipt:

@@ -16,7 +16,7 @@ import httpx2
 import trio
 
 from certstore import Candidate, InProcess, Receipt, Store
-from tlsproxy.app import boot_time
+from tlsproxy.boottime import boot_clock
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
@@ -149,7 +149,7 @@ class Api:
 @asynccontextmanager
 async def control_api(folder: Path, access: Access | None = None) -> AsyncIterator[Api]:
     """Run the API over a fresh store in `folder` while the block runs."""
-    with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_time) as store:
+    with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
         backing = Backing(controller, api.changes, api.reloads, store, api.events)

@@ -13,20 +13,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
-from certstore import BootTime, Finding, Generation, Receipt, Source, Store, StoreError
+from certstore import Finding, Generation, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
+from tlsproxy.boottime import boot_clock
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -63,12 +62,6 @@ Listeners = tuple[ListenerStatus, ...]
 def now() -> datetime:
     """Tell the wall clock's time: the only place that asks for it, but for the command line."""
     return datetime.now(UTC)
-
-
-def boot_time() -> BootTime:
-    """Tell which boot this is, and the seconds since: they go on while the device sleeps."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return BootTime(boot, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _untold(_receipt: Receipt) -> None:
@@ -114,7 +107,7 @@ async def run(
             Store.open,
             config.store,
             clock=now,
-            boot_clock=boot_time,
+            boot_clock=boot_clock(),
             publisher=publishing,
             lock_wait_s=5.0,
             held=held,
@@ -227,12 +220,15 @@ class House:
         )
 
     def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
-        """Have followers told of everything, and of what the image before us had no time to tell."""
+        """Have followers told of everything, also of what was settled at this start or left untold."""
         self.publishing.on_served = self.teller.served
         self.crew.on_worker = self.teller.worker
+        self.teller.expect(self.store.receipts())
+        ended = {receipt.id: receipt for receipt in self.store.settled}
         if before is not None and before.events is not None:
-            for receipt in untold(self.store.receipts(), before.events):
-                controller.tell(receipt)
+            ended |= {receipt.id: receipt for receipt in untold(self.store.receipts(), before.events)}
+        for receipt in ended.values():
+            controller.tell(receipt)
         self._tell_findings(self.store.recovered)
 
     def _tell_findings(self, findings: Iterable[Finding]) -> None:

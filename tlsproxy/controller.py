@@ -86,9 +86,19 @@ class Controller:
     meter: Meter
     audit: AuditLog
 
-    def tell(self, receipt: Receipt, actor: Actor | None = None, what: str = "propose") -> None:
-        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him."""
+    def tell(self, receipt: Receipt, actor: Actor | None = None, what: str | None = None) -> None:
+        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
+
+        With it those of unconfirmed changes whose place it took.
+        """
         actor = actor or Actor.of(receipt)
+        self._tell_one(receipt, actor, what)
+        open_ones = self.teller.open_ones()
+        for one in self.store.receipts() if open_ones else ():
+            if one.id in open_ones and one.is_settled:
+                self._tell_one(one, actor, what)
+
+    def _tell_one(self, receipt: Receipt, actor: Actor, what: str | None) -> None:
         self.audit.note_receipt(actor, receipt, what)
         log_receipt(receipt, actor)
         self.meter.count_receipt(receipt)
@@ -133,10 +143,6 @@ class Controller:
             self.audit.note(actor, what, "failed", codes=codes)
             raise
         self.tell(receipt, actor, what)
-        open_ones = self.teller.open_ones()
-        for one in self.store.receipts() if open_ones else ():
-            if one.id in open_ones and one.is_settled:
-                self.tell(one, actor, what)  # another change has taken its place before it was confirmed
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:

@@ -285,6 +285,9 @@ CARE_S = 60.0
 # While the kernel's random generator is not ready, which on a device without a seed takes seconds to a
 # minute.
 RANDOM_POLL_S = 0.25
+# How long a change waits for somebody's word where nobody says how long (DESIGN section 3): to open the page
+# anew, be warned by the browser, and log in, takes a person some minutes.
+PROBATION_S = 600
 # A change that should have gone back, and couldn't, is tried again after this.
 PROBATION_RETRY_S = 2.0
 # The longest that a change may ask for: a week covers a long weekend at a site.

@@ -37,6 +37,10 @@ class Teller:
         else:
             self._open.add(receipt.id)
 
+    def expect(self, receipts: Iterable[Receipt]) -> None:
+        """Take note of receipts that were told before us, and of which more can become."""
+        self._open |= {receipt.id for receipt in receipts if not receipt.is_settled}
+
     def open_ones(self) -> tuple[str, ...]:
         """Give the ids of the receipts that were told, and of which more can become."""
         return tuple(self._open)

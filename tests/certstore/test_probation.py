@@ -394,6 +394,7 @@ class TestOverAStart:
         assert (again.active.number, again.active.cause) == (3, Cause.PROBATION)
         back = again.receipt(new.id)
         assert (back.state, back.codes) == (State.ROLLED_BACK, ("probation_rebooted",))
+        assert again.settled == (back,)
         assert again.probation_ends_in_s() is None
         last = reopen()
         assert last.recovered == ()

@@ -20,7 +20,7 @@ import trio
 from certstore import InProcess, Receipt, Source, Store, read_generation
 from tests.controlling import controller_of
 from tests.pki import Pki
-from tlsproxy.cli import handing_in, main
+from tlsproxy.cli import either, main
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
 from tlsproxy.errors import ExitCode
@@ -115,7 +115,7 @@ class TestWithoutAProxy:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(handing_in, "_LOCK_WAIT_S", 0.0)
+        monkeypatch.setattr(either, "_LOCK_WAIT_S", 0.0)
         with Store.open(store, clock=clock):
             assert main(["certs", "import", "--store", str(store), *files]) == ExitCode.FAILED
         assert f"in use by process {os.getpid()}" in capsys.readouterr().err

@@ -6,8 +6,9 @@ that `--help` and completion are quick.
 
     run      the proxy itself                check    what is wrong with a configuration file
     reload   take up a changed file, new code
-    certs    hand in certificates            status   what is served, until when
-    events   what happens, as it happens     demo     a sample device to look at
+    certs    hand in certificates, look      status   what is served, until when
+             at them, take them back         events   what happens, as it happens
+    backup   all of it in a file, and back   demo     a sample device to look at
     endings  how commands end
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 import click
 
 from tlsproxy import __version__
+from tlsproxy.cli.backup import backup, restore
 from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.demo import demo
@@ -48,7 +50,7 @@ def tlsproxy() -> None:
     """The TLS front end of a device: terminates TLS before its services, owns its certificates."""
 
 
-for _command in (run, reload, check, certs, status, events, demo):
+for _command in (run, reload, check, certs, status, events, backup, restore, demo):
     tlsproxy.add_command(_command)
 
 

@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
-from certstore import Receipt
+from certstore import Cause, Receipt
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
 
@@ -65,6 +65,9 @@ SOCKET, SIGNAL, ITSELF = Actor("socket"), Actor("signal"), Actor("itself")
 """A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy."""
 
 
+_WHAT = {Cause.ROLLBACK: "roll_back", Cause.ACTIVATION: "activate", Cause.REMOVAL: "remove"}
+
+
 def _log_trouble(error: OSError) -> None:
     _log.error("audit_not_written", file=error.filename, why=error.strerror)
 
@@ -99,11 +102,11 @@ class AuditLog:
             else:
                 self._failing = False
 
-    def note_receipt(self, actor: Actor, receipt: Receipt, what: str = "propose") -> None:
-        """Append a line about what became of a candidate, or of another change."""
+    def note_receipt(self, actor: Actor, receipt: Receipt, what: str | None = None) -> None:
+        """Append a line about what became of a candidate, or of another change: `what`, else its cause."""
         self.note(
             actor,
-            what,
+            what or _WHAT.get(receipt.cause, "propose"),
             str(receipt.state),
             receipt=receipt.id,
             source=str(receipt.source),

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from certstore import Bundle, Generation, Receipt, Slot, Source, StoreError
+from certstore import Bundle, Generation, Receipt, Slot, Source, State, StoreError
 from tlsproxy import __version__
 
 _DAY_S = 86_400
@@ -299,7 +299,14 @@ def _head(status: Status) -> Sequence[str]:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         )
+    lines += [f"waits        {line}" for line in waiting_lines(status)]
     return [*lines, f"inbox        {status.place.inbox}", f"store        {status.place.store}"]
+
+
+def waiting_lines(status: Status) -> list[str]:
+    """Tell of changes that go back by themselves unless somebody confirms them."""
+    waiting = [one["id"] for one in status.receipts if one.get("state") == State.LIVE]
+    return [f"goes back by itself unless confirmed: tlsproxy certs confirm {id_}" for id_ in waiting]
 
 
 def _workers_words(workers: Sequence[WorkerStatus]) -> str:
