@@ -1,0 +1,50 @@
+"""What a supervisor hands over to itself: counters too, and nothing that an older one did not know."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import msgspec
+
+from tlsproxy import handover
+from tlsproxy.handover import HandedOver, WorkerState
+from tlsproxy.metering import first_sums
+from tlsproxy.workers.messages import Counts
+
+KEY = ("tlsproxy_requests_total", "/", "2xx")
+FACTS = {
+    "epoch": 1,
+    "since": datetime(2026, 11, 25, tzinfo=UTC),
+    "store": "/s",
+    "runtime": "/r",
+    "doors": [],
+    "lock_fd": 3,
+    "control_fd": 4,
+    "memory_fd": 5,
+}
+
+
+def over(state: HandedOver) -> HandedOver:
+    fd = handover.write(state)
+    try:
+        return handover.read(fd)
+    finally:
+        os.close(fd)
+
+
+def test_what_was_counted_goes_over_whole():
+    counts = Counts([(KEY, 7.0)], [(("tlsproxy_connections",), 2.0)])
+    state = handover.make(workers=[WorkerState(1, 0, 1, 2, 9, 2, counts)], sums=[(KEY, 35.0)], **FACTS)
+    found = over(state)
+    assert found.workers[0].counts == counts
+    assert first_sums(found.sums)[KEY] == 35.0
+
+
+def test_an_image_that_counted_nothing_hands_over_nothing():
+    state = handover.make(workers=[WorkerState(1, 0, 1, 2, 9, 2)], **FACTS)
+    document = msgspec.json.decode(msgspec.json.encode(state))
+    del document["sums"], document["workers"][0]["counts"]
+    older = msgspec.convert(document, HandedOver)
+    assert (older.sums, older.workers[0].counts) == ([], None)
+    assert first_sums(older.sums)[KEY] == 0.0
