@@ -287,6 +287,28 @@ class TestGoingBack:
         assert reopen().recovered == ()
 
 
+    def test_a_start_on_a_full_disk_writes_down_what_went_back_once_there_is_room(
+        self, store, pki, boot, reopen
+    ):
+        full = True
+
+        def fail(step, path):
+            if full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        old = propose(store, pki.leaf())
+        new = propose(store, pki.leaf(), 600)
+        boot.reboot()
+        again = reopen(Disk(fail))
+        assert served(again) == old.bundle
+        full = False
+        again.prune()
+        last = reopen()
+        assert last.recovered == ()
+        assert served(last) == old.bundle
+        assert last.receipt(new.id).state is State.ROLLED_BACK
+
+
 class TestASecondImport:
     def test_it_starts_the_time_anew_and_the_way_back_stays_the_last_confirmed(self, store, pki, boot):
         old = propose(store, pki.leaf())
