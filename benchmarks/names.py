@@ -21,6 +21,7 @@ from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.premises import enter, furnish
+from certstore.probation import Probations
 from certstore.shelf import Shelf
 from certstore.slots import in_order
 from tests.pki import Pki
@@ -80,7 +81,7 @@ def _fill(root: Path, bundles: Iterable[Bundle], now: datetime) -> None:
     enter(root, disk)
     furnish(root, disk)
     shelf, archive = Shelf(root, disk), Archive(root, disk)
-    activation = Activation(root, disk, shelf, archive)
+    activation = Activation(root, disk, shelf, archive, Probations(root, disk))
     rows, slots, default = [], [], None
     for number, bundle in enumerate(bundles):
         at = now + timedelta(microseconds=number)

@@ -6,13 +6,17 @@ The life of a certificate, and who is asked on the way:
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
     are they good         checks (dates, names, keys), then a gate that is handed in
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
-    on to the disk        store.propose -> activation (bundle, slot, generation, prepare, active)
+    on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
+    back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
+    onto another device   backup, under a passphrase by sealing -> restoring -> changing
+    for a time only       probation -> confirming: confirmed, or gone back
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
+Door:    store (held, locked, changed)  showing (its half that only reads)
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
 from certstore.errors import (
+    BackupUnreadable,
     NotFound,
     Refusal,
     StoreCorrupt,
@@ -45,23 +50,30 @@ from certstore.generation import BundleFacts, Cause, Generation, Row, compute
 from certstore.layout import SERVED_FOLDERS
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
-from certstore.reading import read_bundle, read_generation, read_receipts, read_slots
+from certstore.probation import BootClock, BootTime, Probation
+from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
+    from certstore.backup import Backup, take_backup
     from certstore.checks import check
     from certstore.contents import Content
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
+    from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
     "SERVED_FOLDERS",
+    "Backup",
+    "BackupUnreadable",
+    "BootClock",
+    "BootTime",
     "Bundle",
     "BundleFacts",
     "Candidate",
@@ -81,6 +93,7 @@ __all__ = [
     "NullGate",
     "NullPublisher",
     "PrivateKey",
+    "Probation",
     "Publisher",
     "Receipt",
     "Refusal",
@@ -112,14 +125,22 @@ __all__ = [
     "random_ready",
     "read_bundle",
     "read_generation",
+    "read_generations",
     "read_receipts",
     "read_slots",
+    "seal",
     "slot_id",
     "spki_of",
+    "take_backup",
+    "unseal",
 ]
 
 # Whose room is opened at the first use: a worker carries none of them, an examiner no store.
 _LATER = {
+    "Backup": "certstore.backup",
+    "take_backup": "certstore.backup",
+    "seal": "certstore.sealing",
+    "unseal": "certstore.sealing",
     "check": "certstore.checks",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",

@@ -1,17 +1,17 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundle, slot, generation, prepare, active. Each of them is whole on disk before the
-next one names it, so the active file never leads to anything that isn't there. Until the active file is
-renamed nothing is served from the new files, and everything can be put back; whatever goes wrong until then
-(the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation was active
-all the time. What can't be undone because the disk fails for good, or because we were killed, is undone by
-the next start: it finds the slot's file differing from what the active generation recorded. After the
+Theory. The order is: bundles, slots, probation, generation, prepare, active. Each of them is whole on disk
+before the next one names it, so the active file never leads to anything that isn't there. Until the active
+file is renamed nothing is served from the new files, and everything can be put back; whatever goes wrong
+until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation
+was active all the time. What can't be undone because the disk fails for good, or because we were killed, is
+undone by the next start: it finds a slot's file differing from what the active generation recorded. After the
 rename there is no way back, only forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,32 +25,39 @@ from certstore.errors import Refusal, StoreError
 from certstore.findings import found
 from certstore.gates import Publisher
 from certstore.generation import Generation
+from certstore.probation import Probation, Probations
 from certstore.shelf import Shelf
 from certstore.slots import Slot
 
 T = TypeVar("T")
 
-__all__ = ["Activation", "Change"]
+__all__ = ["Activation", "Change", "Move"]
+
+Move = tuple[Slot | None, Slot | None]
+"""A slot as it was and as it is to be; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A bundle that goes into a slot, and the slot as it was (None: there was none)."""
+    """What becomes of the slots; the bundles that go on the shelf first, and what is in probation then."""
 
-    bundle: Bundle
-    slot: Slot
-    before: Slot | None
+    moves: tuple[Move, ...]
+    bundles: tuple[Bundle, ...] = ()
+    on_probation: Mapping[str, Probation] | None = None
 
 
 class Activation:
     """Carries out changes. Wants the store's lock."""
 
-    def __init__(self, root: Path, disk: Disk, shelf: Shelf, archive: Archive) -> None:
+    def __init__(
+        self, root: Path, disk: Disk, shelf: Shelf, archive: Archive, probations: Probations
+    ) -> None:
         """Take the store's folder and its rooms."""
         self._root = root
         self._disk = disk
         self._shelf = shelf
         self._archive = archive
+        self._probations = probations
 
     def run(self, generation: Generation, publisher: Publisher, change: Change | None = None) -> None:
         """Make `generation` the active one, writing `change` first; the publisher is prepared, not committed.
@@ -86,15 +93,22 @@ class Activation:
         self._disk.remove([self._slot_path(slot)])
 
     def _write_change(self, change: Change, undo: ExitStack) -> None:
-        bundle, slot, before = change.bundle, change.slot, change.before
-        if not self._shelf.has(bundle.id):
-            undo.callback(_quietly, self._shelf.remove, [bundle.id])
-        self._shelf.put(bundle)
-        if before is None:
-            undo.callback(_quietly, self.remove_slot, slot)
-        else:
-            undo.callback(_quietly, self.write_slot, before)
-        self.write_slot(slot)
+        for bundle in change.bundles:
+            if not self._shelf.has(bundle.id):
+                undo.callback(_quietly, self._shelf.remove, [bundle.id])
+            self._shelf.put(bundle)
+        for before, after in change.moves:
+            if before is not None:
+                undo.callback(_quietly, self.write_slot, before)
+            elif after is not None:
+                undo.callback(_quietly, self.remove_slot, after)
+            if after is not None:
+                self.write_slot(after)
+            elif before is not None:
+                self.remove_slot(before)
+        if change.on_probation is not None:
+            undo.callback(_quietly, self._probations.save, self._probations.table)
+            self._probations.save(change.on_probation)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

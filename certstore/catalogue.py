@@ -2,36 +2,21 @@
 
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
-certificates. docs/findings.md shows this table to people; a test holds the two together.
+certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
+changes and of the store stands in lifecodes.py.
 Refuses to know: who finds what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from certstore.entries import Entry, Severity
+from certstore.lifecodes import LIFE
+
 __all__ = ["CATALOGUE", "Entry", "Severity"]
-
-
-class Severity(StrEnum):
-    """How much a finding weighs: an error refuses, a warning is shown and kept, a note only explains."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of the catalogue."""
-
-    severity: Severity
-    words: str
-    hint: str
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -287,76 +272,6 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate demands a stapled OCSP answer, which is not sent: some clients refuse it",
         "have it issued without the must-staple (TLS feature) extension",
     ),
-    # --- examination, store and life cycle ---
-    "examination_failed": Entry(
-        _E,
-        "the certificate could not be examined: {why}",
-        "hand it in again; what was served before is still served",
-    ),
-    "gate_failed": Entry(
-        _E,
-        "a trial handshake with this certificate failed: {why}",
-        "have the certificate issued again; what was served before is still served",
-    ),
-    "gate_browser_failed": Entry(
-        _W,
-        "programs can use this certificate, but a browser's trial handshake failed: {why}",
-        "have it issued for a P-256 or P-384 key, or RSA with 2048 bits or more",
-    ),
-    "gate_skipped": Entry(
-        _N, "no trial handshake was made", "nothing to do: this store is used without a proxy"
-    ),
-    "prepare_failed": Entry(
-        _E,
-        "the proxy could not load this certificate: {why}",
-        "what was served before is still served; see the log for details",
-    ),
-    "interrupted": Entry(
-        _E,
-        "the device stopped before this certificate took effect",
-        "import it again; what was served before is still served",
-    ),
-    "already_live": Entry(_N, "this certificate is already in use", "nothing to do"),
-    "slot_sealed": Entry(
-        _E,
-        "certificates from {source} are sealed and can't be changed",
-        "unseal them first, if that is meant",
-    ),
-    # --- the store's disk, and what a start had to put right ---
-    "disk_failed": Entry(
-        _E,
-        "the certificate could not be stored: {why}",
-        "what was served before is still served; mend the disk, then import the certificate again",
-    ),
-    "not_recorded": Entry(
-        _W,
-        "the certificate is in use, but that could not be written down: {why}",
-        "check the device's disk; the next start puts the record right",
-    ),
-    "store_read_only": Entry(
-        _W,
-        "the certificate store takes no changes: {why}",
-        "what is stored is served; check the device's disk, or update this software if the store is newer",
-    ),
-    "active_damaged": Entry(
-        _W,
-        "the record of what was served can't be read: {why}",
-        "the newest stored certificates are served; check the device's disk",
-    ),
-    "slot_damaged": Entry(
-        _W, "the record of a certificate can't be read: {why}", "import that certificate again"
-    ),
-    "slot_put_back": Entry(
-        _N,
-        "an unfinished change of the certificate for {names} (from {source}) was taken back",
-        "import the new certificate again",
-    ),
-    "slot_fallen": Entry(
-        _W,
-        "the stored certificate for {names} (from {source}) can't be read; another one is served",
-        "import that certificate again, and check the device's disk",
-    ),
-    "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE})

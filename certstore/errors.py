@@ -15,6 +15,7 @@ from typing import ClassVar
 from certstore.findings import Finding, Severity
 
 __all__ = [
+    "BackupUnreadable",
     "NotFound",
     "Refusal",
     "StoreCorrupt",
@@ -157,6 +158,25 @@ class StoreNewer(StoreError):
     def hint(self) -> str:
         """The only safe way on."""
         return "update this software; until then the store is served as it is, and can't be changed"
+
+
+class BackupUnreadable(StoreError):
+    """A file can't be opened as a backup, or holds what can't be one."""
+
+    code = "backup_unreadable"
+
+    def __init__(self, why: str) -> None:
+        """Take what is the matter with it."""
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the backup can't be read: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """What to try."""
+        return "try its passphrase again, or another copy of the file; nothing has changed"
 
 
 class NotFound(StoreError):

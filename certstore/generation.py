@@ -39,6 +39,11 @@ class Cause(StrEnum):
     """Why a generation was computed."""
 
     PROPOSAL = "proposal"
+    ROLLBACK = "rollback"  # one slot went back
+    ACTIVATION = "activation"  # all slots are as they were in an older generation
+    REMOVAL = "removal"  # one slot was taken away
+    RESTORE = "restore"  # a backup was brought back
+    PROBATION = "probation"  # what nobody confirmed in time went back
     EXPIRY = "expiry"
     RECOVERY = "recovery"
 

@@ -6,6 +6,7 @@
     slots/<source>/<id>.json
     receipts/<id>.json
     handled/<hash of path and digest>.json
+    probation.json                                 only while a change is in probation
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -32,6 +33,7 @@ __all__ = [
     "KNOWN_FORMAT",
     "LOCK",
     "META",
+    "PROBATION",
     "RECEIPTS",
     "SLOTS",
     "aside",
@@ -56,6 +58,7 @@ SERVED_FOLDERS = (BUNDLES, GENERATIONS)
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
+PROBATION = PurePosixPath("probation.json")
 
 KEY = "key.pem"
 CHAIN = "chain.pem"

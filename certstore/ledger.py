@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.errors import NotFound, StoreCorrupt
 from certstore.findings import Finding
+from certstore.generation import Cause
 from certstore.reading import read_receipts
 from certstore.receipts import WITNESSES, Receipt, State, newest_seen, receipt_id, sequence_of
 from certstore.slots import Source
@@ -37,6 +39,7 @@ class Ledger:
         self._disk = disk
         self._receipts: dict[str, Receipt] = {}  # oldest first
         self._next = 1
+        self._owed: dict[str, None] = {}  # what the disk didn't take
 
     def load(self) -> tuple[StoreCorrupt, ...]:
         """Read all receipts; gives what was wrong with those that could not be read."""
@@ -46,9 +49,17 @@ class Ledger:
             self._next = sequence_of(receipts[-1].id) + 1
         return damaged
 
-    def open(self, source: Source, via: str, at: datetime) -> Receipt:
-        """Write the receipt of a candidate that has just come."""
-        return self._begin(self._fresh(source, via, at))
+    def open(
+        self,
+        source: Source,
+        via: str,
+        at: datetime,
+        cause: Cause = Cause.PROPOSAL,
+        confirm_within_s: float | None = None,
+    ) -> Receipt:
+        """Write the receipt of a change that somebody wants."""
+        fresh = self._fresh(source, via, at)
+        return self._begin(replace(fresh, cause=cause, confirm_within_s=confirm_within_s))
 
     def open_refused(self, source: Source, via: str, at: datetime, findings: tuple[Finding, ...]) -> Receipt:
         """Write the receipt of a candidate that was refused before it got here: one write."""
@@ -59,9 +70,31 @@ class Ledger:
         self._receipts[receipt.id] = receipt
 
     def record(self, receipt: Receipt) -> None:
-        """Write a receipt as it stands now. In memory it stands so even when the disk fails."""
+        """Write a receipt as it stands now. In memory it stands so even when the disk fails.
+
+        The disk is owed it then, until `catch_up` finds it willing.
+        """
+        self.owe(receipt)
+        self._pay(receipt.id)
+
+    def owe(self, receipt: Receipt) -> None:
+        """Take a receipt as it stands now, to be written once the disk takes writes again."""
         self.keep(receipt)
-        self._write(receipt)
+        self._owed[receipt.id] = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether the disk lacks anything that memory has."""
+        return bool(self._owed)
+
+    def catch_up(self) -> None:
+        """Write what a failing disk didn't take."""
+        for id_ in tuple(self._owed):
+            self._pay(id_)
+
+    def _pay(self, id_: str) -> None:
+        self._write(self._receipts[id_])
+        del self._owed[id_]
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""
@@ -89,10 +122,11 @@ class Ledger:
     def prune(self, named: Collection[str], keep: int = MAX_RECEIPTS) -> None:
         """Remove the oldest receipts beyond `keep`, but none that is `named`."""
         spare = list(self._receipts)[: max(len(self._receipts) - keep, 0)]
-        gone = [id_ for id_ in spare if id_ not in named]
+        gone = [id_ for id_ in spare if id_ not in named and self._receipts[id_].is_settled]
         self._disk.remove(self._root / layout.receipt_file(id_) for id_ in gone)
         for id_ in gone:
             del self._receipts[id_]
+            self._owed.pop(id_, None)
 
     def _begin(self, receipt: Receipt) -> Receipt:
         self._write(receipt)  # what could not be written down did not come

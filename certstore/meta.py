@@ -58,11 +58,8 @@ class Meta:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], key_bytes: int, chain_bytes: int) -> Meta:
-        """Read what `to_json` made of files with just these sizes; ValueError for anything else."""
-        sizes = (records.number(data, "key_bytes"), records.number(data, "chain_bytes"))
-        if sizes != (key_bytes, chain_bytes):
-            raise ValueError("the files beside it have other sizes")
+    def shown(cls, data: Mapping[str, object]) -> Meta:
+        """Read what others are shown of a bundle: all but the sizes. ValueError for anything else."""
         return cls(
             id=records.bundle_id(data, "id"),
             fingerprint=records.text(data, "fingerprint"),
@@ -75,3 +72,11 @@ class Meta:
                 self_signed=records.flag(data, "self_signed"),
             ),
         )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], key_bytes: int, chain_bytes: int) -> Meta:
+        """Read what `to_json` made of files with just these sizes; ValueError for anything else."""
+        sizes = (records.number(data, "key_bytes"), records.number(data, "chain_bytes"))
+        if sizes != (key_bytes, chain_bytes):
+            raise ValueError("the files beside it have other sizes")
+        return cls.shown(data)

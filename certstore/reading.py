@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from certstore import layout, records
 from certstore.bundle import Bundle
-from certstore.errors import NotFound, StoreCorrupt, StoreExhausted
+from certstore.errors import NotFound, StoreCorrupt, StoreError, StoreExhausted
 from certstore.generation import Generation
 from certstore.receipts import Receipt, sequence_of
 from certstore.slots import Slot, Source
@@ -24,6 +25,7 @@ __all__ = [
     "read_file",
     "read_generation",
     "read_generation_numbered",
+    "read_generations",
     "read_receipts",
     "read_slots",
 ]
@@ -92,6 +94,22 @@ def read_generation_numbered(root: Path, number: int) -> Generation:
     except (OSError, ValueError) as error:
         raise StoreCorrupt(path, _why(error)) from error
     return generation
+
+
+def read_generations(root: Path, limit: int) -> list[Generation]:
+    """Read at most `limit` generations that were or are active, the newest first; damaged ones left out.
+
+    Raises StoreCorrupt when the active file can't be read.
+    """
+    active, found = read_active(root), list[Generation]()
+    names = (os.path.basename(path) for path in _documents(root / layout.GENERATIONS))  # noqa: PTH119  see there
+    numbers = (layout.generation_number(name) for name in names)
+    for number in sorted((n for n in numbers if n is not None and n <= (active or 0)), reverse=True):
+        if len(found) >= limit:
+            break
+        with suppress(StoreError):
+            found.append(read_generation_numbered(root, number))
+    return found
 
 
 def read_bundle(root: Path, id: str) -> Bundle:  # noqa: A002  it is the bundle's id

@@ -1,11 +1,12 @@
-"""Receipts: what became of a candidate.
+"""Receipts: what became of a candidate, or of another change that somebody wanted.
 
-Every candidate gets one before anything else is done with it, and it ends in exactly one way. `MOVES` holds
+Each gets one before anything else is done with it, and it ends in exactly one way. `MOVES` holds
 all legal steps; no other place may decide that. A receipt is a value: `advance` gives the next one.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,14 @@ from typing import Final
 
 from certstore import records
 from certstore.findings import Finding, Severity
+from certstore.generation import Cause
 from certstore.slots import Source
 
 __all__ = ["MOVES", "WITNESSES", "Receipt", "State", "newest_seen", "receipt_id", "sequence_of"]
 
 
 class State(StrEnum):
-    """Where a candidate stands."""
+    """Where a change stands."""
 
     RECEIVED = "received"
     REFUSED = "refused"
@@ -71,7 +73,12 @@ def sequence_of(id: str) -> int:  # noqa: A002  it is the receipt's id
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One candidate's fate. `bundle` and `generation` are None as long as (or because) there is none."""
+    """One change's fate. `bundle` and `generation` are None as long as (or because) there is none.
+
+    `bundle` is what came, what was gone back to, or what was removed; None where that is several. `cause`
+    says what was wanted. `confirm_within_s`: the seconds that a live change has for being confirmed; None:
+    it needs no confirmation.
+    """
 
     id: str
     state: State
@@ -81,6 +88,8 @@ class Receipt:
     generation: int | None
     findings: tuple[Finding, ...]
     times: Mapping[State, datetime] = field(hash=False)
+    cause: Cause = Cause.PROPOSAL
+    confirm_within_s: float | None = None
 
     @property
     def live_at(self) -> datetime | None:
@@ -117,6 +126,7 @@ class Receipt:
         """Turn this into what `from_json` reads, and what people and programs are shown."""
         return {
             "id": self.id,
+            "cause": str(self.cause),
             "state": str(self.state),
             "source": str(self.source),
             "via": self.via,
@@ -127,6 +137,7 @@ class Receipt:
                 for f in self.findings
             ],
             "times": {str(state): records.moment_text(at) for state, at in self.times.items()},
+            "confirm_within_s": self.confirm_within_s,
         }
 
     @classmethod
@@ -146,12 +157,23 @@ class Receipt:
             generation=records.optional(records.number, data, "generation"),
             findings=tuple(_finding(one) for one in records.items(data, "findings")),
             times={State(state): records.moment(times, state) for state in times},
+            cause=Cause(records.text(data, "cause")) if "cause" in data else Cause.PROPOSAL,
+            confirm_within_s=_seconds(data),
         )
 
 
 def newest_seen(newest_first: Iterable[Receipt]) -> datetime | None:
     """Give the latest time that one of the newest few receipts holds; None without receipts."""
     return max((at for one in islice(newest_first, WITNESSES) for at in one.times.values()), default=None)
+
+
+def _seconds(data: Mapping[str, object]) -> float | None:
+    within_s = data.get("confirm_within_s")
+    if within_s is None:  # a receipt of before there was probation has no such field
+        return None
+    if not isinstance(within_s, (int, float)) or isinstance(within_s, bool) or not 0 < within_s < math.inf:
+        raise ValueError("confirm_within_s is out of range")
+    return float(within_s)
 
 
 def _finding(data: Mapping[str, object]) -> Finding:

@@ -15,26 +15,30 @@ again, go last, when nothing names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from certstore import layout
-from certstore.activation import Activation
+from certstore.activation import Activation, Change, Move
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.changing import moves_between
+from certstore.confirming import why_gone_back
 from certstore.errors import StoreCorrupt, StoreError
 from certstore.findings import Finding, found
 from certstore.generation import BundleFacts, Cause, Generation, compute
 from certstore.ledger import Ledger
+from certstore.probation import BootTime, Probation, Probations, gone_back
 from certstore.reading import read_generation, read_slots
 from certstore.receipts import WITNESSES, Receipt, State
 from certstore.shelf import Shelf
-from certstore.slots import Key, Slot, bundles_named, in_order
+from certstore.slots import Key, Slot, bundles_named, in_order, told_of
 
-__all__ = ["Recovered", "Recovery", "told_of"]
+__all__ = ["Recovered", "Recovery", "Rooms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +49,41 @@ class Recovered:
     slots: Mapping[Key, Slot]
     next_number: int
     findings: tuple[Finding, ...]
+    settled: tuple[Receipt, ...]
+    """The receipts of what the last run had left open, as they ended now; oldest first."""
+    owed: Change | None
+    """What went back in memory only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms of a store, as far as a start puts them right."""
+
+    shelf: Shelf
+    archive: Archive
+    ledger: Ledger
+    probations: Probations
+    activation: Activation
 
 
 class Recovery:
     """Runs once, when a store is opened. Wants the store's lock."""
 
-    def __init__(self, root: Path, disk: Disk, shelf: Shelf, archive: Archive, ledger: Ledger) -> None:
+    def __init__(self, root: Path, disk: Disk, rooms: Rooms) -> None:
         """Take the store's folder and its rooms."""
         self._root = root
         self._disk = disk
-        self._shelf = shelf
-        self._archive = archive
-        self._ledger = ledger
-        self._activation = Activation(root, disk, shelf, archive)
+        self._shelf = rooms.shelf
+        self._archive = rooms.archive
+        self._ledger = rooms.ledger
+        self._probations = rooms.probations
+        self._activation = rooms.activation
         self._findings: list[Finding] = []
+        self._settled: dict[str, Receipt] = {}
+        self._moves: tuple[Move, ...] = ()
         self._writes = True
 
-    def run(self, now: datetime, clock_plausible: Callable[[], bool]) -> Recovered:
+    def run(self, now: datetime, boot: BootTime, clock_plausible: Callable[[], bool]) -> Recovered:
         """Put everything right. `clock_plausible` is asked when the receipts are known."""
         self._sweep()
         self._shelf.index()
@@ -70,16 +92,84 @@ class Recovery:
         self._attempt(partial(self._disk.remove, [Path(error.path) for error in damaged]))
         active, lost = self._read_active()
         slots = self._salvage_slots() if lost else self._restore_slots(active)
-        slots = self._confirm(slots)
+        standing, over = self._probations_of(slots, boot, now)
+        slots = self._confirm(slots, {one.key for one in standing})
         self._settle(slots, active, now)
+        slots = self._go_back(slots, over)
         numbers = self._archive.numbers()
         number = self._next_number(numbers, active, slots)
         if not lost:
             self._drop_unborn(active, slots, numbers)
-        healed = self._heal(active, slots, number, now, plausible=clock_plausible())
+        cause = Cause.PROBATION if over else Cause.RECOVERY
+        healed = self._heal(
+            active, slots, Generation(number, (), None, (), cause, None, now), plausible=clock_plausible()
+        )
         if healed is not None:
             number = max(number, healed.number + 1)
-        return Recovered(healed, slots, number, tuple(self._findings))
+        self._close(over, [one for one in standing if one not in over], boot, now)
+        owed = Change(self._moves) if over and not self._writes else None
+        return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()), owed)
+
+    # --- probation ---
+
+    def _probations_of(
+        self, slots: Mapping[Key, Slot], boot: BootTime, now: datetime
+    ) -> tuple[list[Probation], list[Probation]]:
+        """Find out what is in probation, and what of it goes back now."""
+        error = self._probations.load()
+        if error is not None:
+            self._findings.append(found("probation_damaged", why=error))
+        standing = [one for one in self._probations.table.values() if one.stands_in(slots)]
+        standing += self._forgotten(slots, {one.receipt for one in standing})
+        over = [one for one in standing if one.is_over(boot)]
+        if not over or self._is_anybody_served(gone_back(slots, over), now):
+            return standing, over
+        self._findings.append(found("no_way_back"))
+        return [one for one in standing if one not in over], []
+
+    def _forgotten(self, slots: Mapping[Key, Slot], known: Collection[str]) -> Iterator[Probation]:
+        """Find what wanted a confirmation, and of which only its receipt still says so."""
+        open_ones = {one.id: one for one in self._ledger.open_ones() if one.confirm_within_s is not None}
+        for key, slot in slots.items():
+            if slot.receipt in open_ones.keys() - known and not slot.is_confirmed:
+                yield Probation(key, slot.receipt, "", 0.0, self._way_back(slot))
+
+    def _way_back(self, slot: Slot) -> Slot | None:
+        """Look for the last confirmed state of a slot in the generations."""
+        if slot.last_confirmed is None:
+            return None
+        for number in reversed(self._archive.numbers()):
+            with suppress(StoreError):
+                for one in self._archive.generation(number).slots:
+                    if one.key == slot.key and one.bundle == slot.last_confirmed:
+                        return one.confirmed()
+        return replace(slot, bundle=slot.last_confirmed)
+
+    def _is_anybody_served(self, slots: Mapping[Key, Slot], now: datetime) -> bool:
+        facts = self._shelf.facts(bundles_named(slots.values()))
+        return compute(slots.values(), facts, now, False)[1] is not None
+
+    def _go_back(self, slots: dict[Key, Slot], over: Sequence[Probation]) -> dict[Key, Slot]:
+        after = gone_back(slots, over)
+        self._moves = moves_between(slots, after)
+        for before, slot in self._moves:
+            if slot is not None:
+                self._attempt(partial(self._activation.write_slot, slot))
+            elif before is not None:
+                self._attempt(partial(self._activation.remove_slot, before))
+        return after
+
+    def _close(
+        self, over: Sequence[Probation], left: Sequence[Probation], boot: BootTime, now: datetime
+    ) -> None:
+        """Settle the receipts of what has gone back, and forget all that is in probation no more."""
+        for one in over:
+            receipt = self._ledger.receipt(one.receipt)
+            why = why_gone_back(one, receipt, boot)
+            self._findings.append(why)
+            if receipt.state is State.LIVE:
+                self._record(receipt.with_findings((why,)).advance(State.ROLLED_BACK, now))
+        self._attempt(partial(self._probations.save, {one.receipt: one for one in left}))
 
     def _next_number(self, numbers: list[int], active: Generation | None, slots: Mapping[Key, Slot]) -> int:
         """Give a number beyond all that were ever used, also where the generations themselves are gone."""
@@ -130,7 +220,7 @@ class Recovery:
         recorded = {slot.key: slot for slot in (active.slots if active else ())}
         strays = {Path(error.path) for error in damaged}
         for key, slot in recorded.items():
-            if key not in here or here[key].bundle != slot.bundle:
+            if key not in here or here[key].tenure != slot.tenure:
                 self._tell("slot_put_back", slot)
                 self._attempt(partial(self._activation.write_slot, slot))
                 here[key] = slot
@@ -156,23 +246,31 @@ class Recovery:
                 continue
         return {}
 
-    def _confirm(self, slots: Mapping[Key, Slot]) -> dict[Key, Slot]:
-        """Confirm what is active and can be loaded: there is no probation yet."""
+    def _confirm(self, slots: Mapping[Key, Slot], on_probation: Collection[Key]) -> dict[Key, Slot]:
+        """Confirm what is active and can be loaded, but for what waits for somebody's word."""
         confirmed = dict(slots)
         for key, slot in slots.items():
-            if slot.last_confirmed != slot.bundle and self._shelf.is_whole(slot.bundle):
-                confirmed[key] = replace(slot, last_confirmed=slot.bundle)
+            if not slot.is_confirmed and key not in on_probation and self._shelf.is_whole(slot.bundle):
+                confirmed[key] = slot.confirmed()
                 self._attempt(partial(self._activation.write_slot, confirmed[key]))
         return confirmed
 
     def _settle(self, slots: Mapping[Key, Slot], active: Generation | None, now: datetime) -> None:
-        """Bring every open receipt to its end."""
+        """Bring every open receipt to its end, but for those in probation."""
         serving = {slot.receipt: slot for slot in slots.values()}
         for receipt in self._ledger.open_ones():
-            settled = _settled(receipt, serving.get(receipt.id), active, now)
+            slot = serving.get(receipt.id)
+            settled = _settled(receipt, slot, active, now)
+            watched = self._probations.table.get(receipt.id)
+            if slot is None and watched is not None and receipt.state is State.LIVE:
+                settled = receipt.advance(watched.end_in(slots), now)
             if settled != receipt:
-                self._ledger.keep(settled)
-                self._attempt(partial(self._ledger.record, settled))
+                self._record(settled)
+
+    def _record(self, receipt: Receipt) -> None:
+        self._ledger.owe(receipt)
+        self._attempt(partial(self._ledger.record, receipt))
+        self._settled[receipt.id] = receipt
 
     def _drop_unborn(self, active: Generation | None, slots: Mapping[Key, Slot], numbers: list[int]) -> None:
         """Remove generations that never became active, then every bundle that nothing names."""
@@ -188,12 +286,15 @@ class Recovery:
         self,
         active: Generation | None,
         slots: Mapping[Key, Slot],
-        number: int,
-        now: datetime,
+        blank: Generation,
         *,
         plausible: bool,
     ) -> Generation | None:
-        """Compute anew where what is active can't be served, or wouldn't be computed so today."""
+        """Compute anew where what is active can't be served, or wouldn't be computed so today.
+
+        `blank` has the number, cause and time of the generation to be made.
+        """
+        now, moved = blank.made_at, blank.cause == Cause.PROBATION
         facts = self._shelf.facts(bundles_named(slots.values()))
         if active is not None:
             facts = self._without_false_hopes(active, slots, facts, now, plausible=plausible)
@@ -201,16 +302,16 @@ class Recovery:
         for slot in fallen:
             self._tell("slot_fallen", slot)
         # a clock that can't be right would undo at each start what the right one does an hour later
-        if active is not None and not (plausible or fallen):
+        if active is not None and not (plausible or fallen or moved):
             return active
         rows, default = compute(slots.values(), facts, now, plausible)
         if active is None and default is None:
             return None
-        if active is not None and (rows, default) == (active.rows, active.default):
+        if active is not None and (rows, default) == (active.rows, active.default) and not moved:
             return active
-        healed = Generation(number, rows, default, in_order(slots.values()), Cause.RECOVERY, None, now)
+        healed = replace(blank, rows=rows, default=default, slots=in_order(slots.values()))
         self._attempt(partial(self._archive.put, healed))
-        self._attempt(partial(self._archive.point_at, number))
+        self._attempt(partial(self._archive.point_at, healed.number))
         return healed
 
     def _without_false_hopes(
@@ -238,19 +339,21 @@ class Recovery:
         return facts
 
 
-def told_of(code: str, slot: Slot) -> Finding:
-    """Tell of a slot by its source and names."""
-    return found(code, source=slot.source, names=", ".join(slot.names) or "no names")
-
-
 def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now: datetime) -> Receipt:
     """Give an open receipt its end: `slot` is the one that its candidate stands in, if it does."""
     if slot is None:
         if receipt.state is State.LIVE:
             return receipt.advance(State.SUPERSEDED, now)
+        if (
+            active is not None and active.receipt == receipt.id
+        ):  # a removal, or several slots: none bears its name
+            live = receipt.advance(State.LIVE, now, active.number)
+            return live.advance(State.CONFIRMED, now)
         return receipt.with_findings((found("interrupted"),)).advance(State.REFUSED, now)
     if receipt.state is State.RECEIVED:
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
-        receipt = replace(receipt, bundle=slot.bundle).advance(State.LIVE, now, number)
-    return receipt.advance(State.CONFIRMED, now) if slot.last_confirmed == slot.bundle else receipt
+        if receipt.cause is Cause.PROPOSAL:  # a backup brings several
+            receipt = replace(receipt, bundle=slot.bundle)
+        receipt = receipt.advance(State.LIVE, now, number)
+    return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

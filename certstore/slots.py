@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from certstore import records
+from certstore.findings import Finding, found
 
-__all__ = ["Key", "Slot", "Source", "bundles_named", "in_order", "slot_id", "without_former_selves"]
+__all__ = [
+    "Key",
+    "Slot",
+    "Source",
+    "bundles_named",
+    "in_order",
+    "slot_id",
+    "told_of",
+    "without_former_selves",
+]
 
 
 class Source(StrEnum):
@@ -79,6 +89,20 @@ class Slot:
         """A key that sorts newer slots behind older ones."""
         return (self.since, self.stored_at)
 
+    @property
+    def tenure(self) -> tuple[str, int, str]:
+        """What tells this state of the slot from its others, confirmed or not."""
+        return (self.bundle, self.since, self.receipt)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the way back leads nowhere else."""
+        return self.last_confirmed == self.bundle
+
+    def confirmed(self) -> Slot:
+        """Give this slot, confirmed as it is."""
+        return self if self.is_confirmed else replace(self, last_confirmed=self.bundle)
+
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
         return {
@@ -117,6 +141,11 @@ def in_order(slots: Iterable[Slot]) -> tuple[Slot, ...]:
 def bundles_named(slots: Iterable[Slot]) -> frozenset[str]:
     """Give the ids of all bundles that these slots serve or could go back to."""
     return frozenset(id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None)
+
+
+def told_of(code: str, slot: Slot, **facts: object) -> Finding:
+    """Tell of a slot by its source and names."""
+    return found(code, source=slot.source, names=", ".join(slot.names) or "no names", **facts)
 
 
 def without_former_selves(slots: Mapping[Key, Slot], proposed: Slot) -> dict[Key, Slot]:

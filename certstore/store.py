@@ -1,47 +1,55 @@
 """The store: what a device serves, and everything that ever changes it.
 
-Promises: `propose` is the only way in, and whatever is wrong with a candidate leaves what is served as it
-was, with a receipt that says so. Changes come one after another; each is whole on disk before it is served.
+Promises: `propose` is the only way in, and whatever is wrong with a candidate, or with another change that
+somebody wants, leaves what is served as it was, with a receipt that says so. Changes come one after another;
+each is whole on disk before it is served.
 Refuses to know TLS, sockets, the time and what is in a file: publisher, clock and examiner are handed in.
 
-Threads: reading (`active`, `bundle`, `slots`, receipts, `handled`) never waits, from any thread. Everything
-that changes something blocks on the disk and on the changes before it: call it in a worker thread, and
-never from within a publisher or an examiner.
+Threads: what a store shows (showing.py) never waits, from any thread. Everything that changes something
+blocks on the disk and on the changes before it: call it in a worker thread, and never from within a publisher
+or an examiner.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from certstore import firstboot, layout
-from certstore.activation import Activation, Change
+from certstore import layout
+from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
-from certstore.bundle import Bundle, PrivateKey
+from certstore.backup import Backup
+from certstore.bundle import Bundle
+from certstore.changing import Changing
+from certstore.confirming import Confirming
 from certstore.decode import Candidate
-from certstore.errors import Refusal, StoreError, StoreNotWritable
+from certstore.errors import NotFound, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
 from certstore.generation import Cause, Generation
 from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
-from certstore.meta import Meta
 from certstore.premises import enter, furnish
+from certstore.probation import BootClock, Probations, unknown_boot
+from certstore.proposing import Proposing
 from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
-from certstore.receipts import Receipt, State
-from certstore.recovery import Recovery, told_of
+from certstore.receipts import Receipt
+from certstore.recovery import Recovery, Rooms
+from certstore.restoring import Restoring
+from certstore.reverting import Reverting
 from certstore.shelf import Shelf
-from certstore.slots import Slot, Source, in_order, slot_id, without_former_selves
+from certstore.showing import Clock, Shown
+from certstore.slots import Key, Source, told_of
 from certstore.succession import Succession, View
 
 __all__ = [
@@ -52,8 +60,6 @@ __all__ = [
     "read_bundle",
     "read_generation",
 ]
-
-Clock = Callable[[], datetime]  # aware; the wall clock, right or wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +72,53 @@ class _Pruned:
     receipts: frozenset[str]
 
 
-class Store:
+class Store(Shown):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
-    def __init__(self, root: Path, lock: Lock, disk: Disk, clock: Clock, publisher: Publisher) -> None:
+    def __init__(
+        self, root: Path, lock: Lock, disk: Disk, clocks: tuple[Clock, BootClock], publisher: Publisher
+    ) -> None:
         """Use `open`."""
         self._root = root
         self._lock = lock
-        self._clock = clock
+        self._clock, self._boot_clock = clock, boot_clock = clocks
         self._shelf = Shelf(root, disk)
         self._archive = Archive(root, disk)
         self._ledger = Ledger(root, disk)
         self._handled = Handled(root, disk)
-        self._activation = Activation(root, disk, self._shelf, self._archive)
-        self._succession = Succession(
-            self._activation, self._archive, self._shelf, publisher, clock, self.clock_plausible
+        self._probations = Probations(root, disk)
+        self._activation = Activation(root, disk, self._shelf, self._archive, self._probations)
+        plausible = self.clock_plausible
+        self._succession = succession = Succession(
+            self._activation, self._archive, self._shelf, publisher, clock, plausible
         )
+        self._changes = changes = Changing(
+            self._ledger, self._activation, succession, self._probations, clock
+        )
+        self._proposing = Proposing(
+            changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
+        )
+        self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
+        self._restoring = Restoring(changes, succession, clock)
+        self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         self._pruned: _Pruned | None = None
-        recovered = Recovery(root, disk, self._shelf, self._archive, self._ledger).run(
-            clock(), self.clock_plausible
-        )
+        rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
+        recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
-        self._succession.next_number = recovered.next_number
+        self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
         self.recovered = recovered.findings
+        self.settled = recovered.settled
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  each has another owner, and all but two a default
         cls,
         path: Path | str,
         *,
         clock: Clock,
+        boot_clock: BootClock = unknown_boot,
         publisher: Publisher | None = None,
         lock_wait_s: float = 0.0,
         disk: Disk | None = None,
@@ -106,8 +126,11 @@ class Store:
     ) -> Store:
         """Open the store in the folder `path`, made (0700) if absent, and put right what the last run left.
 
+        boot_clock: tells the boot and its seconds; without one nothing can be put in probation, and what is
+        in it goes back now.
         held: the descriptor of the store's lock, where this process has it already (`at_rest`).
-        What had to be put right stands in `recovered`. The publisher is not called: read `active` first.
+        What had to be put right stands in `recovered`, and in `settled` what became of changes that were
+        open. The publisher is not called: read `active` first.
         Raises StoreInsecure, StoreLocked (after `lock_wait_s`) or StoreNotWritable where no folder or lock
         can be had; never for want of a good certificate, and not for a newer format or a disk that takes no
         writes: such a store is served as it is, and `propose` raises.
@@ -121,7 +144,7 @@ class Store:
             barred = furnish(root, disk)
             if barred is not None:
                 disk = Disk(before=_raiser(barred))
-            store = cls(root, lock, disk, clock, publisher or NullPublisher())
+            store = cls(root, lock, disk, (clock, boot_clock), publisher or NullPublisher())
             if barred is not None:
                 store._barred = barred
                 told = found("store_read_only", why=barred)
@@ -159,92 +182,117 @@ class Store:
         active = self.active
         return f"<Store {self._root} generation={active.number if active else None}>"
 
-    # --- reading: never waits ---
-
-    @property
-    def path(self) -> Path:
-        """The store's folder, absolute."""
-        return self._root
-
-    @property
-    def active(self) -> Generation | None:
-        """The generation that is served; None until something was ever activated."""
-        return self._succession.view.active
-
-    def slots(self) -> tuple[Slot, ...]:
-        """Give all slots, the highest source first."""
-        return in_order(self._succession.view.slots.values())
-
-    def bundle(self, id: str) -> Bundle:  # noqa: A002  it is the bundle's id
-        """Give a bundle. Raises NotFound, StoreCorrupt when its files are damaged, or StoreExhausted."""
-        return self._shelf.bundle(id)
-
-    def meta(self, id: str) -> Meta:  # noqa: A002  it is the bundle's id
-        """Tell what is known of a bundle, from memory where anything is. Raises as `bundle`."""
-        return self._shelf.meta(id)
-
-    def known_key(self, spki: str) -> PrivateKey | None:
-        """Give the private key with this SPKI hash, where a bundle here holds it."""
-        return self._shelf.key(spki)
-
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
-        """Give a receipt. Raises NotFound."""
-        return self._ledger.receipt(id)
-
-    def receipts(self, limit: int = 50) -> tuple[Receipt, ...]:
-        """Give at most `limit` receipts, the newest first."""
-        return self._ledger.newest(limit)
-
-    def handled(self, path: Path | str, digest: str) -> str | None:
-        """Give the id of the receipt that this content at this path got before, if it did."""
-        return self._handled.receipt(str(path), digest)
-
-    def clock_plausible(self) -> bool:
-        """Whether the clock can be right: not before the build date, nor behind the last receipts."""
-        return firstboot.clock_plausible(self._clock(), firstboot.BUILD_DATE, self._ledger.newest_seen())
-
     # --- changing: one after another ---
 
     def propose(
-        self, candidate: Candidate | Bundle, *, source: Source, via: str, examiner: Examiner
+        self,
+        candidate: Candidate | Bundle,
+        *,
+        source: Source,
+        via: str,
+        examiner: Examiner,
+        confirm_within_s: float | None = None,
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
+        confirm_within_s: the change goes back by itself unless it is confirmed in so many seconds; its
+        receipt is live until then. A further proposal for the same names starts the time anew; the way back
+        stays the last confirmed state.
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
         """
+        if confirm_within_s is not None and not (0 < confirm_within_s < math.inf and self._boot_clock().boot):
+            raise ValueError("a probation takes some seconds, and a boot clock")
+        with self._change():
+            return self._changes.handle(
+                source,
+                via,
+                lambda case: self._proposing.propose(case, candidate, examiner),
+                confirm_within_s=confirm_within_s,
+            )
+
+    def roll_back(self, key: Key, *, via: str) -> Receipt:
+        """Put one slot (its source and id) back to what it had before; gives the receipt of that change.
+
+        From a probation back to the last confirmed state, else one step of its history, or back to what was
+        there before it was removed. Other slots stay. Refused where there is nothing to go back to, where
+        that can't be served, or where the slot is sealed. Raises NotFound where there is and was no such
+        slot, and StoreError as `propose`.
+        """
+        with self._change():
+            back = self._reverting.back_from(key)
+            return self._changes.handle(
+                key[0], via, lambda case: self._reverting.roll_back(case, key, back), cause=Cause.ROLLBACK
+            )
+
+    def activate(self, number: int, *, via: str) -> Receipt:
+        """Have every slot as that generation had it, confirmed; from them a new generation is computed.
+
+        Refused, before anything changes, where a bundle is gone (`not_restorable`) or a slot is sealed.
+        Raises NotFound or StoreCorrupt where there is no such generation to read, and StoreError as
+        `propose`.
+        """
+        with self._change():
+            then = self._reverting.generation(number)
+            return self._changes.handle(
+                Source.CUSTOMER,
+                via,
+                lambda case: self._reverting.activate(case, then),
+                cause=Cause.ACTIVATION,
+            )
+
+    def remove(self, key: Key, *, via: str) -> Receipt:
+        """Take a slot (its source and id) away: its names go to the next source, at last our own.
+
+        Its bundle stays as long as kept generations name it, so that `roll_back` can bring it back. Refused
+        for the device's own, for a sealed slot, and where nothing could be served without it. Raises
+        NotFound, and StoreError as `propose`.
+        """
+        with self._change():
+            slot = self._succession.view.slots.get(key)
+            if slot is None:
+                raise NotFound("slot", f"{key[0]}/{key[1]}")
+            return self._changes.handle(
+                key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+            )
+
+    def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
+        """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
+
+        One change, confirmed. Refused where the backup has nothing of that (`backup_empty`) or a slot here is
+        sealed. Raises StoreError as `propose`.
+        """
+        with self._change():
+            return self._changes.handle(
+                Source.CUSTOMER,
+                via,
+                lambda case: self._restoring.restore(case, backup, identity=identity),
+                cause=Cause.RESTORE,
+            )
+
+    def confirm(self, receipt_id: str, *, via: str) -> Receipt:
+        """Keep a live change for good; gives its receipt, also where it was confirmed before.
+
+        Raises NotFound, Refusal (`not_in_probation`) where it has gone back or something else took its place,
+        and StoreError where that can't be written: then it is in probation still.
+        """
+        with self._change():
+            return self._confirming.confirm(receipt_id, via)
+
+    def end_probation(self) -> tuple[Receipt, ...]:
+        """Let go back what nobody confirmed in time; gives the receipts that ended so.
+
+        Costs nothing while nothing is over. Goes back in memory where the disk takes no writes. Raises what
+        the publisher raises; then all is as it was.
+        """
         with self._changing:
-            self._require_writable()
-            receipt = self._ledger.open(source, via, self._clock())
-            told: list[Finding] = []
-            try:
-                with examiner.examine(candidate, self.known_key) as examination:
-                    bundle = examination.bundle
-                    told += examination.findings
-                    receipt = replace(receipt, bundle=bundle.id)
-                    slot = self._succession.view.slots.get((source, slot_id(bundle.names)))
-                    if slot is not None and self._is_live(slot, bundle):
-                        return self._already_live(receipt, slot, told)
-                    if slot is not None and slot.sealed:
-                        raise Refusal(found("slot_sealed", source=source))  # noqa: TRY301  all refusals end below
-                    told += examination.judge(self._clock(), self.clock_plausible())
-                return self._activate(receipt.with_findings(tuple(told)), bundle, slot)
-            except Refusal as refusal:
-                refused = receipt.with_findings((*told, *refusal.findings))
-                return self._record(refused.advance(State.REFUSED, self._clock()))
-            except StoreError as error:
-                self._abandon(receipt, found("disk_failed", why=error))
-                raise
-            except BaseException:
-                self._abandon(receipt, found("interrupted"))
-                raise
+            return self._confirming.end(self._boot_clock(), self._barred)
 
     def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
         """Write down a refusal that was decided outside: of what never became a candidate."""
         assert any(finding.is_error for finding in findings), "a refusal without an error"
-        with self._changing:
-            self._require_writable()
+        with self._change():
             return self._ledger.open_refused(source, via, self._clock(), findings)
 
     def refresh(self) -> Generation | None:
@@ -295,8 +343,7 @@ class Store:
 
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
-        with self._changing:
-            self._require_writable()
+        with self._change():
             self._handled.remember(str(path), digest, receipt_id)
 
     def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
@@ -312,77 +359,17 @@ class Store:
                     slots = tuple(view.slots.values())
                     kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
                     self._pruned = last = _Pruned(view, keep, in_use, kept)
+                self._changes.catch_up()
                 self._ledger.prune(last.receipts)
                 self._handled.prune()
 
-    # --- the steps of a proposal ---
-
-    def _require_writable(self) -> None:
-        if self._barred is not None:
-            raise self._barred
-
-    def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
-        aside = self._succession.aside
-        return slot.bundle == bundle.id and bundle.id not in aside and self._shelf.is_whole(bundle.id)
-
-    def _already_live(self, receipt: Receipt, slot: Slot, told: Sequence[Finding]) -> Receipt:
-        active = self.active
-        number = active.number if active is not None else slot.since
-        noted = receipt.with_findings((*told, found("already_live")))
-        now = self._clock()
-        return self._record(noted.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
-
-    def _activate(self, receipt: Receipt, bundle: Bundle, before: Slot | None) -> Receipt:
-        succession = self._succession
-        number, held = succession.next_number, succession.view.slots
-        slot = Slot(
-            source=receipt.source,
-            names=bundle.names,
-            bundle=bundle.id,
-            last_confirmed=before.last_confirmed if before is not None else None,
-            via=receipt.via,
-            sealed=False,
-            receipt=receipt.id,
-            stored_at=self._clock(),
-            since=number,
-        )
-        slots = without_former_selves({**held, slot.key: slot}, slot)
-        generation = succession.compute(slots, Cause.PROPOSAL, receipt, bundle)
-        former = [old for key, old in held.items() if key not in slots]
-        succession.put_into_effect(generation, slots, Change(bundle, slot, before))
-        succession.aside -= {bundle.id}
-        return self._confirm(receipt.advance(State.LIVE, self._clock(), generation.number), slot, former)
-
-    def _confirm(self, live: Receipt, slot: Slot, former: list[Slot]) -> Receipt:
-        """Write down that the change is live and confirmed; there is no probation yet."""
-        try:
-            confirmed = replace(slot, last_confirmed=slot.bundle)
-            self._activation.write_slot(confirmed)
-            view = self._succession.view
-            self._succession.view = View.of(view.active, {**view.slots, confirmed.key: confirmed})
-            for old in former:
-                self._activation.remove_slot(old)
-            return self._record(live.advance(State.CONFIRMED, self._clock()))
-        except (
-            StoreError
-        ) as error:  # it is served and will be after a restart, which also settles the receipt
-            told = live.with_findings((found("not_recorded", why=error),))
-            self._ledger.keep(told)
-            return told
-
-    def _record(self, receipt: Receipt) -> Receipt:
-        self._ledger.record(receipt)
-        return receipt
-
-    def _abandon(self, receipt: Receipt, finding: Finding) -> None:
-        """Refuse what we failed to carry out, on disk too if that still takes writes.
-
-        Behind the point of no return it is served, so not refused: the next start settles it.
-        """
-        if self.active is not None and self.active.receipt == receipt.id:
-            return
-        with suppress(StoreError):
-            self._record(receipt.with_findings((finding,)).advance(State.REFUSED, self._clock()))
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Be the only one who changes anything. Raises why nothing may be written here."""
+        with self._changing:
+            if self._barred is not None:
+                raise self._barred
+            yield
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

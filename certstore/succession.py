@@ -8,7 +8,7 @@ lock of whoever changes the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -60,19 +60,20 @@ class Succession:
         self.next_number = 1
         self.aside: frozenset[str] = frozenset()
         """Bundles that can be loaded, but that nobody can serve."""
+        self.owed: Change | None = None
+        """What has changed in memory only, because the disk takes no writes; the next change writes it."""
 
     def compute(
         self,
         slots: Mapping[Key, Slot],
         cause: Cause,
         receipt: Receipt | None = None,
-        fresh: Bundle | None = None,
+        fresh: tuple[Bundle, ...] = (),
     ) -> Generation:
-        """Compute the next generation; `fresh` is a bundle that isn't on the shelf yet."""
+        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet."""
         now = self._clock()
         facts = self._shelf.facts(bundles_named(slots.values()) - self.aside)
-        if fresh is not None:
-            facts[fresh.id] = BundleFacts.of(fresh)
+        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
         named = receipt.id if receipt is not None else None
         return Generation(self.next_number, rows, default, in_order(slots.values()), cause, named, now)
@@ -89,12 +90,12 @@ class Succession:
         self.next_number += 1  # a number that a publisher has seen is never used for anything else
         view = View.of(generation, slots)
         try:
-            self._activation.run(generation, self._publisher, change)
+            self._activation.run(generation, self._publisher, _both(self.owed, change))
         except BaseException:
             if self._archive.is_active(generation.number):  # interrupted just behind the point of no return
-                self.view = view
+                self.view, self.owed = view, None
             raise
-        self.view = view
+        self.view, self.owed = view, None
         self._publisher.commit(generation)
 
     def republish(self) -> None:
@@ -112,13 +113,35 @@ class Succession:
         generation = self.compute(slots, Cause.RECOVERY)
         if not self.is_news(generation):
             return False
+        self.put_at_least_in_memory(generation, slots, None, barred)
+        return True
+
+    def put_at_least_in_memory(
+        self,
+        generation: Generation,
+        slots: Mapping[Key, Slot],
+        change: Change | None,
+        barred: StoreError | None,
+    ) -> bool:
+        """Put a generation into effect; False where the disk takes no writes, or is `barred`: in memory then.
+
+        Raises what the publisher raises.
+        """
         try:
             if barred is not None:
                 raise barred
-            self.put_into_effect(generation, slots)
+            self.put_into_effect(generation, slots, change)
         except StoreError:
             self.next_number = generation.number + 1
             self._publisher.prepare(generation)
-            self.view = View.of(generation, slots)
+            self.view, self.owed = View.of(generation, slots), _both(self.owed, change)
             self._publisher.commit(generation)
+            return False
         return True
+
+
+def _both(owed: Change | None, change: Change | None) -> Change | None:
+    """Give both changes as one, the owed first."""
+    if owed is None or change is None:
+        return owed or change
+    return replace(change, moves=(*owed.moves, *change.moves))

@@ -2,82 +2,45 @@
 
 Order at start: sockets first (a taken port is told before anything is written, and early clients wait in the
 backlog), then root's power is given up (privilege/), then the examiner, which warms up meanwhile, then the
-store, then workers on standby, then a certificate to serve, then accepting, and only then the control socket,
-the inbox and the watched directories, whose candidates need something to publish to. At SIGTERM or SIGINT the
-workers accept nothing more, open exchanges end, and after `drain_s` what is left is cut. At SIGHUP, or when
-asked, the process executes itself anew (reload.py), and finds its sockets and workers again.
+store; house.py goes on from there. After a reload, the sockets and the lock are found again (handover.py).
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
 import trio
 
-from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError
-from certstore.inbox import Inbox
-from certstore.snapshot import Kind
-from tlsproxy import device
-from tlsproxy.caretaker import Caretaker
+from certstore import Receipt, Store
+from tlsproxy.boottime import boot_clock
 from tlsproxy.config import Config
-from tlsproxy.control import metrics_port
-from tlsproxy.control import server as control_server
-from tlsproxy.controller import Controller, TellReceipt
-from tlsproxy.errors import ControlError
+from tlsproxy.controller import TellReceipt
 from tlsproxy.handover import HandedOver
+from tlsproxy.house import House, Listeners, Program, now
 from tlsproxy.listening import Doors, Found
-from tlsproxy.metering import Meter, first_sums
-from tlsproxy.net.servicemanager import keep_informed, notify
-from tlsproxy.observe.audit import ITSELF, AuditLog
+from tlsproxy.metering import first_sums
+from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import alone, logger
-from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.policy import TLSPolicy
-from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
-from tlsproxy.reload import Reloader
-from tlsproxy.signals import SIGNALS, Gate
-from tlsproxy.tls.engines import resolve
+from tlsproxy.signals import Gate
+from tlsproxy.telling import Teller
 from tlsproxy.workers.birth import Birth, wanted_workers
-from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
-from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
-__all__ = ["Listeners", "Program", "now", "run", "tell_findings"]
+__all__ = ["Listeners", "Program", "now", "run"]
 
 _log = logger("app")
-Listeners = tuple[ListenerStatus, ...]
-
-
-def now() -> datetime:
-    """Tell the wall clock's time: the only place that asks for it, but for the command line."""
-    return datetime.now(UTC)
 
 
 def _untold(_receipt: Receipt) -> None:
     """Tell nobody beside the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
-
-    What it was started with; account: whom to become once the sockets are open.
-    """
-
-    handed_over: HandedOver | None = None
-    inherited: Sequence[socket.socket] = ()
-    account: Account | None = None
 
 
 async def run(
@@ -115,27 +78,37 @@ async def run(
         publishing = Publishing(crew, memory, examiner)
         held = before.lock_fd if before is not None else None
         opening = partial(
-            Store.open, config.store, clock=now, publisher=publishing, lock_wait_s=5.0, held=held
+            Store.open,
+            config.store,
+            clock=now,
+            boot_clock=boot_clock(),
+            publisher=publishing,
+            lock_wait_s=5.0,
+            held=held,
         )
         store = await trio.to_thread.run_sync(opening)
         publishing.load_from(store.bundle)
         try:
             if kept is not None:
                 _tell_confined(kept)
-            tell_findings(store.recovered)
-            house = House(
-                config, doors, memory, crew, publishing, store, examiner, on_receipt, program, gate, kept
-            )
-            await house.run(task_status)
+            teller = Teller(EventLog(now, before.events if before is not None else None))
+            await House(
+                config=config,
+                doors=doors,
+                memory=memory,
+                crew=crew,
+                publishing=publishing,
+                store=store,
+                examiner=examiner,
+                on_receipt=on_receipt,
+                program=program,
+                gate=gate,
+                kept=kept,
+                teller=teller,
+            ).run(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
-
-
-def tell_findings(findings: Sequence[Finding]) -> None:
-    """Log findings that belong to no candidate: what a start put right, trouble with a directory."""
-    for finding in findings:
-        _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
 
 
 def _tell_confined(kept: Kept) -> None:
@@ -153,237 +126,3 @@ def _doors(config: Config, before: HandedOver | None, inherited: Sequence[socket
         handed_over.append(Found(state.address, state.kind, groups))
     size = wanted_workers(config.workers)
     return Doors.open(config.listeners, size, handed_over=handed_over, inherited=inherited)
-
-
-def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
-    """Take charge of the workers of the image before; inside trio.run."""
-    found = []
-    for state in before.workers if before is not None else ():
-        channel: Channel[FromWorker] = Channel(
-            socket.socket(fileno=state.channel_fd),
-            decode_from_worker,
-            unread=state.unread,
-            unsent=state.unsent,
-        )
-        worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
-        worker.leave(Stage(state.stage))
-        worker.connections, worker.counts, worker.names = state.connections, state.counts, state.names
-        found.append(worker)
-    return found
-
-
-def _reaper(pid: int) -> Callable[[], int]:
-    def reap() -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return reap
-
-
-@dataclass(slots=True)
-class House:
-    """All that runs once the sockets and the store are open."""
-
-    config: Config
-    doors: Doors
-    memory: Memory
-    crew: Crew
-    publishing: Publishing
-    store: Store
-    examiner: ExaminerProcess
-    on_receipt: TellReceipt
-    program: Program | None
-    gate: Gate
-    kept: Kept | None
-    _control_fd: int = -1
-    _hangup: trio.Event = field(default_factory=trio.Event)
-
-    async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
-        """Run everything until a signal has ended it in order."""
-        before = self.program.handed_over if self.program is not None else None
-        process = Process(os.getpid(), before.since if before is not None else now(), epoch=self.crew.epoch)
-        reloader = self._reloader(process) if self.program is not None else None
-        controller = self._controller(process, reloader)
-        caretaker = self._caretaker(controller)
-        async with trio.open_nursery() as nursery:
-            # before anybody is told that we serve: who then asks for the end must get an orderly one
-            await nursery.start(self._obey_signals, nursery.cancel_scope)
-            ended = trio.Event()
-            await nursery.start(self._work, _old_workers(before), ended)
-            nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
-            await caretaker.first_start()
-            self.crew.open()
-            self.doors.close_left()
-            self.crew.close_oldest()
-            async with trio.open_nursery() as keeping:
-                keeping.start_soon(caretaker.run)
-                await self._start_control(keeping, controller, before)
-                if self.config.metrics is not None:
-                    keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
-                for inbox in self._inboxes(controller):
-                    await keeping.start(inbox.run)
-                self._tell_serving(first=before is None)
-                keeping.start_soon(self._reload_when_asked, controller)
-                notify(f"READY=1\nSTATUS={self._words()}")
-                task_status.started(self.doors.statuses)
-                await ended.wait()
-                notify("STOPPING=1")
-                keeping.cancel_scope.cancel()
-            nursery.cancel_scope.cancel()
-        _log.info("stopped")
-
-    async def _start_control(
-        self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
-    ) -> None:
-        """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        old = before.control_fd if before is not None and before.control_fd >= 0 else None
-        control = partial(control_server.run, handed_over=old)
-        try:
-            self._control_fd = await nursery.start(control, self.config.control_socket, controller)
-        except ControlError as error:
-            if before is None:
-                raise  # somebody stands there and waits
-            _log.error("control_lost", why=str(error), hint=error.hint)
-
-    async def _work(
-        self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        await self.crew.run(old, task_status=task_status)
-        ended.set()
-
-    async def _obey_signals(
-        self, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        """Drain at SIGTERM or SIGINT; who asks a second time doesn't want to wait. Note a SIGHUP."""
-        seconds = self.config.limits.drain_s
-        with trio.open_signal_receiver(*SIGNALS) as signals:
-            self.gate.open()
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    self._hangup.set()
-                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
-                    _log.info("draining", seconds=seconds)
-                    self.crew.stop(seconds)
-                    seconds = 0.0
-                else:
-                    everything.cancel()
-
-    async def _reload_when_asked(self, controller: Controller) -> None:
-        """Reload at SIGHUP, one after the other; those that come meanwhile ask for one more."""
-        while True:
-            await self._hangup.wait()
-            self._hangup = trio.Event()
-            await controller.reload_at_signal()
-
-    def _reloader(self, process: Process) -> Reloader:
-        return Reloader(
-            config=self.config,
-            doors=self.doors,
-            crew=self.crew,
-            store=self.store,
-            memory=self.memory,
-            examiner=self.examiner,
-            gate=self.gate,
-            since=process.since,
-            control_fd=lambda: self._control_fd,
-            kept=self.kept,
-        )
-
-    def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
-        return Controller(
-            config=self.config,
-            store=self.store,
-            examiner=self.examiner,
-            clock=now,
-            process=process,
-            listeners=self.doors.statuses,
-            workers=self.crew.statuses,
-            in_memory=lambda: self.publishing.in_memory,
-            confinement=self._confinement,
-            on_receipt=self.on_receipt,
-            reloader=reloader,
-            meter=self._meter(process),
-            audit=AuditLog(self.store.path, now),
-        )
-
-    def _confinement(self) -> Iterator[ConfinementStatus]:
-        kept = self.kept or Kept.nothing("part of another program")
-        yield ConfinementStatus("supervisor", kept.confined)
-        if self.examiner.confined is not None:
-            yield ConfinementStatus("examiner", self.examiner.confined)
-        for worker in self.crew.workers:
-            if worker.confined is not None:
-                yield ConfinementStatus("worker", worker.confined)
-
-    def _meter(self, process: Process) -> Meter:
-        engine = resolve(self.config.tls.engine)
-        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
-        for finding in self.store.recovered:
-            meter.count_finding(finding)
-        return meter
-
-    def _caretaker(self, controller: Controller) -> Caretaker:
-        identity = partial(device.identity, self.config.identity)
-        caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
-        caretaker.on_moved = partial(_audit_moved, controller.audit)
-        self.crew.on_bundle_lost = caretaker.lose
-        return caretaker
-
-    def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
-        def on_trouble(finding: Finding) -> None:
-            controller.meter.count_finding(finding)
-            tell_findings((finding,))
-
-        own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
-        foreign = ((w.path, Kind.WATCH, w.slot, f"watch:{w.path}") for w in self.config.watches)
-        for path, kind, source, via in (own, *foreign):
-            yield Inbox(
-                store=self.store,
-                path=path,
-                kind=kind,
-                source=source,
-                via=via,
-                examiner=self.examiner,
-                clock=now,
-                on_receipt=controller.tell,
-                on_trouble=on_trouble,
-            )
-
-    def _tell_serving(self, *, first: bool) -> None:
-        served = self.publishing.served
-        _log.info(
-            "serving" if first else "reloaded",
-            listeners=[_shown(status) for status in self.doors.statuses],
-            generation=served and served.number,
-            workers=self.crew.birth.seats,
-            epoch=self.crew.epoch,
-            fingerprint=default.fingerprint if (default := self._default()) is not None else None,
-            engine=resolve(self.config.tls.engine),
-            inbox=str(self.config.inbox),
-        )
-
-    def _words(self) -> str:
-        """Say in a line what is served, for the service manager's status."""
-        served, default = self.publishing.served, self._default()
-        if served is None or default is None:
-            what = "a certificate in memory only" if self.publishing.in_memory else "nothing yet"
-            return f"serving {what}"
-        workers = sum(worker.stage == "accepting" for worker in self.crew.statuses())
-        until = f"{default.facts.not_after:%Y-%m-%d %H:%M} UTC"
-        return f"generation {served.number}, certificate valid until {until}, {workers} workers"
-
-    def _default(self) -> Meta | None:
-        """Tell of the bundle that whoever names nothing is served."""
-        default = served.default if (served := self.publishing.served) is not None else None
-        try:
-            return self.store.meta(default) if default is not None else None
-        except StoreError:
-            return None
-
-
-def _audit_moved(audit: AuditLog, generation: Generation) -> None:
-    audit.note(ITSELF, "move_rows", "live", generation=generation.number, cause=str(generation.cause))
-
-
-def _shown(status: ListenerStatus) -> dict[str, object]:
-    return {"address": status.address, "kind": status.kind, "port": status.port}

@@ -18,6 +18,7 @@ import trio
 
 from certstore import (
     Bundle,
+    Finding,
     Generation,
     Identity,
     Publisher,
@@ -78,6 +79,7 @@ class Caretaker:
         self._aside: frozenset[str] = frozenset()
         self._lost: set[str] = set()
         self._in_memory = False
+        self.on_finding: Callable[[Finding], None] = lambda _finding: None
         self._hurry = trio.Event()
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
@@ -225,6 +227,7 @@ class Caretaker:
         """Read bundles of a large store, which its start took on trust, and say which slots have fallen."""
         for finding in self._store.prove(at_most, doubted):
             _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
+            self.on_finding(finding)
 
     def _look_again_at_what_is_aside(self) -> None:
         """Take back what can be served after all: at the start, memory or descriptors may have been short."""

@@ -1,13 +1,13 @@
-"""What the rest of the house answers to the control socket: status, candidates, receipts.
+"""What the rest of the house answers to the control socket: status, health, candidates, receipts, reloads.
 
-Promises: every change made by it, or told to it, is logged once with its receipt; a change runs in a worker
-thread and is never cut in two by a cancellation.
+Promises: every change made by it, or told to it, is logged once with its receipt, and told to followers of
+events; a change runs in a worker thread and is never cut in two by a cancellation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -20,15 +20,18 @@ from certstore import (
     Examiner,
     Generation,
     Receipt,
+    Refusal,
     Source,
     State,
     Store,
     StoreError,
 )
 from tlsproxy.config import Config
+from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
 from tlsproxy.metering import Meter
-from tlsproxy.observe.audit import SIGNAL, SOCKET, Actor, AuditLog
+from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
+from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
     ConfinementStatus,
@@ -38,8 +41,11 @@ from tlsproxy.observe.status import (
     StoreFacts,
     WorkerStatus,
     describe,
+    rung_of,
 )
+from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
+from tlsproxy.telling import Teller
 
 _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
@@ -65,7 +71,7 @@ def log_receipt(receipt: Receipt, actor: Actor) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Implements `control.server.Controller` over one store; `in_memory`: whether the last rung is served."""
+    """Implements the seams of control/backing.py over one store. `in_memory`: the last rung is served."""
 
     config: Config
     store: Store
@@ -77,29 +83,68 @@ class Controller:
     in_memory: Callable[[], bool]
     on_receipt: TellReceipt
     reloader: Reloader | None
+    teller: Teller
     meter: Meter
     audit: AuditLog
     confinement: Callable[[], Iterable[ConfinementStatus]] = tuple
 
-    def tell(self, receipt: Receipt, actor: Actor | None = None) -> None:
-        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him."""
+    def tell(self, receipt: Receipt, actor: Actor | None = None, what: str | None = None) -> None:
+        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
+
+        With it those of unconfirmed changes whose place it took.
+        """
         actor = actor or Actor.of(receipt)
-        self.audit.note_receipt(actor, receipt)
+        self._tell_one(receipt, actor, what)
+        open_ones = self.teller.open_ones()
+        for one in self.store.receipts() if open_ones else ():
+            if one.id in open_ones and one.is_settled:
+                self._tell_one(one, actor, what)
+
+    def _tell_one(self, receipt: Receipt, actor: Actor, what: str | None) -> None:
+        self.audit.note_receipt(actor, receipt, what)
         log_receipt(receipt, actor)
         self.meter.count_receipt(receipt)
+        self.teller.receipt(receipt)
         self.on_receipt(receipt)
 
-    async def propose(self, candidate: Candidate, via: str, actor: Actor = SOCKET) -> Receipt:
-        """Bring a customer's candidate to its end: live and confirmed, or refused. Raises StoreError."""
-        propose = partial(
-            self.store.propose, candidate, source=Source.CUSTOMER, via=via, examiner=self.examiner
-        )
+    def tell_gone_back(self, receipt: Receipt) -> None:
+        """Tell of a change that nobody confirmed in time."""
+        self.tell(receipt, ITSELF, "end_probation")
+
+    async def propose(
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer | None = None,
+        confirm_within_s: float | None = None,
+    ) -> Receipt:
+        """Bring a customer's candidate to its end: live or refused. Raises StoreError.
+
+        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
+        """
+
+        def propose(store: Store) -> Receipt:
+            return store.propose(
+                candidate,
+                source=Source.CUSTOMER,
+                via=via,
+                examiner=self.examiner,
+                confirm_within_s=confirm_within_s,
+            )
+
+        return await self.change("propose", propose, by)
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
+        """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
+        actor = SOCKET if by is None else _actor(by)
         try:
-            receipt = await trio.to_thread.run_sync(propose)
-        except StoreError as error:
-            self.audit.note(actor, "propose", "failed", via=via, codes=[error.code])
+            receipt = await trio.to_thread.run_sync(act, self.store)
+        except (StoreError, Refusal) as error:
+            codes = [error.code] if isinstance(error, StoreError) else [f.code for f in error.findings]
+            self.audit.note(actor, what, "failed", codes=codes)
             raise
-        self.tell(receipt, actor)
+        self.tell(receipt, actor, what)
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:
@@ -108,9 +153,55 @@ class Controller:
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
 
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
-        """Give one receipt. Raises NotFound."""
-        return self.store.receipt(id)
+    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+        """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
+        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER, self.clock)
+        return await trio.to_thread.run_sync(act)
+
+    def worker_statuses(self) -> tuple[WorkerStatus, ...]:
+        """Say which workers there are."""
+        return tuple(self.workers())
+
+    def health(self) -> Health:
+        """Say how the proxy is, as cheaply as a probe each second deserves."""
+        now = self.clock()
+        facts = self.facts(now)
+        active = facts.generation
+        return health_of(
+            rung_of(facts, self._served_until(active), now),
+            generation=(active.number or None) if active is not None else None,
+            serves=self.in_memory() or (active is not None and active.default is not None),
+            accepting=sum(worker.stage == "accepting" for worker in self.workers()),
+            clock_plausible=facts.clock_plausible,
+        )
+
+    def _served_until(self, active: Generation | None) -> datetime | None:
+        """Tell until when the default row's certificate is valid; None where there is none to be had."""
+        if active is None or active.default is None:
+            return None
+        try:
+            return self.store.meta(active.default).facts.not_after
+        except StoreError:
+            return None
+
+    def status(self) -> dict[str, object]:
+        """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
+        now = self.clock()
+        config = self.config
+        place = Place(str(config.store), str(config.inbox), str(config.control_socket))
+        return describe(
+            self.facts(now),
+            place=place,
+            now=now,
+            process=self.process,
+            listeners=self.listeners,
+            workers=self.workers(),
+        ).to_json()
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        now = self.clock()
+        return await self.meter.page(self.facts(now), now, accept)
 
     def facts(self, now: datetime) -> StoreFacts:
         """Say what the store says; memory only."""
@@ -123,57 +214,44 @@ class Controller:
             clock_plausible=self.store.clock_plausible(),
         )
 
-    async def metrics(self, accept: str) -> tuple[bytes, str]:
-        """Give all metrics and their content type, as the Accept field's value asks."""
-        now = self.clock()
-        return await self.meter.page(self.facts(now), now, accept)
+    async def check_reload(self, by: Peer | None = None) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError.
 
-    def status(self) -> dict[str, object]:
-        """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
-        now = self.clock()
-        facts = self.facts(now)
-        config = self.config
-        place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        status = describe(
-            facts,
-            place=place,
-            now=now,
-            process=self.process,
-            listeners=self.listeners,
-            workers=self.workers(),
-        )
-        return replace(status, confinement=tuple(self.confinement())).to_json()
-
-    async def check_reload(self, actor: Actor = SOCKET) -> int:
-        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+        by: who asked on the control socket; None: a signal.
+        """
         if self.reloader is None:
             raise ReloadError("this proxy is part of another program", "restart that program")
         try:
             await self.reloader.check()
         except ReloadError as error:
-            self.audit.note(actor, "reload", "refused", why=error.why)
+            self.audit.note(_actor(by), "reload", "refused", why=error.why)
             raise
         return self.process.epoch + 1
 
-    async def reload(self, actor: Actor = SOCKET) -> None:
+    async def reload(self, by: Peer | None = None) -> None:
         """Reload after its pre-flight; returns only where that failed after all, which is logged."""
+        actor = _actor(by)
         assert self.reloader is not None, "check_reload comes first"
         self.audit.note(actor, "reload", "begun", epoch=self.process.epoch + 1)
         try:
             await self.reloader.execute()
         except ReloadError as error:
             self.audit.note(actor, "reload", "failed", why=error.why)
-            _tell_refused(error)
+            self._tell_refused(error)
 
     async def reload_at_signal(self) -> None:
         """Reload, pre-flight and all; why not is logged."""
         try:
-            await self.check_reload(SIGNAL)
+            await self.check_reload()
         except ReloadError as error:
-            _tell_refused(error)
+            self._tell_refused(error)
         else:
-            await self.reload(SIGNAL)
+            await self.reload()
+
+    def _tell_refused(self, error: ReloadError) -> None:
+        _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
+        self.teller.reload_refused(error.why, error.hint)
 
 
-def _tell_refused(error: ReloadError) -> None:
-    _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
+def _actor(by: Peer | None) -> Actor:
+    return SIGNAL if by is None else Actor("socket", uid=by.uid, pid=by.pid)

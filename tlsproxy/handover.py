@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.observe.events import EventsState
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.testimony import Names
@@ -58,6 +59,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
     control_fd: -1 where there was no control socket.
     kept: how the process is confined, which an exec doesn't change.
+    events: what followers were told, None where the image before knew no events.
     sums: what was counted by those who are gone, which must never go back.
     """
 
@@ -72,6 +74,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     memory_fd: int
     workers: list[WorkerState]
     kept: Kept | None = None
+    events: EventsState | None = None
     sums: list[tuple[tuple[str, ...], float]] = []
 
     def descriptors(self) -> Iterable[int]:

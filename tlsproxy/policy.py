@@ -268,8 +268,10 @@ EXAMINATION_ANSWER_BYTES = 4_194_304
 EXAMINATION_FILE_BYTES = EXAMINATION_ANSWER_BYTES
 # It needs eight.
 EXAMINATION_DESCRIPTORS = 16
-# Behind everything that serves clients (nice(2)): a renewal has time.
-EXAMINATION_NICENESS = 5
+# One that takes longer than this steps back (nice(2)) behind everything that serves clients: it is no
+# everyday certificate, which takes 20 ms of a processor here and five times that beside busy workers.
+EXAMINATION_PROMPT_S = 0.5
+EXAMINATION_NICENESS = 10
 # Until its process is warm: 0.2 s here, ten times that on a small board, and a young kernel's random
 # generator may make it wait.
 EXAMINER_START_S = 60.0
@@ -286,11 +288,43 @@ CARE_S = 60.0
 # While the kernel's random generator is not ready, which on a device without a seed takes seconds to a
 # minute.
 RANDOM_POLL_S = 0.25
+# How long a change waits for somebody's word where nobody says how long (DESIGN section 3): to open the page
+# anew, be warned by the browser, and log in, takes a person some minutes.
+PROBATION_S = 600
+# A change that should have gone back, and couldn't, is tried again after this.
+PROBATION_RETRY_S = 2.0
+# The longest that a change may ask for: a week covers a long weekend at a site.
+PROBATION_MOST_S = 604_800
 # Generations kept beside the active one: a way back, and a history to look at.
 GENERATIONS_KEPT = 20
 # Bundles of a large store that are read and proved in one turn: 0.25 ms each, so 10,000 take 20 minutes, and
 # a turn an eighth of a second of one core.
 PROVED_AT_ONCE = 500
+
+# --- CONTROL ------------------------------------------------------------------------------------------------
+
+# Open connections of the control socket for the proxy's own user and root together; as many more for all
+# others together, half of these for one user: who is silent keeps out nobody but himself. One costs 50 KB.
+CONTROL_CONNECTIONS = 64
+CONTROL_CONNECTIONS_PER_USER = 32
+# Of those who may not ask, or found no place, so many at once are told so, within CONTROL_REFUSAL_S; others
+# are just closed.
+CONTROL_REFUSALS = 8
+CONTROL_REFUSAL_S = 5.0
+CONTROL_BACKLOG = 64
+# A request head there: paths are short, and nobody has cookies.
+CONTROL_HEAD_BYTES = 16_384
+# From the first byte of a head to its end, and a whole body of 2 MiB: the peer is on this machine.
+CONTROL_HEADER_S = 5.0
+CONTROL_BODY_S = 20.0
+# A connection without a request: a program that polls each minute keeps it.
+CONTROL_IDLE_S = 75.0
+# A peer takes what we send: it reads something of it within this.
+CONTROL_SEND_S = 10.0
+# After an answer that ends the connection: so long what is still sent is thrown away.
+CONTROL_LINGER_S = 1.0
+# A follower of events is asked this often whether it is there.
+CONTROL_PING_S = 20.0
 
 # --- WORKERS ------------------------------------------------------------------------------------------------
 
@@ -326,12 +360,6 @@ STOP_GRACE_S = 3.0
 OLD_SETS = 3
 # A new version or configuration proves itself within this, or the reload is refused.
 PREFLIGHT_S = 60.0
-# Connections to the control socket at once: programs of the device and a console or two. Held for ever, they
-# would use up the supervisor's descriptors.
-CONTROL_CONNECTIONS = 64
-# One that says nothing for so long is closed; who waits for an answer says nothing, and a reload's pre-flight
-# or an import may take a minute.
-CONTROL_READ_S = 300
 # A service manager hears so often of what is served, where that has changed: it is for people, in no hurry.
 SERVICE_WORDS_S = 5.0
 # Every so many heartbeats workers are asked what they have counted: what a worker that is killed has counted

@@ -31,6 +31,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
+from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import flush, left_out, logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.privilege.supervisor import Kept
@@ -58,6 +59,7 @@ class Reloader:
     since: datetime
     control_fd: Callable[[], int]
     kept: Kept | None
+    events: EventLog
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -134,6 +136,7 @@ class Reloader:
             lock_fd=lock_fd,
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
+            events=self.events.state(),
             workers=[
                 WorkerState(
                     worker.pid,

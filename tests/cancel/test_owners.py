@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
-from pathlib import Path
 
 import trio
 
-from certstore import Bundle, Candidate, Generation, InProcess, Source, State, Store
-from tlsproxy.config.arguments import from_arguments
-from tlsproxy.controller import Controller
-from tlsproxy.metering import Meter
-from tlsproxy.observe.audit import AuditLog
-from tlsproxy.observe.metrics import Counted, Sums
-from tlsproxy.observe.status import Process
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+from certstore import Bundle, Candidate, Generation, Source, State, Store
+from tests.controlling import controller_of, now
 
 
 class SlowPublisher:
@@ -35,28 +24,8 @@ class SlowPublisher:
         pass
 
 
-def controller_of(store: Store, told: list[State]) -> Controller:
-    config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], Path("unused"))
-    tell = lambda receipt: told.append(receipt.state)  # noqa: E731  one expression
-    return Controller(
-        config=config,
-        store=store,
-        examiner=InProcess(),
-        clock=now,
-        process=Process(1, now()),
-        listeners=(),
-        workers=tuple,
-        in_memory=lambda: False,
-        on_receipt=tell,
-        reloader=None,
-        meter=Meter(Sums(), nobody_counts, tuple, store.meta, Process(1, now()), "system"),
-        audit=AuditLog(store.path, now),
-    )
-
-
-async def nobody_counts() -> tuple[Sums, Counted]:
-    await trio.lowlevel.checkpoint()
-    return Sums(), []
+def noting(told: list[State]):
+    return lambda receipt: told.append(receipt.state)
 
 
 async def cancelled_amidst(publisher: SlowPublisher, act) -> None:
@@ -78,7 +47,9 @@ async def test_an_import_cancelled_amidst_its_change_is_whole_and_told(tmp_path,
         candidate = Candidate((("x.pem", issued.chain_pem + issued.key_pem),))
 
         async def act() -> None:
-            await controller_of(store, told).propose(candidate, "import")
+            await controller_of(store, lambda receipt: told.append(receipt.state)).propose(
+                candidate, "import"
+            )
 
         await cancelled_amidst(publisher, act)
         assert told == [State.CONFIRMED]
@@ -95,7 +66,9 @@ async def test_our_own_certificate_proposed_in_a_thread_while_all_is_cancelled_i
         bundle: Bundle = pki.leaf().bundle()
 
         async def act() -> None:
-            await trio.to_thread.run_sync(controller_of(store, told).propose_own, bundle)
+            await trio.to_thread.run_sync(
+                controller_of(store, lambda receipt: told.append(receipt.state)).propose_own, bundle
+            )
 
         await cancelled_amidst(publisher, act)
         assert told == [State.CONFIRMED]

@@ -332,3 +332,14 @@ def test_a_number_that_nobody_could_have_written_is_damage(root, clock, pki):
         assert store.slots() == (slot,)
         assert served(store) == receipt.bundle
         assert propose(store, pki.leaf()).generation == 2
+
+
+def test_an_unfinished_change_to_the_same_bundle_is_put_back_too(root, clock, pki):
+    fill(root, clock, (pki.leaf(), CUSTOMER))
+    with Store.open(root, clock=clock) as store:
+        (slot,) = store.slots()
+    unfinished = replace(slot, receipt="000002-00000000", since=2)
+    slot_path(root, slot).write_bytes(dump(unfinished.to_json()))
+    with Store.open(root, clock=clock) as store:
+        assert codes(store) == ["slot_put_back"]
+        assert store.slots() == (slot,)

@@ -12,26 +12,34 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from certstore import shelf
 from certstore.atomic import Disk
+from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.examination import InProcess
-from certstore.slots import Source
+from certstore.probation import BootTime
+from certstore.slots import Slot, Source
 from certstore.store import Store
 
 Arm = Callable[[], None]
+WITHIN_S = 600.0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def open_it(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     arm()
-    Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    Store.open(root, clock=now, disk=disk)
 
 
 def propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
-    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    store = Store.open(root, clock=now, disk=disk)
     arm()
     store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess())
 
@@ -42,19 +50,101 @@ def open_and_propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
 
 
 def prune(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
-    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    store = Store.open(root, clock=now, disk=disk)
     arm()
     store.prune(keep=0)
 
 
 def prove(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     shelf.READ_WHOLE = 0  # so that two bundles are many
-    store = Store.open(root, clock=lambda: datetime.now(UTC), disk=disk)
+    store = Store.open(root, clock=now, disk=disk)
     arm()
     store.prove(10)
 
 
-ACTS = {act.__name__: act for act in (open_it, propose, open_and_propose, prune, prove)}
+BOOT = BootTime("of the crash", 100.0)
+
+
+def on_probation(root: Path, disk: Disk, boot: BootTime = BOOT) -> Store:
+    return Store.open(root, clock=now, boot_clock=lambda: boot, disk=disk)
+
+
+def propose_on_probation(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.propose(
+        bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), confirm_within_s=WITHIN_S
+    )
+
+
+def confirm(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.confirm(store.probations()[0].receipt, via="crash")
+
+
+def end_probation(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    times = [BOOT.seconds]
+    store = Store.open(
+        root,
+        clock=now,
+        boot_clock=lambda: replace(BOOT, seconds=times[-1]),
+        disk=disk,
+    )
+    times.append(BOOT.seconds + WITHIN_S)
+    arm()
+    store.end_probation()
+
+
+def open_after_a_reboot(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    arm()
+    on_probation(root, disk, BootTime("of the next start", 1.0))
+
+
+def roll_back(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.roll_back(store.slots()[0].key, via="crash")
+
+
+def activate(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.activate(2, via="crash")
+
+
+def remove(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.remove(store.slots()[0].key, via="crash")
+
+
+def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    at = now()
+    slot = Slot(Source.CUSTOMER, bundle.names, bundle.id, bundle.id, "x", False, "000001-00000000", at, 1)
+    arm()
+    store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
+
+
+ACTS = {
+    act.__name__: act
+    for act in (
+        open_it,
+        propose,
+        open_and_propose,
+        prune,
+        prove,
+        propose_on_probation,
+        confirm,
+        end_probation,
+        open_after_a_reboot,
+        roll_back,
+        activate,
+        remove,
+        restore,
+    )
+}
 
 
 class Stop:

@@ -12,11 +12,13 @@ import pytest
 from certstore.atomic import Disk
 from certstore.errors import StoreNotWritable
 from certstore.examination import InProcess
+from certstore.probation import BootTime
 from certstore.receipts import State
 from certstore.slots import Source
 from certstore.store import Store
+from tests.crash.stopping import BOOT, on_probation
 from tests.crash.wholeness import assert_consistent, assert_whole
-from tests.storing import served
+from tests.storing import active_of, served
 
 
 class Failing:
@@ -140,3 +142,146 @@ def test_a_full_disk_at_the_first_start_is_an_error_and_later_a_store(tmp_path, 
             assert_consistent(store)
         if not failed:
             break
+
+
+class Boot:
+    """A boot's time that the test sets."""
+
+    seconds = BOOT.seconds
+
+    def __call__(self) -> BootTime:
+        return BootTime(BOOT.boot, self.seconds)
+
+
+def go_back(store):
+    return store.roll_back(store.slots()[0].key, via="test")
+
+
+def go_back_to_the_first(store):
+    return store.activate(2, via="test")
+
+
+def go_without(store):
+    return store.remove(store.slots()[0].key, via="test")
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("act", [go_back, go_back_to_the_first, go_without])
+def test_a_disk_that_fails_at_any_step_of_going_back_leaves_what_was_or_what_is_to_be(
+    tmp_path, pki, act, for_good
+):
+    template = tmp_path / "template"
+    with Store.open(template, clock=clock) as store:
+        own = store.propose(
+            pki.leaf(issuer=None).bundle(), source=Source.GENERATED, via="test", examiner=InProcess()
+        ).bundle
+        old, new = (put(store, pki.leaf()).bundle for _ in range(2))
+    wanted = own if act is go_without else old
+    told = []
+    for at in range(1, 100):
+        root = tmp_path / str(at)
+        shutil.copytree(template, root)
+        failing = Failing(errno.ENOSPC, for_good=for_good)
+        with Store.open(root, clock=clock, disk=Disk(failing)) as store:
+            failing.arm(at)
+            try:
+                receipt = act(store)
+            except StoreNotWritable:
+                told.append("raised")
+                now = new
+            else:
+                told.append("told" if "not_recorded" in receipt.codes else "done")
+                now = wanted
+            assert served(store) == now
+            failing.disarm()
+            if not for_good:  # what was only told of is written down before the next change
+                put(store, pki.leaf(names=("next.test",)))
+                assert all(one.is_settled for one in store.receipts())
+        if not failing.failed:
+            break
+        with Store.open(root, clock=clock) as store:
+            assert now in {row.bundle for row in active_of(store).rows}
+            assert_consistent(store)
+        shutil.rmtree(root)
+    assert told[-1] == "done"
+    assert told.count("raised") > 6
+    assert "told" in told
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+def test_a_disk_that_fails_at_any_step_of_a_confirmation_leaves_it_confirmed_or_in_probation(
+    tmp_path, pki, for_good
+):
+    template = tmp_path / "template"
+    with on_probation(template, Disk()) as store:
+        old = put(store, pki.leaf()).bundle
+        new = store.propose(
+            pki.leaf().bundle(),
+            source=Source.CUSTOMER,
+            via="test",
+            examiner=InProcess(),
+            confirm_within_s=600,
+        )
+    told = []
+    for at in range(1, 50):
+        root = tmp_path / str(at)
+        shutil.copytree(template, root)
+        failing = Failing(errno.EIO, for_good=for_good)
+        with on_probation(root, Disk(failing)) as store:
+            failing.arm(at)
+            try:
+                told.append(str(store.confirm(new.id, via="test").state))
+            except StoreNotWritable:
+                told.append("raised")
+            assert served(store) == new.bundle
+            assert len(store.probations()) == (told[-1] == "raised")
+        if not failing.failed:
+            break
+        with on_probation(root, Disk(), BootTime("after a reboot", 1.0)) as store:
+            # a rename whose folder could not be synced may hold all the same; what was answered always holds
+            assert served(store) in ({old, new.bundle} if told[-1] == "raised" else {new.bundle})
+            assert_consistent(store)
+        shutil.rmtree(root)
+    assert "raised" in told
+    assert set(told[told.index("confirmed") :]) == {"confirmed"}
+
+
+def test_a_disk_that_fails_at_any_step_of_going_back_by_itself_keeps_nothing_from_it(tmp_path, pki):
+    template = tmp_path / "template"
+    with on_probation(template, Disk()) as store:
+        old = put(store, pki.leaf()).bundle
+        store.propose(
+            pki.leaf().bundle(),
+            source=Source.CUSTOMER,
+            via="test",
+            examiner=InProcess(),
+            confirm_within_s=600,
+        )
+    for for_good, then_changed in ((False, False), (False, True), (True, False)):
+        for at in range(1, 50):
+            root = tmp_path / f"{at} {for_good} {then_changed}"
+            shutil.copytree(template, root)
+            failing, boot = Failing(errno.ENOSPC, for_good=for_good), Boot()
+            with Store.open(root, clock=clock, boot_clock=boot, disk=Disk(failing)) as store:
+                boot.seconds += 600
+                failing.arm(at)
+                (receipt,) = store.end_probation()
+                assert receipt.state is State.ROLLED_BACK
+                assert served(store) == old
+                failing.disarm()
+                if then_changed:
+                    put(store, pki.leaf(names=("next.test",)))
+                    store.prune()
+                    assert not (root / "probation.json").exists()
+            if not failing.failed:
+                break
+            if then_changed:
+                with Store.open(root, clock=clock, boot_clock=boot) as store:
+                    assert store.recovered == ()
+                    assert store.receipt(receipt.id) == receipt
+                    assert old in {row.bundle for row in active_of(store).rows}
+                    assert_consistent(store)
+            else:
+                assert assert_whole(root, pki, {old}).bundle == old
+            shutil.rmtree(root)
+        assert at > 6

@@ -14,6 +14,7 @@ from certstore.examination import InProcess
 from certstore.slots import Source
 from certstore.store import Store
 from tests.crash.powercut import PowerCut
+from tests.crash.stopping import on_probation
 from tests.crash.wholeness import assert_whole
 
 
@@ -99,4 +100,52 @@ def test_without_the_sync_before_the_rename_a_power_cut_would_be_noticed_here(ro
         return True
 
     assert not all(is_whole(cut) for cut in power.cuts)
+    power.close()
+
+
+def test_a_power_cut_while_it_is_on_probation_ends_with_what_was_confirmed(root, target, pki):
+    """The device starts anew, so the boot is another one."""
+    with Store.open(root, clock=clock) as store:
+        old = put(store, pki.leaf().bundle())
+    power = PowerCut(root, target)
+    with on_probation(root, Disk(power)) as store:
+        receipt = store.propose(
+            pki.leaf().bundle(), source=Source.CUSTOMER, via="x", examiner=InProcess(), confirm_within_s=600
+        )
+        power.cut()
+        before = len(power.cuts)
+        store.confirm(receipt.id, via="x")
+        power.cut()
+    outcomes = [assert_whole(cut, pki, {old, receipt.bundle}).bundle for cut in power.cuts]
+    assert set(outcomes[:before]) == {old}
+    assert outcomes[-1] == receipt.bundle, "confirm returned, so it holds"
+    power.close()
+
+
+def test_a_power_cut_while_a_slot_goes_back_ends_with_the_one_or_the_other(root, target, pki):
+    with Store.open(root, clock=clock) as store:
+        old, new = (put(store, pki.leaf().bundle()) for _ in range(2))
+    power = PowerCut(root, target)
+    with Store.open(root, clock=clock, disk=Disk(power)) as store:
+        store.roll_back(store.slots()[0].key, via="x")
+        power.cut()
+    outcomes = [assert_whole(cut, pki, {old, new}).bundle for cut in power.cuts]
+    turn = outcomes.index(old)
+    assert outcomes == [new] * turn + [old] * (len(outcomes) - turn)
+    power.close()
+
+
+def test_a_power_cut_while_a_slot_is_removed_ends_with_it_or_without_it(root, target, pki):
+    with Store.open(root, clock=clock) as store:
+        own = store.propose(
+            pki.leaf(issuer=None).bundle(), source=Source.GENERATED, via="x", examiner=InProcess()
+        ).bundle
+        mine = put(store, pki.leaf().bundle())
+    power = PowerCut(root, target)
+    with Store.open(root, clock=clock, disk=Disk(power)) as store:
+        store.remove(store.slots()[0].key, via="x")
+        power.cut()
+    outcomes = [assert_whole(cut, pki, {own, mine}).bundle for cut in power.cuts]
+    turn = outcomes.index(own)
+    assert outcomes == [mine] * turn + [own] * (len(outcomes) - turn)
     power.close()

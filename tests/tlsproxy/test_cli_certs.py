@@ -8,19 +8,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from certstore import Candidate, InProcess, Receipt, Source, Store, read_generation
+from certstore import InProcess, Receipt, Source, Store, read_generation
+from tests.controlling import controller_of
 from tests.pki import Pki
-from tlsproxy.cli import handing_in, main
+from tlsproxy.cli import either, main
 from tlsproxy.control import server
-from tlsproxy.errors import ExitCode, ReloadError
-from tlsproxy.observe.status import Place, Process, StoreFacts, describe
+from tlsproxy.control.backing import Backing
+from tlsproxy.errors import ExitCode
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.gate import HandshakeGate
 
@@ -112,7 +115,7 @@ class TestWithoutAProxy:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(handing_in, "_LOCK_WAIT_S", 0.0)
+        monkeypatch.setattr(either, "_LOCK_WAIT_S", 0.0)
         with Store.open(store, clock=clock):
             assert main(["certs", "import", "--store", str(store), *files]) == ExitCode.FAILED
         assert f"in use by process {os.getpid()}" in capsys.readouterr().err
@@ -227,40 +230,6 @@ class TestStatusWithoutAProxy:
         assert str(store) in capsys.readouterr().out
 
 
-class House:
-    """What the composition root will be: a real store and gate behind the control API."""
-
-    def __init__(self, store: Store, path: Path) -> None:
-        self._store, self._path = store, path
-
-    def status(self) -> dict[str, object]:
-        store = self._store
-        facts = StoreFacts(
-            store.active, store.slots(), store.receipts(limit=10), store.bundle, store.clock_plausible()
-        )
-        place = Place(str(self._path), str(self._path / "inbox"), "")
-        return describe(facts, place=place, now=clock(), process=Process(os.getpid(), clock())).to_json()
-
-    async def propose(self, candidate: Candidate, via: str) -> Receipt:
-        examiner = InProcess(HandshakeGate(TLSPolicy()))
-        return await trio.to_thread.run_sync(
-            lambda: self._store.propose(candidate, source=Source.CUSTOMER, via=via, examiner=examiner)
-        )
-
-    async def metrics(self, accept: str) -> tuple[bytes, str]:
-        raise AssertionError(f"nobody asks ({accept})")
-
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name
-        return self._store.receipt(id)
-
-    async def check_reload(self) -> int:
-        await trio.lowlevel.checkpoint()
-        raise ReloadError("this proxy is part of another program", "restart that program")
-
-    async def reload(self) -> None:
-        raise AssertionError("it was refused")
-
-
 async def run_command(*arguments: str) -> tuple[int, Any]:
     done = await trio.run_process(
         [sys.executable, "-m", "tlsproxy", *arguments], capture_stdout=True, capture_stderr=True, check=False
@@ -272,9 +241,11 @@ async def test_with_a_running_proxy_the_certificate_is_live_when_the_command_ret
     store: Path, files: tuple[str, str], pki: Pki, nursery: trio.Nursery
 ) -> None:
     with trio.fail_after(60), Store.open(store, clock=clock) as held:
-        house = House(held, store)
+        examiner = InProcess(HandshakeGate(TLSPolicy()))
+        controller = replace(controller_of(held), examiner=examiner)
+        backing = Backing(controller, controller, controller, held, controller.teller.events)
         control = store / "run" / "control.sock"
-        await nursery.start(lambda task_status: server.run(control, house, task_status=task_status))
+        await nursery.start(partial(server.run, control, backing))
         code, document = await run_command("certs", "import", "--store", str(store), "--json", *files)
         assert code == ExitCode.DONE
         assert document.pop("running") is True

@@ -1,159 +1,91 @@
-"""The control API on a real socket, asked by its real client; the rest of the house is a small double."""
+"""The control API on a real socket over a real store, asked by its real client and by plain HTTP."""
 
 from __future__ import annotations
 
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import httpx2
 import pytest
 import trio
+from structlog.testing import capture_logs
 
-from certstore import Bundle, Candidate, NotFound, Receipt, Source, State, StoreNotWritable, found
+from certstore import Candidate, State, StoreNotWritable
+from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now
+from tests.pki import Pki
+from tests.storing import candidate_of
 from tlsproxy.control import server
+from tlsproxy.control.backing import Backing
 from tlsproxy.control.client import Client
+from tlsproxy.control.peers import Access
 from tlsproxy.control.values import MAX_BODY_BYTES, candidate_to_json
-from tlsproxy.errors import ControlError, NotRunningError
-from tlsproxy.observe.status import Place, Process, StoreFacts, describe
+from tlsproxy.errors import ControlError, NotRunningError, ReloadError
 
-T = TypeVar("T")
-AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CANDIDATE = Candidate((("device.pem", b"-----BEGIN\x00\xff"), ("key", b"")))
 
 
-def _no_bundle(id_: str) -> Bundle:
-    raise NotFound("bundle", id_)
-
-
-@dataclass
-class House:
-    """The least controller: remembers what it was given, and can be told to fail."""
-
-    receipts: list[Receipt] = field(default_factory=list)
-    seen: list[tuple[Candidate, str]] = field(default_factory=list)
-    failure: Exception | None = None
-    reloads: int = 0
-
-    def status(self) -> dict[str, object]:
-        facts = StoreFacts(None, (), self.receipts[::-1], _no_bundle, clock_plausible=True)
-        place = Place("/s", "/s/inbox", "/s/run/control.sock")
-        return describe(facts, place=place, now=AT, process=Process(7, AT)).to_json()
-
-    async def propose(self, candidate: Candidate, via: str) -> Receipt:
-        await trio.lowlevel.checkpoint()
-        if self.failure:
-            raise self.failure
-        self.seen.append((candidate, via))
-        id_ = f"{len(self.receipts):06d}-0123abcd"
-        findings = (found("candidate_empty"),)
-        times = {State.RECEIVED: AT, State.REFUSED: AT}
-        receipt = Receipt(id_, State.REFUSED, Source.CUSTOMER, via, None, None, findings, times)
-        self.receipts.append(receipt)
-        return receipt
-
-    def receipt(self, id: str) -> Receipt:  # noqa: A002  the protocol's name
-        for receipt in self.receipts:
-            if receipt.id == id:
-                return receipt
-        raise NotFound("receipt", id)
-
-    async def metrics(self, accept: str) -> tuple[bytes, str]:
-        await trio.lowlevel.checkpoint()
-        return f"# {accept}\n".encode(), "text/plain; version=0.0.4"
-
-    async def check_reload(self) -> int:
-        await trio.lowlevel.checkpoint()
-        if self.failure:
-            raise self.failure
-        return 2
-
-    async def reload(self) -> None:
-        self.reloads += 1
-
-
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "run" / "control.sock"
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with control_api(tmp_path) as api:
+        yield api
 
 
-@pytest.fixture
-async def house(path: Path, nursery: trio.Nursery) -> AsyncIterator[House]:
-    house = House()
-    with trio.fail_after(30):
-        await nursery.start(lambda task_status: server.run(path, house, task_status=task_status))
-        yield house
-        nursery.cancel_scope.cancel()
+async def test_a_candidate_arrives_byte_for_byte_and_its_receipt_comes_back(api: Api) -> None:
+    receipt = await api.client(lambda client: client.propose(CANDIDATE, "cli"))
+    assert receipt.state is State.REFUSED
+    ((candidate, via, _by),) = api.changes.seen
+    assert (candidate, via) == (CANDIDATE, "cli")
+    assert receipt == api.store.receipts()[0]
+    assert await api.client(lambda client: client.receipt(receipt.id)) == receipt
 
 
-async def asked(path: Path, question: Callable[[Client], T]) -> T:
-    """Ask in a thread, as the command line does in its own process."""
-
-    def ask() -> T:
-        with Client(path) as client:
-            return question(client)
-
-    with trio.fail_after(20):
-        return await trio.to_thread.run_sync(ask)
+async def test_who_asked_is_within_reach_of_whoever_makes_the_change(api: Api) -> None:
+    await api.client(lambda client: client.propose(CANDIDATE, "cli"))
+    ((_, _, by),) = api.changes.seen
+    assert (by.pid, by.uid, by.gid) == (os.getpid(), os.geteuid(), os.getegid())
 
 
-async def raw(path: Path, method: str, target: str, content: bytes | None = None) -> httpx2.Response:
-    def ask() -> httpx2.Response:
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://x") as client:
-            return client.request(method, target, content=content)
-
-    with trio.fail_after(20):
-        return await trio.to_thread.run_sync(ask)
+async def test_the_status_is_the_same_value_on_both_sides(api: Api) -> None:
+    status = (await api.client(Client.status)).to_json()
+    assert {**status, "at": None} == {**api.controller.status(), "at": None}
 
 
-async def test_a_candidate_arrives_byte_for_byte_and_its_receipt_comes_back(path: Path, house: House) -> None:
-    receipt = await asked(path, lambda client: client.propose(CANDIDATE, "cli"))
-    assert house.seen == [(CANDIDATE, "cli")]
-    assert receipt == house.receipts[0]
-    assert await asked(path, lambda client: client.receipt(receipt.id)) == receipt
-
-
-async def test_the_status_is_the_same_value_on_both_sides(path: Path, house: House) -> None:
-    status = await asked(path, Client.status)
-    assert status.process == Process(7, AT)
-    assert {**status.to_json()} == house.status()
-
-
-async def test_the_receipts_are_listed_newest_first(path: Path, house: House) -> None:
-    for _ in range(3):
-        await house.propose(CANDIDATE, "cli")
-    listed = (await raw(path, "GET", "/v1/receipts")).json()["receipts"]
-    assert [one["id"] for one in listed] == [receipt.id for receipt in reversed(house.receipts)]
-
-
-async def test_an_unknown_receipt_is_an_error_in_words(path: Path, house: House) -> None:
+async def test_an_unknown_receipt_is_an_error_in_words(api: Api) -> None:
     with pytest.raises(ControlError, match="there is no receipt 000007-0123abcd") as caught:
-        await asked(path, lambda client: client.receipt("000007-0123abcd"))
+        await api.client(lambda client: client.receipt("000007-0123abcd"))
     assert "pruned" in caught.value.hint
 
 
-async def test_what_the_disk_refuses_is_told_with_its_hint(path: Path, house: House) -> None:
-    house.failure = StoreNotWritable(Path("/s/active"), "no space left on device")
+async def test_what_the_disk_refuses_is_told_with_its_hint(api: Api) -> None:
+    api.changes.failure = StoreNotWritable(Path("/s/active"), "no space left on device")
     with pytest.raises(ControlError, match="no space left") as caught:
-        await asked(path, lambda client: client.propose(CANDIDATE, "cli"))
+        await api.client(lambda client: client.propose(CANDIDATE, "cli"))
     assert "free space" in caught.value.hint
+
+
+async def test_a_refused_reload_is_one_to_the_asking_side_too(api: Api) -> None:
+    api.reloads.refusal = ReloadError("the file is wrong", "mend it")
+    with pytest.raises(ReloadError, match="the reload was refused: the file is wrong") as caught:
+        await api.client(Client.reload)
+    assert caught.value.hint == "mend it"
+    api.reloads.refusal = None
+    assert await api.client(Client.reload) == 2
 
 
 @pytest.mark.parametrize(
     ("method", "target", "content", "status", "code"),
     [
         ("GET", "/v1/nothing", None, 404, "no_such_page"),
+        ("GET", "/v1/status/", None, 404, "no_such_page"),
         ("DELETE", "/v1/status", None, 405, "method_not_allowed"),
         ("GET", "/v1/receipts/x", None, 404, "not_found"),
         ("POST", "/v1/candidates", b"", 400, "bad_request"),
-        ("POST", "/v1/candidates", b"[" * 100_000, 400, "bad_request"),
-        ("POST", "/v1/candidates", b'{"files": []}', 400, "bad_request"),
-        ("POST", "/v1/candidates", b'{"files": [{"name": "a", "content_base64": "!"}]}', 400, "bad_request"),
+        ("POST", "/v1/candidates", b"[" * 100_000, 422, "invalid_body"),
+        ("POST", "/v1/candidates", b'{"files": []}', 422, "invalid_body"),
+        ("POST", "/v1/candidates", b'{"files": [{"name": "a", "content_base64": "!"}]}', 422, "invalid_body"),
         (
             "POST",
             "/v1/candidates",
@@ -161,64 +93,87 @@ async def test_what_the_disk_refuses_is_told_with_its_hint(path: Path, house: Ho
             400,
             "bad_request",
         ),
-        ("POST", "/v1/candidates", b'{"files": [{"name": "a", "path": "/etc/x"}]}', 400, "bad_request"),
+        ("POST", "/v1/candidates", b'{"files": [{"name": "a", "path": "/etc/x"}]}', 422, "invalid_body"),
+        (
+            "POST",
+            "/v1/candidates",
+            '{"files": [{"name": "a", "content_base64": "ü"}]}'.encode(),
+            422,
+            "invalid_body",
+        ),
         ("POST", "/v1/candidates", b"x" * (MAX_BODY_BYTES + 1), 413, "file_too_large"),
+        ("POST", "/v1/candidates", b"x" * (9 * MAX_BODY_BYTES), 413, "file_too_large"),
+        ("POST", "/v1/candidates?dry-run=true", b"{}", 422, "unknown_parameter"),
+        ("POST", "/v1/candidates?dry_run=perhaps", b"{}", 422, "invalid_parameter"),
+        ("GET", "/v1/receipts?limit=0", None, 422, "invalid_parameter"),
+        ("GET", "/v1/receipts?limit=1&limit=2", None, 422, "invalid_parameter"),
     ],
 )
 async def test_errors_are_problem_documents_with_a_code(
-    path: Path, house: House, method: str, target: str, content: bytes | None, status: int, code: str
+    api: Api, method: str, target: str, content: bytes | None, status: int, code: str
 ) -> None:
-    answer = await raw(path, method, target, content)
+    headers = {} if content is None else {"content-type": "application/json"}
+    answer = await api.ask(method, target, content=content, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     document = answer.json()
     assert (document["status"], document["code"]) == (status, code)
     assert document["title"]
-    assert not house.seen
+    assert document["detail"]
+    assert not api.changes.seen
 
 
-async def test_a_via_that_would_break_a_log_line_is_refused(path: Path, house: House) -> None:
-    with pytest.raises(ControlError, match="can't be read"):
-        await asked(path, lambda client: client.propose(CANDIDATE, "a\nb"))
+async def test_a_via_that_would_break_a_log_line_is_refused(api: Api) -> None:
+    with pytest.raises(ControlError, match="doesn't fit"):
+        await api.client(lambda client: client.propose(CANDIDATE, "a\nb"))
 
 
-async def test_a_fault_of_ours_is_one_answer_and_the_api_lives_on(path: Path, house: House) -> None:
-    house.failure = RuntimeError("a secret detail")
-    answer = await raw(path, "POST", "/v1/candidates", good_body())
-    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-    assert "secret" not in answer.text
-    house.failure = None
-    assert (await raw(path, "POST", "/v1/candidates", good_body())).status_code == 201
-
-
-def good_body() -> bytes:
-    return httpx2.Request("POST", "http://x", json=candidate_to_json(CANDIDATE, "cli")).read()
-
-
-async def test_the_socket_is_for_its_owner_and_group_in_a_folder_of_its_owner(
-    path: Path, house: House
+async def test_a_fault_of_ours_is_one_answer_and_one_line_of_log_and_the_api_lives_on(
+    api: Api, pki: Pki
 ) -> None:
-    assert stat.S_IMODE((await trio.Path(path).stat()).st_mode) == 0o660
-    assert stat.S_IMODE((await trio.Path(path.parent).stat()).st_mode) == 0o700
+    api.changes.failure = RuntimeError("a secret detail")
+    body = candidate_to_json(candidate_of(pki.leaf()), "cli")
+    with capture_logs() as logged:
+        answer = await api.ask("POST", "/v1/candidates", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert "secret" not in answer.text
+        api.changes.failure = None
+        assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
+    assert [line["event"] for line in logged].count("control_fault") == 1
 
 
-async def test_a_second_proxy_does_not_take_the_socket_of_a_living_one(path: Path, house: House) -> None:
+async def test_the_socket_is_for_its_owner_and_group_in_a_folder_of_its_owner(api: Api) -> None:
+    assert stat.S_IMODE((await trio.Path(api.path).stat()).st_mode) == 0o660
+    assert stat.S_IMODE((await trio.Path(api.path.parent).stat()).st_mode) == 0o700
+
+
+async def test_where_others_may_ask_they_can_reach_the_socket(tmp_path: Path) -> None:
+    group = os.getegid()
+    async with control_api(tmp_path, Access(frozenset({65534}), frozenset({group}), 0o666)) as api:
+        found = await trio.Path(api.path).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o666, group)
+        assert stat.S_IMODE((await trio.Path(api.path.parent).stat()).st_mode) == 0o755
+
+
+def another(api: Api, path: Path | None = None) -> Callable[[], Awaitable[None]]:
+    """Give what runs a second server over the same store."""
+    controller = controller_of(api.store)
+    events = controller.teller.events
+    backing = Backing(controller, Changes(controller), Reloads(), api.store, events)
+    return partial(server.run, path or api.path, backing)
+
+
+async def test_a_second_proxy_does_not_take_the_socket_of_a_living_one(api: Api) -> None:
     with pytest.raises(ControlError, match="another process listens there"), trio.fail_after(10):
-        await server.run(path, house)
-    assert (await asked(path, Client.status)).process is not None
+        await another(api)()
+    assert (await api.client(Client.status)).process is not None
 
 
-async def test_the_socket_of_a_dead_process_is_replaced_and_removed_at_the_end(
-    path: Path, nursery: trio.Nursery
-) -> None:
+async def test_the_socket_of_a_dead_process_is_replaced_and_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "control.sock"
     leave_dead_socket(path)
-    with trio.fail_after(20):
-        await nursery.start(lambda task_status: server.run(path, House(), task_status=task_status))
-        await asked(path, Client.status)
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            while nursery.child_tasks:
-                await trio.lowlevel.checkpoint()
+    async with control_api(tmp_path) as api:
+        await api.client(Client.status)
     assert not await trio.Path(path).exists()
 
 
@@ -228,20 +183,38 @@ def leave_dead_socket(path: Path) -> None:
         dead.bind(str(path))
 
 
-async def test_a_file_in_the_way_is_left_alone(path: Path) -> None:
-    await trio.Path(path.parent).mkdir()
-    await trio.Path(path).write_text("precious")
+async def test_a_file_in_the_way_is_left_alone(api: Api, tmp_path: Path) -> None:
+    path = trio.Path(tmp_path / "precious")
+    await path.write_text("precious")
     with pytest.raises(ControlError, match="no socket is in the way"), trio.fail_after(10):
-        await server.run(path, House())
-    assert await trio.Path(path).read_text() == "precious"
+        await another(api, Path(path))()
+    assert await path.read_text() == "precious"
+
+
+async def test_a_path_that_is_too_long_for_a_socket_is_refused_with_the_fix(api: Api, tmp_path: Path) -> None:
+    path = tmp_path / ("long" * 25) / "control.sock"
+    with pytest.raises(ControlError, match="the system takes 107") as caught, trio.fail_after(10):
+        await another(api, path)()
+    assert "runtime = " in caught.value.hint
+    assert not await trio.Path(path.parent).exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_folder_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    await trio.Path(tmp_path).chmod(0o500)
+async def test_a_folder_that_cannot_be_written_is_an_error_with_a_hint(api: Api, tmp_path: Path) -> None:
+    closed = trio.Path(tmp_path / "closed")
+    await closed.mkdir(mode=0o500)
     with pytest.raises(ControlError, match="permission denied") as caught, trio.fail_after(10):
-        await server.run(tmp_path / "run" / "control.sock", House())
+        await another(api, Path(closed) / "run" / "control.sock")()
     assert "let the proxy's user write" in caught.value.hint
+
+
+async def ask_at(path: Path) -> None:
+    def ask() -> None:
+        with Client(path) as client:
+            client.status()
+
+    with trio.fail_after(20):
+        await trio.to_thread.run_sync(ask)
 
 
 async def test_where_nobody_listens_no_proxy_runs(tmp_path: Path) -> None:
@@ -249,7 +222,7 @@ async def test_where_nobody_listens_no_proxy_runs(tmp_path: Path) -> None:
     await trio.Path(tmp_path / "file").touch()
     for name in ("absent.sock", "no/folder.sock", "dead.sock", "file/x.sock"):
         with pytest.raises(NotRunningError):
-            await asked(tmp_path / name, Client.status)
+            await ask_at(tmp_path / name)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", b"SSH-2.0-x\r\n", b""])
@@ -270,8 +243,17 @@ async def test_whatever_else_listens_there_is_told_in_words(
 
     nursery.start_soon(odd)
     with pytest.raises(ControlError) as caught:
-        await asked(path, Client.status)
+        await ask_at(path)
     assert not isinstance(caught.value, NotRunningError)
     assert "\n" not in str(caught.value)
     nursery.cancel_scope.cancel()
     listener.close()
+
+
+async def test_a_reload_begins_once_its_answer_has_left(api: Api) -> None:
+    answer = await api.ask("POST", "/v1/reload")
+    assert (answer.status_code, answer.json()) == (202, {"epoch": 2})
+    with trio.fail_after(10):
+        while not api.reloads.made:
+            await trio.lowlevel.checkpoint()
+    assert now() >= api.controller.process.since

@@ -149,3 +149,26 @@ def test_a_fingerprint_looks_as_in_a_browser() -> None:
 def test_a_receipt_of_an_unknown_shape_still_makes_a_line() -> None:
     line = receipt_line({"id": "x", "state": "live", "source": "acme", "via": "y"})
     assert line == "x    live  acme via y"
+
+
+def test_what_waits_for_confirmation_is_told_with_the_command_that_keeps_it(pki: Pki, now: datetime) -> None:
+    bundle = pki.leaf().bundle()
+    live = Receipt(
+        "000007-00000000",
+        State.LIVE,
+        Source.CUSTOMER,
+        "cli",
+        bundle.id,
+        7,
+        (),
+        {State.RECEIVED: now, State.LIVE: now},
+        confirm_within_s=600.0,
+    )
+    status = described({Source.CUSTOMER: bundle}, now, receipts=(live,))
+    words = "goes back by itself unless confirmed: tlsproxy certs confirm 000007-00000000"
+    assert words in render(status)
+    out = io.StringIO()
+    show_status(status, out)
+    assert "tlsproxy certs confirm 000007-00000000" in " ".join(out.getvalue().split())
+    settled = live.advance(State.CONFIRMED, now)
+    assert "unless confirmed" not in render(described({Source.CUSTOMER: bundle}, now, receipts=(settled,)))

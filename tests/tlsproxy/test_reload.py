@@ -27,6 +27,7 @@ from tlsproxy.cli import main
 from tlsproxy.control.client import Client as Control
 from tlsproxy.errors import ReloadError
 from tlsproxy.handover import HandedOver
+from tlsproxy.observe.events import EventLog
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.signals import SIGNALS, Gate, let_in
@@ -113,6 +114,7 @@ async def reloader(folder: Path) -> AsyncIterator[tuple[Scene, reload.Reloader]]
                     since=app.now(),
                     control_fd=control.fileno,
                     kept=None,
+                    events=EventLog(app.now),
                 ),
             )
 

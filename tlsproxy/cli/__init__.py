@@ -6,8 +6,10 @@ that `--help` and completion are quick.
 
     run      the proxy itself                check    what is wrong with a configuration file
     reload   take up a changed file, new code
-    certs    hand in certificates            status   what is served, until when
-    demo     a sample device to look at      endings  how commands end
+    certs    hand in certificates, look      status   what is served, until when
+             at them, take them back         events   what happens, as it happens
+    backup   all of it in a file, and back   demo     a sample device to look at
+    endings  how commands end
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from collections.abc import Sequence
 import click
 
 from tlsproxy import __version__
+from tlsproxy.cli.backup import backup, restore
 from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.demo import demo
 from tlsproxy.cli.endings import ended
+from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
@@ -46,7 +50,7 @@ def tlsproxy() -> None:
     """The TLS front end of a device: terminates TLS before its services, owns its certificates."""
 
 
-for _command in (run, reload, check, certs, status, demo):
+for _command in (run, reload, check, certs, status, events, backup, restore, demo):
     tlsproxy.add_command(_command)
 
 

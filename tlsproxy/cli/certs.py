@@ -1,4 +1,4 @@
-"""`tlsproxy certs`: hand in certificates. In this version: `import`.
+"""`tlsproxy certs`: what is done with certificates; here `import`, the others in listing.py and reverting.py.
 
 With a running proxy the files go to its control socket. Without one the store is opened here, under its
 lock, and the same checks and handshakes are made: what is accepted is served from the next start.
@@ -7,6 +7,7 @@ lock, and the same checks and handshakes are made: what is accepted is served fr
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +15,24 @@ import click
 
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.reverting import confirm, remove, rollback
 from tlsproxy.errors import ExitCode
+from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
 
 if TYPE_CHECKING:
     from certstore import Finding
     from tlsproxy.cli.handing_in import Outcome
 
 
-@click.group(short_help="Hand in certificates.")
+@click.group(short_help="Hand in certificates, look at them, take them back.")
 def certs() -> None:
-    """Hand in certificates."""
+    """Hand in certificates, look at them, and take them back."""
+
+
+for _command in (list_, show, history, export, rollback, confirm, remove):
+    certs.add_command(_command)
 
 
 @certs.command(
@@ -34,26 +42,44 @@ def certs() -> None:
         "tlsproxy certs import fullchain.pem privkey.pem",
         "tlsproxy certs import --store ./store device.crt device.key ca.crt",
         "cat device.pem | tlsproxy certs import - --json",
+        "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
 )
 @click.argument("files", metavar="CERT [KEY] [CHAIN]...", nargs=-1, required=True)
+@click.option(
+    "--confirm-within",
+    type=click.IntRange(0, PROBATION_MOST_S),
+    metavar="SECONDS",
+    help="Go back to the certificate before, unless `tlsproxy certs confirm` comes in time; 0: never"
+    f" [default: {PROBATION_S} on a terminal while the proxy runs, else 0].",
+)
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
-def import_(files: tuple[str, ...], store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
+def import_(
+    files: tuple[str, ...],
+    confirm_within: int | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> int:
     """Put a certificate into effect, and wait until it is: no connection is dropped.
 
     CERT, KEY and CHAIN are PEM or DER files in any order; one file may hold everything, and - reads from
     stdin. KEY may be left out where the device already has it. A certificate that isn't good changes
     nothing.
 
+    On a terminal the change waits for confirmation: if nobody can reach the device with the new certificate,
+    nobody confirms, and it goes back by itself.
+
     Ends with 0 when the certificate is live, with 1 when it was refused.
     """
     place = find_place(store, config)
-    from tlsproxy.cli.handing_in import hand_in, read_files
+    from tlsproxy.cli.handing_in import Probation, hand_in, read_files
 
     candidate, unreadable = read_files(files)
-    outcome = hand_in(place, candidate, unreadable)
+    probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
+    outcome = hand_in(place, candidate, unreadable, probation)
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     elif outcome.is_refused:
@@ -64,14 +90,22 @@ def import_(files: tuple[str, ...], store: Path | None, config: Path | None, as_
 
 
 def _tell_success(outcome: Outcome) -> None:
+    from certstore import State
+
     receipt = outcome.receipt
     assert receipt is not None
     number = f"generation {receipt.generation}, receipt {receipt.id}"
     if outcome.is_running:
         click.echo(f"live: {number}")
-        click.echo("probation: none; the certificate stays until another takes its place")
     else:
         click.echo(f"stored: {number}")
+    if receipt.state is State.LIVE and receipt.confirm_within_s is not None:
+        seconds = f"{receipt.confirm_within_s:g} seconds"
+        click.echo(f"probation: it goes back by itself in {seconds}, unless you confirm:")
+        click.echo(f"    tlsproxy certs confirm {receipt.id}")
+    else:
+        click.echo("probation: none; the certificate stays until another takes its place")
+    if not outcome.is_running:
         if outcome.new_store is not None:
             click.echo(f"there was no store at {outcome.new_store}: it was made just now")
         click.echo("no proxy runs on this store: it is served from the next start")

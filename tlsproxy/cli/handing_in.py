@@ -1,35 +1,25 @@
-"""Files from a command line to a receipt: read, then handed to the running proxy, or to the store itself.
-
-Theory: between "no proxy answers" and "I have the lock" a proxy may start, and it holds the lock for its
-whole life from a moment before it answers. So both are tried in turn until one succeeds: asking first,
-since a proxy that runs must learn of the change; then the lock for a moment; and at last the lock's own
-error, which names its holder.
-"""
+"""Files from a command line to a receipt: read, then handed to the running proxy, or to the store itself."""
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, StoreLocked, found
-from tlsproxy.cli.ownership import become_owner
+from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, found
+from tlsproxy.cli.either import VIA, by_proxy_or_here
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
-from tlsproxy.errors import NotRunningError, UsageError
+from tlsproxy.errors import UsageError
+from tlsproxy.policy import PROBATION_S
 
 # certbot, openssl and appliances make files of a few KB; decode takes no more than 1 MiB either.
 _MAX_FILE_BYTES = 1_048_576
 # All together, so that they fit into a request (control/values.py) after base64.
 _MAX_TOTAL_BYTES = 1_500_000
-_LOCK_WAIT_S = 5.0
-_LOCK_TURN_S = 0.25
-_VIA = "cli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ class Outcome:
         receipt = self.receipt
         if receipt is None:
             times = {State.REFUSED: datetime.now(UTC)}
-            nowhere = ("000000-00000000", State.REFUSED, Source.CUSTOMER, _VIA, None, None)
+            nowhere = ("000000-00000000", State.REFUSED, Source.CUSTOMER, VIA, None, None)
             return {
                 **Receipt(*nowhere, self.unreadable, times).to_json(),
                 "id": None,
@@ -83,7 +73,30 @@ def read_files(names: Sequence[str]) -> tuple[Candidate, tuple[Finding, ...]]:
     return Candidate(tuple(files)), tuple(findings)
 
 
-def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding, ...]) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Probation:
+    """How long a change may wait for somebody's word: as was said, else as fits who asks.
+
+    asked_s: what was said, 0 for none. is_terminal: a person is there, who can confirm. Where no proxy runs
+    nothing is served yet, so that nobody could find out whether it can be reached.
+    """
+
+    asked_s: int | None
+    is_terminal: bool
+
+    def of(self, *, is_running: bool) -> int | None:
+        """Give the seconds; None: it needs no confirmation."""
+        if self.asked_s is not None:
+            return self.asked_s or None
+        return PROBATION_S if self.is_terminal and is_running else None
+
+
+def hand_in(
+    place: Whereabouts,
+    candidate: Candidate,
+    unreadable: tuple[Finding, ...],
+    confirm_within_s: Probation,
+) -> Outcome:
     """Bring a candidate to its end; returns when it is live, stored (where no proxy runs), or refused.
 
     Raises:
@@ -95,39 +108,26 @@ def hand_in(place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding,
     if unreadable:
         return Outcome(None, unreadable)
     new = None if place.store.exists() else place.store
-    deadline = time.monotonic() + _LOCK_WAIT_S
-    uid = os.getuid()  # a turn that finds the store locked has become somebody else
-    while True:
-        try:
-            with Client(place.control) as client:
-                return Outcome(client.propose(candidate, _VIA))
-        except NotRunningError:
-            pass
-        try:
-            return Outcome(_store(place, candidate, uid), is_running=False, new_store=new)
-        except StoreLocked:
-            if time.monotonic() > deadline:
-                raise
+    within_s = confirm_within_s.of(is_running=True)
 
+    def ask(client: Client) -> Receipt:
+        return client.propose(candidate, VIA, within_s)
 
-def _store(place: Whereabouts, candidate: Candidate, uid: int) -> Receipt:
-    """Bring it in ourselves; `uid`: who we were at first."""
-    from tlsproxy.observe.audit import Actor, AuditLog
-    from tlsproxy.policy import TLSPolicy
-    from tlsproxy.tls.gate import HandshakeGate
+    def store(held: Store) -> Receipt:
+        from tlsproxy.policy import TLSPolicy
+        from tlsproxy.tls.gate import HandshakeGate
 
-    become_owner(place)
-    examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
-    with Store.open(place.store, clock=lambda: datetime.now(UTC), lock_wait_s=_LOCK_TURN_S) as store:
-        receipt = store.propose(candidate, source=Source.CUSTOMER, via=_VIA, examiner=examiner)
-        AuditLog(store.path, lambda: datetime.now(UTC), told=_tell_unaudited).note_receipt(
-            Actor("command", uid=uid, pid=os.getpid()), receipt
+        examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
+        return held.propose(
+            candidate,
+            source=Source.CUSTOMER,
+            via=VIA,
+            examiner=examiner,
+            confirm_within_s=confirm_within_s.of(is_running=False),
         )
-        return receipt
 
-
-def _tell_unaudited(error: OSError) -> None:
-    print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
+    done = by_proxy_or_here(place, ask, store)
+    return Outcome(done.value, is_running=done.is_running, new_store=None if done.is_running else new)
 
 
 def _read(name: str, *, is_stdin: bool) -> bytes | Finding:

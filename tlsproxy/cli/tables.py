@@ -5,6 +5,7 @@ The same facts and words as `observe.status.render`, with colour where something
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from tlsproxy.observe.status import (
     receipt_line,
     remaining,
     shown_fingerprint,
+    waiting_lines,
 )
 
 # Under a month somebody should look; under a week it is urgent (ACME clients renew 30 days before the end).
@@ -70,6 +72,8 @@ def _facts(status: Status) -> Table:
         table.add_row("generation", escape(made))
     for kind, words in confinement_lines(status.confinement):
         table.add_row(kind, escape(words))
+    for line in waiting_lines(status):
+        table.add_row("waits", f"[yellow]{escape(line)}[/]")
     table.add_row("inbox", escape(status.place.inbox))
     table.add_row("store", escape(status.place.store))
     return table
@@ -96,3 +100,14 @@ def _validity(bundle: BundleStatus) -> str:
     days = bundle.days_left
     style = "red" if days < _URGENT_DAYS else "yellow" if days < _SOON_DAYS else "default"
     return f"until {bundle.not_after:%Y-%m-%d %H:%M} UTC, [{style}]{remaining(days)}[/]"
+
+
+def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:
+    """Write a table to a terminal."""
+    console = Console(file=out, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)

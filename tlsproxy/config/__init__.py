@@ -21,6 +21,7 @@ from tlsproxy.config.addresses import (
 )
 from tlsproxy.config.values import (
     Config,
+    ControlConfig,
     ForwardedConfig,
     IdentityConfig,
     LimitsConfig,
@@ -32,6 +33,7 @@ from tlsproxy.config.values import (
 
 __all__ = [
     "Config",
+    "ControlConfig",
     "ForwardedConfig",
     "IdentityConfig",
     "LimitsConfig",

@@ -16,6 +16,7 @@ from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overla
 from tlsproxy.config.lines import Path
 from tlsproxy.config.values import (
     Config,
+    ControlConfig,
     ForwardedConfig,
     IdentityConfig,
     LimitsConfig,
@@ -48,6 +49,7 @@ class Draft:
     workers: Workers = "auto"
     user: str = ""
     group: str = ""
+    control: ControlConfig = field(default_factory=ControlConfig)
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -67,6 +69,7 @@ class Draft:
             workers=self.workers,
             user=self.user,
             group=self.group,
+            control=self.control,
             metrics=self.metrics,
             log=self.log,
         )
@@ -107,6 +110,7 @@ def advise(draft: Draft) -> Iterator[Complaint]:
     if draft.identity.localhost:
         why = "the device's own certificate will be good for localhost"
         yield ("identity", "localhost"), why, "whoever trusts it lets the device speak for their own machine"
+    yield from _advise_who_asks(draft)
     for network in draft.forwarded.trust:
         if network.prefixlen == 0:
             yield (
@@ -114,6 +118,17 @@ def advise(draft: Draft) -> Iterator[Complaint]:
                 f"{network} believes every client",
                 "name only the proxies before this one",
             )
+
+
+def _advise_who_asks(draft: Draft) -> Iterator[Complaint]:
+    control = draft.control
+    if (control.users or control.groups) and draft.store in {draft.runtime, *draft.runtime.parents}:
+        why = "others may ask, and can't get to the socket: it lies in the store, which is closed to them"
+        yield ("control",), why, 'name another folder for it: runtime = "/run/tlsproxy"'
+    elif control.users and not control.mode & 0o002:
+        why = f"the socket's mode {control.mode:04o} keeps out users who aren't in its group"
+        hint = 'mode = "0666" lets anybody connect; who isn\'t named here is answered 403'
+        yield ("control", "users"), why, hint
 
 
 def _missing_listener(listeners: Mapping[Path, ListenerConfig]) -> Iterator[Complaint]:

@@ -23,6 +23,7 @@ from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.values import (
     Config,
+    ControlConfig,
     Engine,
     ForwardedConfig,
     IdentityConfig,
@@ -44,6 +45,9 @@ T = TypeVar("T")
 MAX_FILE_BYTES = 1_048_576
 
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
+
+# What useradd(8) makes, what directories of companies have (dots, a domain's backslash or @), or a number.
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,62}\$?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ def _document(top: Table, folder: Path) -> Draft:
     tls.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
+    draft.control = _control(top.table("control"))
     draft.metrics = top.parsed("metrics_listen", parse_metrics_listen, None)
     top.finish()
     return draft
@@ -202,6 +207,16 @@ def _plain(table: Table, kind: type[T]) -> T:
     return kind(**found)
 
 
+def _control(table: Table) -> ControlConfig:
+    control = ControlConfig(
+        users=table.parsed_list("users", _account),
+        groups=table.parsed_list("groups", _account),
+        mode=table.parsed("mode", _mode, 0o660),
+    )
+    table.finish()
+    return control
+
+
 def parse_route_path(text: str) -> str:
     """Read a route's path: "/" or segments without a slash at the end, which would mean the same."""
     if not text.startswith("/"):
@@ -255,6 +270,21 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError(f"{text!r} is no IP address") from None
+
+
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a user or group, and no number")
+    return text
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(f'{text!r} is no mode of a file, as in "0660"')
+    mode = int(text, 8)
+    if mode & 0o600 != 0o600:
+        raise ValueError(f"{text!r} keeps out the proxy's own user: it begins with 06")
+    return mode
 
 
 def _network(text: str) -> Network:

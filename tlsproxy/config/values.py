@@ -98,6 +98,18 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """Who may ask the control socket beside root and the proxy's own user, and the mode of its file.
+
+    Users and groups are names or numbers, as text.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """How the log is written, and what of exchanges stands in it.
 
@@ -142,6 +154,7 @@ class Config:
     workers: Workers = "auto"
     user: str = ""
     group: str = ""
+    control: ControlConfig = field(default_factory=ControlConfig)
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
 

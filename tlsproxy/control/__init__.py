@@ -1,13 +1,18 @@
 """The control API on a UNIX socket: what a running proxy is asked by the command line, and by programs.
 
-    values       candidates and receipts as JSON, problem documents (RFC 9457)
-    server       the application and its socket; `Controller` is what it needs of the rest of the house
-    connections  who is served on it, each behind a border of its own
-    metrics_port a TCP port for metrics, where one is wanted
-    client       the command line's side
+The way of a question, from the socket to the house:
 
-Who may open the socket may do everything here; that is decided by the file system (0660, in a folder of its
-own).
+    door          the socket's file
+    server        accepts, and turns away:  peers (who is it, may it ask)  places (is there room)
+    connection    HTTP/1.1 and WebSocket, within bounds of size and time
+    application   what is asked, held against the table:  operations (what one is)  openapi (described)
+                  standing  holdings  candidates  changes  feed (the operations, with their answers)
+    backing       what the rest of the house must answer
+    values        candidates as JSON or as a form (multipart)   documents (answers as types)   problems
+    client        the command line's side:  follower (of events)
+    metrics_port  a TCP port for metrics alone, where one is wanted
+
+Who may ask may do everything here; no private key leaves by it.
 """
 
 from __future__ import annotations

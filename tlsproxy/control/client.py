@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx2
+import msgspec
 
-from certstore import Candidate, Receipt
+from certstore import Candidate, Generation, Meta, Receipt, Slot, Source
 from tlsproxy.control.values import candidate_to_json, problem_words
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
+T = TypeVar("T")
 # A candidate's gate and activation take some 50 ms; on a slow board under load, or behind others in the
 # queue, seconds. The pre-flight of a reload may take a minute.
 _PATIENCE_S = 90.0
@@ -31,7 +36,8 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._http = httpx2.Client(
-            transport=httpx2.HTTPTransport(uds=self._path),
+            # nobody is trusted over TLS, since none is spoken; the usual authorities would take 70 ms to load
+            transport=httpx2.HTTPTransport(uds=self._path, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
             base_url="http://tlsproxy",
             timeout=httpx2.Timeout(_PATIENCE_S, connect=_CONNECT_S),
             trust_env=False,
@@ -53,13 +59,57 @@ class Client:
         except ValueError as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
-    def propose(self, candidate: Candidate, via: str) -> Receipt:
+    def propose(self, candidate: Candidate, via: str, confirm_within_s: int | None = None) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        return self._receipt(self._ask("POST", "/v1/candidates", candidate_to_json(candidate, via)))
+        target = "/v1/candidates"
+        if confirm_within_s is not None:
+            target += f"?confirm_within_s={confirm_within_s}"
+        return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
+
+    def roll_back(self, key: tuple[Source, str], via: str) -> Receipt:
+        """Put one slot back to what it had before."""
+        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}"))
+
+    def remove(self, key: tuple[Source, str], via: str) -> Receipt:
+        """Take one slot away."""
+        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}"))
+
+    def activate(self, generation: int, via: str) -> Receipt:
+        """Have every slot as that generation had it."""
+        return self._receipt(self._change("POST", f"/v1/generations/{generation}/activate?via={via}"))
+
+    def confirm(self, receipt_id: str, via: str) -> Receipt:
+        """Keep a live change for good."""
+        return self._receipt(self._change("POST", f"/v1/receipts/{receipt_id}/confirm?via={via}"))
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
         """Ask for one receipt."""
         return self._receipt(self._ask("GET", f"/v1/receipts/{id}"))
+
+    def receipts(self, limit: int) -> list[Receipt]:
+        """Ask for the latest receipts, the newest first."""
+        return self._each("receipts", Receipt.from_json, f"/v1/receipts?limit={limit}")
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Ask for all slots, the highest source first."""
+        return tuple(self._each("slots", Slot.from_json, "/v1/slots"))
+
+    def metas(self) -> dict[str, Meta]:
+        """Ask what is known of the bundles that a slot names, or that are served."""
+        return {meta.id: meta for meta in self._each("bundles", Meta.shown, "/v1/bundles")}
+
+    def generations(self, limit: int, shape: type[T]) -> list[T]:
+        """Ask which generations there are, in short, the newest first; each as `shape`, a dataclass."""
+        read = partial(msgspec.convert, type=shape)
+        return self._each("generations", read, f"/v1/generations?limit={limit}")
+
+    def generation(self, number: int) -> Generation:
+        """Ask for one generation."""
+        return self._read(Generation.from_json, self._ask("GET", f"/v1/generations/{number}"))
+
+    def chain(self, bundle: str) -> bytes:
+        """Ask for a bundle's certificates, the device's own first, in PEM."""
+        return self._send("GET", f"/v1/bundles/{bundle}/chain.pem").content
 
     def reload(self) -> int:
         """Ask for a reload; gives the epoch that will come, once the pre-flight has gone well."""
@@ -69,28 +119,54 @@ class Client:
         return epoch
 
     def _receipt(self, document: dict[str, object]) -> Receipt:
+        return self._read(Receipt.from_json, document)
+
+    def _each(self, key: str, read: Callable[[Mapping[str, object]], T], target: str) -> list[T]:
+        found = self._ask("GET", target).get(key)
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ControlError(self._path, f"its answer has no list of {key}", _OTHER_VERSION)
+        return [self._read(read, one) for one in found]
+
+    def _read(self, read: Callable[[Mapping[str, object]], T], document: Mapping[str, object]) -> T:
         try:
-            return Receipt.from_json(document)
-        except ValueError as error:
+            return read(document)
+        except (ValueError, msgspec.ValidationError) as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
-    def _ask(self, method: str, target: str, body: object = None) -> dict[str, object]:
-        self._knock()
+    def _change(self, method: str, target: str, body: object = None) -> dict[str, object]:
+        """Ask for a change; gives the receipt's document, also where it was refused."""
         try:
-            answer = self._http.request(method, target, json=body)
+            return self._ask(method, target, body)
+        except _RefusedError as refused:
+            return refused.receipt
+
+    def _ask(self, method: str, target: str, body: object = None) -> dict[str, object]:
+        return self._document(self._send(method, target, body))
+
+    def _document(self, answer: httpx2.Response) -> dict[str, object]:
+        try:
             document = answer.json()
-        except httpx2.TransportError as error:
-            raise self._failure(error) from error
         except ValueError as error:
             raise ControlError(self._path, "its answer is no JSON", _OTHER_VERSION) from error
         if not isinstance(document, dict):
             raise ControlError(self._path, "its answer is no JSON object", _OTHER_VERSION)
+        return document
+
+    def _send(self, method: str, target: str, body: object = None) -> httpx2.Response:
+        self._knock()
+        try:
+            answer = self._http.request(method, target, json=body)
+        except httpx2.TransportError as error:
+            raise self._failure(error) from error
         if answer.is_error:
+            document = self._document(answer)
             words, hint = problem_words(document), str(document.get("hint", ""))
+            if isinstance(receipt := document.get("receipt"), dict):
+                raise _RefusedError(self._path, words, hint, receipt)
             if document.get("code") == ReloadError.code:
                 raise ReloadError(words.removeprefix(ReloadError.words), hint)
             raise ControlError(self._path, words, hint)
-        return document
+        return answer
 
     def _knock(self) -> None:
         """Connect once for a clear error: httpx2 hides it, and leaves the socket open (2.16, tried)."""
@@ -118,7 +194,20 @@ class Client:
         )
 
 
+class _RefusedError(ControlError):
+    """A change was refused, with a receipt."""
+
+    def __init__(self, path: str, why: str, hint: str, receipt: dict[str, object]) -> None:
+        super().__init__(path, why, hint)
+        self.receipt = receipt
+
+
 _OTHER_VERSION = "is the running proxy of another version? restart it"
+
+
+def _slot(key: tuple[Source, str]) -> str:
+    source, id_ = key
+    return f"/v1/slots/{source}/{id_}"
 
 
 def _errno(error: BaseException | None) -> int | None:

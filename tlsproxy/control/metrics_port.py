@@ -1,8 +1,7 @@
 """Metrics on a TCP port, for a Prometheus on this machine; the control socket has them as well.
 
 Promises: it answers GET /metrics and /v1/metrics and nothing else; metrics are never a reason not to serve,
-so a port that is taken is told once and asked for again, and whoever connects is isolated as on the control
-socket (connections.py). Refuses to know what is in a page.
+so a port that is taken is told once and asked for again. Refuses to know what is in a page.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,6 @@ from starlette.routing import Route
 
 from tlsproxy import policy
 from tlsproxy.config.values import MetricsConfig
-from tlsproxy.control import connections
 from tlsproxy.observe.log import logger
 
 __all__ = ["run"]
@@ -34,14 +34,16 @@ async def run(config: MetricsConfig, page: Page) -> NoReturn:
     told = False
     while True:
         try:
-            with _listen(config) as sock:
-                await _serve(sock, page)
+            sock = _listen(config)
         except OSError as error:
             if not told:
                 why = os.strerror(error.errno).lower() if error.errno else str(error)
                 _log.error("metrics_not_listening", address=config.address, why=why)
                 told = True
             await trio.sleep(policy.METRICS_RETRY_S)
+        else:
+            with sock:
+                await _serve(sock, page)
 
 
 def _listen(config: MetricsConfig) -> socket.socket:
@@ -57,6 +59,13 @@ async def _serve(sock: socket.socket, page: Page) -> None:
         return Response(content, headers={"content-type": kind})
 
     app = Starlette(routes=[Route(path, answer) for path in ("/metrics", "/v1/metrics")])
+    config = HypercornConfig()
     place, port = sock.getsockname()[:2]
+    config.bind = [f"fd://{sock.detach()}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.graceful_timeout = 0.1
+    config.h11_max_incomplete_size = 16_384
     _log.info("metrics_listening", address=place, port=port)
-    await connections.serve(app, sock)
+    await serve(app, config)  # type: ignore[arg-type]  # its ASGI types are narrower than Starlette's

@@ -1,26 +1,32 @@
 """What goes over the control socket, as values: candidates, problems, limits.
 
-Pure: JSON-ready dicts in, values out, and back. A fault of the asking side is a `BadRequestError` with the
-code that its problem document carries.
+Pure: bytes and JSON-ready dicts in, values out, and back. A fault of the asking side is a `BadRequestError`
+with the code that its problem document carries.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, TypeAlias
 
 import msgspec
 
-from certstore import Candidate
+from certstore import Candidate, Finding
+from tlsproxy.control.multipart import parse_form
 from tlsproxy.errors import Fault, ProxyError
 
 # A candidate is some KB; decode takes at most 1 MiB a file. base64 and JSON add a third.
 MAX_BODY_BYTES = 2_097_152
 _MAX_FILES = 32
+Via: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+
+_BASE64 = r"^[A-Za-z0-9+/]*={0,2}$"  # linear, and quick: it runs over megabytes in the event loop
 
 PROBLEM_TYPE = "application/problem+json"
+JSON_TYPE = "application/json"
+FORM_TYPE = "multipart/form-data"
 
 
 class BadRequestError(ProxyError):
@@ -28,24 +34,39 @@ class BadRequestError(ProxyError):
 
     fault = Fault.CLIENT
 
-    def __init__(self, status: int, code: str, words: str) -> None:
+    def __init__(self, status: int, code: str, words: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, code, words)
         self.status = status
         self.code = code
         self.words = words
+        self.headers = headers
 
     def __str__(self) -> str:
         return self.words
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class FileDocument(msgspec.Struct, forbid_unknown_fields=True, rename={"content": "content_base64"}):
+    """A file: its name, as a person knows it, and its bytes in base64 (RFC 4648 section 4)."""
+
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-    content_base64: str
+    content: Annotated[str, msgspec.Meta(pattern=_BASE64, extra_json_schema={"contentEncoding": "base64"})]
 
 
-class _Upload(msgspec.Struct, forbid_unknown_fields=True):
-    files: Annotated[list[_File], msgspec.Meta(min_length=1, max_length=_MAX_FILES)]
-    via: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] = "api"
+class UploadDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A candidate; `via` says by which way it comes, for its receipt."""
+
+    files: Annotated[list[FileDocument], msgspec.Meta(min_length=1, max_length=_MAX_FILES)]
+    via: Via = "api"
+
+
+class FormDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """The same as a form: every part with a file name is a file, the part `via` is text."""
+
+    file: Annotated[
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]],
+        msgspec.Meta(min_length=1, max_length=_MAX_FILES),
+    ]
+    via: Via = "api"
 
 
 def candidate_to_json(candidate: Candidate, via: str) -> dict[str, object]:
@@ -58,26 +79,51 @@ def candidate_to_json(candidate: Candidate, via: str) -> dict[str, object]:
 
 
 def candidate_from_json(body: bytes) -> tuple[Candidate, str]:
-    """Read the body of POST /v1/candidates: the candidate and its `via`.
+    """Read the JSON body of POST /v1/candidates: the candidate and its `via`.
 
     Raises:
-        BadRequestError: it isn't what `candidate_to_json` gives (400).
+        BadRequestError: it is no JSON (400), or not what `candidate_to_json` gives (422).
 
     """
     try:
-        upload = msgspec.json.decode(body, type=_Upload)
-        files = tuple((f.name, base64.b64decode(f.content_base64, validate=True)) for f in upload.files)
-    except (msgspec.DecodeError, binascii.Error, RecursionError, UnicodeDecodeError) as error:
-        raise BadRequestError(400, "bad_request", f"the body can't be read: {error}") from error
+        upload = msgspec.json.decode(body, type=UploadDocument)
+        files = tuple((f.name, base64.b64decode(f.content, validate=True)) for f in upload.files)
+    except (msgspec.ValidationError, binascii.Error) as error:
+        raise BadRequestError(422, "invalid_body", f"the body doesn't fit: {_lower(error)}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequestError(400, "bad_request", f"the body can't be read: {_lower(error)}") from error
     return Candidate(files), upload.via
 
 
-def problem(status: int, code: str, title: str, hint: str = "") -> dict[str, object]:
-    """Make a problem document; `code` is stable, `title` one line for a person."""
-    document: dict[str, object] = {"type": "about:blank", "status": status, "title": title, "code": code}
-    return {**document, "hint": hint} if hint else document
+def candidate_from_form(body: bytes, content_type: str) -> tuple[Candidate, str]:
+    """Read the form of POST /v1/candidates. Raises BadRequestError as `candidate_from_json`."""
+    try:
+        parts = parse_form(body, content_type)
+    except ValueError as error:
+        raise BadRequestError(400, "bad_request", f"the form can't be read: {error}") from error
+    files = [(part.file_name or part.name, part.content) for part in parts if part.file_name is not None]
+    texts = {part.name: part.content for part in parts if part.file_name is None}
+    try:
+        if unknown := texts.keys() - {"via"}:
+            raise ValueError(f"the part {min(unknown)!r} is no file, and not known")  # noqa: TRY301  all end below
+        if not 1 <= len(files) <= _MAX_FILES:
+            raise ValueError(f"it holds {len(files)} files: 1 to {_MAX_FILES} are taken")  # noqa: TRY301
+        via = msgspec.convert(texts.get("via", b"api").decode("ascii"), Via)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise BadRequestError(422, "invalid_body", f"the form doesn't fit: {_lower(error)}") from error
+    return Candidate(tuple(files)), via
+
+
+def findings_to_json(findings: Iterable[Finding]) -> list[dict[str, object]]:
+    """Give findings as receipts hold them."""
+    return [{"code": f.code, "severity": str(f.severity), "words": f.words, "hint": f.hint} for f in findings]
 
 
 def problem_words(document: Mapping[str, object]) -> str:
     """Read a problem document's one line for a person, whatever a server put into it."""
-    return str(document.get("title") or document.get("detail") or "no reason given")
+    return str(document.get("detail") or document.get("title") or "no reason given")
+
+
+def _lower(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]

@@ -84,6 +84,11 @@ class Connection:
             notify_closing(sock)
 
     @property
+    def generation(self) -> int:
+        """The generation that its handshake was made with."""
+        return self._client.facts.generation
+
+    @property
     def facts(self) -> ClientFacts:
         """What is known of the client."""
         return self._client.facts

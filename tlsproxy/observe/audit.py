@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
-from certstore import Receipt
+from certstore import Cause, Receipt
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
 
@@ -51,6 +51,8 @@ class Actor:
         """Give who brought a candidate that came by no socket: the part of the house that its `via` names."""
         if receipt.via == "identity":
             return cls("identity")
+        if receipt.via != "inbox" and not receipt.via.startswith("watch:"):
+            return cls("socket")  # of the image before a reload, which had no time to say whose
         return cls("watch" if receipt.via.startswith("watch:") else "inbox")
 
     def facts(self) -> dict[str, object]:
@@ -61,6 +63,9 @@ class Actor:
 
 SOCKET, SIGNAL, ITSELF = Actor("socket"), Actor("signal"), Actor("itself")
 """A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy."""
+
+
+_WHAT = {Cause.ROLLBACK: "roll_back", Cause.ACTIVATION: "activate", Cause.REMOVAL: "remove"}
 
 
 def _log_trouble(error: OSError) -> None:
@@ -97,11 +102,11 @@ class AuditLog:
             else:
                 self._failing = False
 
-    def note_receipt(self, actor: Actor, receipt: Receipt) -> None:
-        """Append a line about what became of a candidate."""
+    def note_receipt(self, actor: Actor, receipt: Receipt, what: str | None = None) -> None:
+        """Append a line about what became of a candidate, or of another change: `what`, else its cause."""
         self.note(
             actor,
-            "propose",
+            what or _WHAT.get(receipt.cause, "propose"),
             str(receipt.state),
             receipt=receipt.id,
             source=str(receipt.source),

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from certstore import Bundle, Generation, Receipt, Slot, Source, StoreError
+from certstore import Bundle, Generation, Receipt, Slot, Source, State, StoreError
 from tlsproxy import __version__
 from tlsproxy.privilege.facts import Confined
 
@@ -66,6 +66,10 @@ class WorkerStatus:
     epoch: int
     stage: str
     connections: int
+    generation: int | None = None
+    """What it serves to new connections; None before the first, and while nothing on disk can be served."""
+    generations: tuple[tuple[int, int], ...] = ()
+    """Open connections by the generation that they were made with, as (generation, connections)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +310,19 @@ def _head(status: Status) -> Sequence[str]:
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         )
     lines += [f"{label:12} {words}" for label, words in confinement_lines(status.confinement)]
+    lines += [f"waits        {line}" for line in waiting_lines(status)]
     return [*lines, f"inbox        {status.place.inbox}", f"store        {status.place.store}"]
 
 
 def confinement_lines(found: Sequence[ConfinementStatus]) -> Sequence[tuple[str, str]]:
     """Say for each kind of process how it is confined; processes of a kind that are alike share a line."""
     return tuple(dict.fromkeys((one.kind, one.facts.words) for one in found))
+
+
+def waiting_lines(status: Status) -> list[str]:
+    """Tell of changes that go back by themselves unless somebody confirms them."""
+    waiting = [one["id"] for one in status.receipts if one.get("state") == State.LIVE]
+    return [f"goes back by itself unless confirmed: tlsproxy certs confirm {id_}" for id_ in waiting]
 
 
 def _workers_words(workers: Sequence[WorkerStatus]) -> str:

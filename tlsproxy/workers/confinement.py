@@ -69,5 +69,3 @@ def confine(parent: int, size: int) -> None:
     for kind, limit in limits.items():
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (limit, limit))
-    with suppress(OSError):
-        os.nice(policy.EXAMINATION_NICENESS)

@@ -79,6 +79,8 @@ class Crew:
     birth: Bearing
     epoch: int = 1
     on_bundle_lost: Callable[[str, str], None] = lambda _bundle, _why: None
+    on_worker: Callable[[RemoteWorker], None] = lambda _worker: None
+    """Called when a worker has started, come to another stage, or ended (it has its exit code then)."""
     current: Publication | None = None
     """What is served; set before the first worker has committed it."""
     workers: list[RemoteWorker] = field(default_factory=list)
@@ -160,6 +162,7 @@ class Crew:
             _log.error("worker_not_started", seat=seat, why=str(error))
             return None
         self._follow(worker)
+        self.on_worker(worker)
         with trio.move_on_after(policy.WORKER_START_S):
             await worker.started.wait()
         if not worker.started.is_set():
@@ -182,6 +185,7 @@ class Crew:
     def _follow(self, worker: RemoteWorker) -> None:
         assert self._nursery is not None
         self.workers.append(worker)
+        worker.on_stage = self.on_worker
         self._nursery.start_soon(self._follow_to_the_end, worker)
         if self.stopping:  # asked for before `run`
             worker.channel.send(Stop(max(self._ends_at - trio.current_time(), 0.0)))
@@ -189,6 +193,7 @@ class Crew:
     async def _follow_to_the_end(self, worker: RemoteWorker) -> None:
         await worker.run(self._told)
         self.workers.remove(worker)
+        self.on_worker(worker)
         expected = self.stopping or worker.exit_code == 0
         self.sums.add_all(worker.counts.counted if worker.counts is not None else ())
         if not expected:
@@ -344,7 +349,16 @@ class Crew:
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""
         return tuple(
-            WorkerStatus(w.pid, w.seat, w.epoch, w.stage.name.lower(), w.connections) for w in self.workers
+            WorkerStatus(
+                w.pid,
+                w.seat,
+                w.epoch,
+                w.stage.name.lower(),
+                w.connections,
+                generation=(w.published.number or None) if w.published is not None else None,
+                generations=w.generations,
+            )
+            for w in self.workers
         )
 
     async def _wait_complete(self) -> None:

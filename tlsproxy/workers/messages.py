@@ -151,10 +151,11 @@ class Committed(_Message, frozen=True):
 
 
 class Pong(_Message, frozen=True):
-    """The answer to `Ping`, with the number of open connections."""
+    """The answer to `Ping`, with the number of open connections; and by generation, once they have one."""
 
     number: int
     connections: int = 0
+    generations: list[tuple[int, int]] = []
 
 
 class Count(_Message, frozen=True):

@@ -129,7 +129,8 @@ class WorkerProcess:
         async for message in self._channel.receive():
             match message:
                 case Ping(number=number):
-                    self._channel.send(Pong(number, self._worker.open))
+                    worker = self._worker
+                    self._channel.send(Pong(number, worker.open, worker.generations()))
                 case Count():
                     self._channel.send(self._count())
                 case Prepare() | Commit():

@@ -37,6 +37,8 @@ class Publishing:
         self._served: Generation | None = None
         self._prepared: tuple[Generation, Publication] | None = None
         self.in_memory = False
+        self.on_served: Callable[[Generation | None], None] = lambda _generation: None
+        """Called, in the thread of the change, when all serve a generation; None for what lies in memory."""
 
     def load_from(self, load: Callable[[str], Bundle]) -> None:
         """Take bundles by `load`, the store's: a store needs its publisher before it can be asked."""
@@ -67,6 +69,7 @@ class Publishing:
             publication = published(generation)
         trio.from_thread.run(self._crew.commit, publication, trio_token=self._token)
         self._served, self.in_memory = generation, False
+        self.on_served(generation)
 
     def serve_in_memory(self, bundle: Bundle | None) -> str | None:
         """Serve one bundle to everybody without any store: the last rung, where the disk can't be used.
@@ -83,6 +86,7 @@ class Publishing:
         trio.from_thread.run(self._crew.prepare, publication, trio_token=self._token)
         trio.from_thread.run(self._crew.commit, publication, trio_token=self._token)
         self._served, self.in_memory = None, True
+        self.on_served(None)
         return bundle.fingerprint
 
     def unservable(self, ids: Iterable[str]) -> dict[str, str]:

@@ -109,7 +109,10 @@ class RemoteWorker:
         self.channel = channel
         self.stage = Stage.STARTING
         self.connections = 0
+        self.generations: tuple[tuple[int, int], ...] = ()
         self.exit_code: int | None = None
+        self.on_stage: Callable[[RemoteWorker], None] = lambda _worker: None
+        """Called when it has come to another stage."""
         self.accepts_on: tuple[int, ...] | None = None
         """The sockets that it was told to accept on."""
         self.confined: Confined | None = None
@@ -158,8 +161,9 @@ class RemoteWorker:
                     case Started(confined=confined):
                         self.confined = confined
                         self.started.set()
-                    case Pong(connections=connections):
-                        self.connections, self.asked_at = connections, None
+                    case Pong(connections=connections, generations=generations):
+                        self.connections, self.generations = connections, tuple(generations)
+                        self.asked_at = None
                     case Counts():
                         self.counts = believed(message, self.names)
                         self._counted.set()
@@ -263,7 +267,9 @@ class RemoteWorker:
 
     def leave(self, stage: Stage) -> None:
         """Go on to a later stage; who leaves its seat is missed there, and who is gone answers no more."""
-        self.stage = max(self.stage, stage)
+        before, self.stage = self.stage, max(self.stage, stage)
+        if self.stage is not before:
+            self.on_stage(self)
         if self.stage >= Stage.RETIRED:
             self.vacated.set()
         if self.stage is Stage.GONE:

@@ -17,6 +17,7 @@ generation is live then must be known here: `wait_greeted` says when that is ove
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,6 +82,10 @@ class Worker:
     def open(self) -> int:
         """How many connections are open, in whatever phase."""
         return self._acceptor.admission.open
+
+    def generations(self) -> list[tuple[int, int]]:
+        """Count the connections that have made their handshake, by the generation that it was made with."""
+        return list(Counter(connection.generation for connection in self._connections).items())
 
     @property
     def admission(self) -> Admission:

@@ -1,0 +1,94 @@
+"""A backup: what a store would need to be made again, keys included, as one JSON document.
+
+    {"format": 1, "made_at": TIME, "generation": NUMBER,
+     "slots": [as in slots/*.json], "bundles": [{"key": PEM, "chain": PEM}]}
+
+Promises: `from_bytes` proves every bundle (its key belongs to its certificate) and that each slot has its
+bundle, with the names that the slot says; anything else is `BackupUnreadable`. Only what was confirmed is
+taken along: nobody can confirm a change on another device. It is never written unsealed (sealing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from certstore import records
+from certstore.bundle import Bundle
+from certstore.errors import BackupUnreadable
+from certstore.reading import read_bundle, read_generation, read_slots
+from certstore.slots import Slot
+
+__all__ = ["Backup", "take_backup"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The slots of a store, each confirmed, with their bundles; and how far its numbers had come."""
+
+    made_at: datetime
+    generation: int
+    slots: tuple[Slot, ...]
+    bundles: tuple[Bundle, ...]
+
+    def to_bytes(self) -> bytes:
+        """Turn this into what `from_bytes` reads. It holds private keys."""
+        return records.pack(
+            {
+                "format": _FORMAT,
+                "made_at": records.moment_text(self.made_at),
+                "generation": self.generation,
+                "slots": [slot.to_json() for slot in self.slots],
+                "bundles": [
+                    {"key": one.key_pem().decode("ascii"), "chain": one.chain_pem().decode("ascii")}
+                    for one in self.bundles
+                ],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Backup:
+        """Read what `to_bytes` made, and prove it. Raises BackupUnreadable."""
+        try:
+            data = records.load(content)
+            if (number := records.number(data, "format")) != _FORMAT:
+                raise BackupUnreadable(f"it has format {number}; this software knows format {_FORMAT}")
+            bundles = {one.id: one for one in map(_bundle, records.items(data, "bundles"))}
+            slots = tuple(Slot.from_json(one) for one in records.items(data, "slots"))
+            if len({slot.key for slot in slots}) < len(slots):
+                raise ValueError("a slot is in it twice")  # noqa: TRY301  one way to tell damage
+            for slot in slots:
+                if slot.bundle not in bundles or bundles[slot.bundle].names != slot.names:
+                    raise ValueError("a slot's certificate is missing, or another one")  # noqa: TRY301
+            return cls(
+                records.moment(data, "made_at"),
+                records.number(data, "generation"),
+                tuple(slot.confirmed() for slot in slots),
+                tuple(bundles.values()),
+            )
+        except ValueError as error:
+            raise BackupUnreadable(f"what is in it makes no sense: {error}") from error
+
+
+def take_backup(root: Path, now: datetime) -> Backup:
+    """Read a backup from a store, whoever holds it. Raises StoreCorrupt, NotFound or StoreExhausted."""
+    active = read_generation(root)
+    on_disk, damaged = read_slots(root)
+    if damaged:
+        raise damaged[0]
+    confirmed = [(slot, slot.last_confirmed) for slot in on_disk]
+    slots = [replace(slot, bundle=bundle) for slot, bundle in confirmed if bundle is not None]
+    bundles = {slot.bundle: read_bundle(root, slot.bundle) for slot in slots}
+    return Backup(now, active.number if active is not None else 0, tuple(slots), tuple(bundles.values()))
+
+
+def _bundle(data: Mapping[str, object]) -> Bundle:
+    key, chain = (records.text(data, name).encode("utf-8", "replace") for name in ("key", "chain"))
+    try:
+        return Bundle.from_pem(key, chain)
+    except Exception as error:
+        raise ValueError(f"a key and its certificate: {error}") from error

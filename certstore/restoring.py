@@ -1,0 +1,74 @@
+"""A backup on its way back into a store: one change, whole or not at all.
+
+Promises: of the sources that are restored every slot is as it was in the backup, those of the others stay;
+numbers go on from wherever the store or the backup had come to. Whatever stands in the way refuses it before
+anything is written.
+
+Theory. Another device has an identity of its own (`generated`, `factory`): to carry that of the first one
+over would make two devices with one key, so it is only done when asked for, to replace a broken unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from certstore.backup import Backup
+from certstore.changing import Case, Changing
+from certstore.errors import Refusal
+from certstore.findings import found
+from certstore.receipts import Receipt
+from certstore.slots import Key, Slot, Source, told_of
+from certstore.succession import Succession
+
+__all__ = ["Restoring"]
+
+_OWN = frozenset({Source.GENERATED, Source.FACTORY})
+_TOLD = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """Brings backups back."""
+
+    changing: Changing
+    succession: Succession
+    clock: Callable[[], datetime]
+
+    def restore(self, case: Case, backup: Backup, *, identity: bool) -> Receipt:
+        """Have the backup's slots; `identity`: those too that say which device this is. Raises Refusal."""
+        sources = frozenset(Source) if identity else frozenset(Source) - _OWN
+        comes = sorted((s for s in backup.slots if s.source in sources), key=lambda slot: slot.newness)
+        if not comes:
+            raise Refusal(found("backup_empty"))
+        now = self.succession.view.slots
+        stays = {key: slot for key, slot in now.items() if slot.source not in sources}
+        sealed = [slot for key, slot in now.items() if key not in stays and slot.sealed]
+        if sealed:
+            raise Refusal(*(found("slot_sealed", source=source) for source in {s.source for s in sealed}))
+        # what follows is carried out: a refusal by workers costs only some numbers
+        self.succession.next_number = max(self.succession.next_number, backup.generation + 1)
+        slots = {**stays, **self._anew(case, comes)}
+        self._tell_expired(case, backup, comes)
+        named = {slot.bundle for slot in comes}
+        return self.changing.put(case, slots, tuple(one for one in backup.bundles if one.id in named))
+
+    def _anew(self, case: Case, comes: list[Slot]) -> dict[Key, Slot]:
+        """Give the slots as this store's own, in the order of their age."""
+        at, number = self.clock(), self.succession.next_number
+        return {
+            slot.key: replace(
+                slot.confirmed(),
+                via=case.receipt.via,
+                receipt=case.receipt.id,
+                stored_at=at + timedelta(microseconds=place),
+                since=number,
+            )
+            for place, slot in enumerate(comes)
+        }
+
+    def _tell_expired(self, case: Case, backup: Backup, comes: list[Slot]) -> None:
+        ends = {one.id: one.not_after for one in backup.bundles}
+        for slot in [one for one in comes if ends[one.bundle] < self.clock()][:_TOLD]:
+            case.tell(told_of("restored_expired", slot, not_after=f"{ends[slot.bundle]:%Y-%m-%d %H:%M} UTC"))

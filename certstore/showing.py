@@ -1,0 +1,110 @@
+"""What a store shows: the half of it that never changes anything, and never waits, from any thread.
+
+Promises: an answer is of one moment; a change under way is seen before or after, never in between. Refuses to
+know how anything changes (changing.py), and who holds the store (store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from certstore import firstboot
+from certstore.archive import Archive
+from certstore.bundle import Bundle, PrivateKey
+from certstore.confirming import Confirming
+from certstore.generation import Generation
+from certstore.ledger import Handled, Ledger
+from certstore.meta import Meta
+from certstore.probation import BootClock, Probation, Probations
+from certstore.receipts import Receipt
+from certstore.reverting import Reverting
+from certstore.shelf import Shelf
+from certstore.slots import Slot, in_order
+from certstore.succession import Succession
+
+__all__ = ["Clock", "Shown"]
+
+Clock = Callable[[], datetime]  # aware; the wall clock, right or wrong
+
+
+class Shown:
+    """A store's reading half; `Store` is the whole."""
+
+    _root: Path
+    _clock: Clock
+    _shelf: Shelf
+    _archive: Archive
+    _ledger: Ledger
+    _handled: Handled
+    _succession: Succession
+    _probations: Probations
+    _reverting: Reverting
+    _confirming: Confirming
+    _boot_clock: BootClock
+
+    @property
+    def path(self) -> Path:
+        """The store's folder, absolute."""
+        return self._root
+
+    @property
+    def active(self) -> Generation | None:
+        """The generation that is served; None until something was ever activated."""
+        return self._succession.view.active
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Give all slots, the highest source first."""
+        return in_order(self._succession.view.slots.values())
+
+    def bundle(self, id: str) -> Bundle:  # noqa: A002  it is the bundle's id
+        """Give a bundle. Raises NotFound, StoreCorrupt when its files are damaged, or StoreExhausted."""
+        return self._shelf.bundle(id)
+
+    def meta(self, id: str) -> Meta:  # noqa: A002  it is the bundle's id
+        """Tell what is known of a bundle, from memory where anything is. Raises as `bundle`."""
+        return self._shelf.meta(id)
+
+    def known_key(self, spki: str) -> PrivateKey | None:
+        """Give the private key with this SPKI hash, where a bundle here holds it."""
+        return self._shelf.key(spki)
+
+    def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
+        """Give a receipt. Raises NotFound."""
+        return self._ledger.receipt(id)
+
+    def receipts(self, limit: int = 50) -> tuple[Receipt, ...]:
+        """Give at most `limit` receipts, the newest first."""
+        return self._ledger.newest(limit)
+
+    def generations(self, limit: int = 50) -> tuple[Generation, ...]:
+        """Give at most `limit` generations that were or are active, the newest first; damaged ones left out.
+
+        Read from the disk: a large store takes 0.1 s for each.
+        """
+        return tuple(islice(self._reverting.generations(), max(limit, 0)))
+
+    def generation(self, number: int) -> Generation:
+        """Give one generation that was or is active. Raises NotFound or StoreCorrupt."""
+        return self._reverting.generation(number)
+
+    def probations(self) -> tuple[Probation, ...]:
+        """Give what is in probation, the first to end first."""
+        return tuple(self._confirming.standing())
+
+    def probation_ends_in_s(self) -> float | None:
+        """Tell in how many seconds `end_probation` is due next; 0.0: now. None: nothing is in probation."""
+        standing, now = self._confirming.standing(), self._boot_clock()
+        if not standing:
+            return None
+        return min(0.0 if one.is_over(now) else one.ends_at - now.seconds for one in standing)
+
+    def handled(self, path: Path | str, digest: str) -> str | None:
+        """Give the id of the receipt that this content at this path got before, if it did."""
+        return self._handled.receipt(str(path), digest)
+
+    def clock_plausible(self) -> bool:
+        """Whether the clock can be right: not before the build date, nor behind the last receipts."""
+        return firstboot.clock_plausible(self._clock(), firstboot.BUILD_DATE, self._ledger.newest_seen())

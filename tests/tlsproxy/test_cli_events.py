@@ -1,0 +1,62 @@
+"""`tlsproxy events` for a person: one line an event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tlsproxy.cli import main
+from tlsproxy.cli.events import line_of
+from tlsproxy.errors import ExitCode
+
+HEAD = {"stream": "s", "number": 17, "at": "2026-11-25T22:40:01.123456+00:00"}
+RECEIPT = {
+    **HEAD,
+    "kind": "receipt",
+    "id": "000003-0123abcd",
+    "state": "refused",
+    "source": "customer",
+    "via": "api",
+    "findings": [{"code": "expired", "severity": "error"}, {"code": "key_kept", "severity": "warning"}],
+    "times": {"received": "2026-11-25T22:40:01+00:00"},
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (RECEIPT, "receipt     000003-0123abcd  refused  customer via api  (expired)"),
+        (
+            {**HEAD, "kind": "finding", "severity": "warning", "words": "it is so", "code": "path_missing"},
+            "finding     warning: it is so [path_missing]",
+        ),
+        (
+            {**HEAD, "kind": "generation", "generation": 4, "cause": "proposal"},
+            "generation  4 (proposal)",
+        ),
+        (
+            {**HEAD, "kind": "generation", "generation": None, "cause": "memory"},
+            "generation  in memory (memory)",
+        ),
+        (
+            {**HEAD, "kind": "worker", "pid": 7, "seat": 1, "state": "ended", "exit_code": -9},
+            "worker      7 (seat 1) ended with exit code -9",
+        ),
+        ({**HEAD, "kind": "reload", "state": "done", "epoch": 2}, "reload      done: epoch 2"),
+        ({**HEAD, "kind": "reload", "state": "refused", "why": "no"}, "reload      refused: no"),
+        ({**HEAD, "kind": "tomorrow", "what": 1}, 'tomorrow    {"what": 1}'),
+    ],
+)
+def test_an_event_is_one_line(message: dict[str, object], words: str) -> None:
+    assert line_of(message) == f"2026-11-25 22:40:01     17  {words}"
+
+
+def test_a_loss_is_told() -> None:
+    assert line_of({"kind": "lost", "count": 3}) == "-- 3 events can't be had any more --"
+    assert line_of({"kind": "lost", "count": None}) == "-- some events can't be had any more --"
+
+
+def test_without_a_proxy_it_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["events", "--store", str(tmp_path)]) == ExitCode.FAILED
+    assert "no proxy answers there" in capsys.readouterr().err

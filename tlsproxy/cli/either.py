@@ -1,0 +1,88 @@
+"""A change by the running proxy, or by ourselves on the store where none runs.
+
+Theory: between "no proxy answers" and "I have the lock" a proxy may start, and it holds the lock for its
+whole life from a moment before it answers. So both are tried in turn until one succeeds: asking first,
+since a proxy that runs must learn of the change; then the lock for a moment; and at last the lock's own
+error, which names its holder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from certstore import Receipt, Store, StoreLocked
+from tlsproxy.boottime import boot_clock
+from tlsproxy.cli.ownership import become_owner
+from tlsproxy.cli.places import Whereabouts
+from tlsproxy.control.client import Client
+from tlsproxy.errors import NotRunningError
+
+if TYPE_CHECKING:
+    from tlsproxy.observe.audit import Actor
+
+__all__ = ["VIA", "Done", "by_proxy_or_here", "open_store"]
+
+T = TypeVar("T")
+VIA = "cli"
+_LOCK_WAIT_S = 5.0
+_LOCK_TURN_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What came of it, and whether a running proxy did it."""
+
+    value: T
+    is_running: bool
+
+
+def by_proxy_or_here(place: Whereabouts, ask: Callable[[Client], T], act: Callable[[Store], T]) -> Done[T]:
+    """Have the proxy do it, or do it on the store, whichever can be had first.
+
+    Raises:
+        StoreError: the store can't be opened or written; StoreLocked after 5 s.
+        ControlError: the running proxy can't be asked.
+
+    """
+    from tlsproxy.observe.audit import Actor
+
+    actor = Actor("command", uid=os.getuid(), pid=os.getpid())  # before we become somebody else
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            with Client(place.control) as client:
+                return Done(ask(client), is_running=True)
+        except NotRunningError:
+            pass
+        try:
+            become_owner(place)
+            with open_store(place.store, _LOCK_TURN_S) as store:
+                value = act(store)
+                if isinstance(value, Receipt):
+                    _audit(store.path, actor, value)
+                return Done(value, is_running=False)
+        except StoreLocked:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _audit(store: Path, actor: Actor, receipt: Receipt) -> None:
+    from tlsproxy.observe.audit import AuditLog
+
+    AuditLog(store, lambda: datetime.now(UTC), told=_tell_unaudited).note_receipt(actor, receipt)
+
+
+def _tell_unaudited(error: OSError) -> None:
+    print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
+
+
+def open_store(path: Path, lock_wait_s: float) -> Store:
+    """Hold a store that no proxy holds. Raises StoreError."""
+    return Store.open(path, clock=lambda: datetime.now(UTC), boot_clock=boot_clock(), lock_wait_s=lock_wait_s)

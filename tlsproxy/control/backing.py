@@ -1,0 +1,81 @@
+"""What the control API needs of the rest of the house: the seams, and all of them together.
+
+Promises: whatever is behind a seam may raise StoreError and ProxyError, which become problem documents.
+Refuses to know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from certstore import Candidate, Receipt, Store
+from tlsproxy.control.peers import Peer
+from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.health import Health
+from tlsproxy.observe.status import WorkerStatus
+from tlsproxy.rehearsal import Rehearsal
+
+__all__ = ["Backing", "Changing", "Reloading", "Telling"]
+
+
+class Telling(Protocol):
+    """What is known of the running proxy; quick, called in the event loop."""
+
+    def status(self) -> dict[str, object]:
+        """Give the status document."""
+        ...
+
+    def health(self) -> Health:
+        """Say how the proxy is."""
+        ...
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        ...
+
+    def worker_statuses(self) -> tuple[WorkerStatus, ...]:
+        """Say which workers there are."""
+        ...
+
+
+class Changing(Protocol):
+    """What changes the store. `by` is who asked."""
+
+    async def propose(
+        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+    ) -> Receipt:
+        """Return when its receipt is live or refused."""
+        ...
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
+        """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
+        ...
+
+    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+        """Examine a candidate and keep nothing of it. Raises Refusal."""
+        ...
+
+
+class Reloading(Protocol):
+    """What reloads the proxy, in two steps. `by` is who asked."""
+
+    async def check_reload(self, by: Peer) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+        ...
+
+    async def reload(self, by: Peer) -> None:
+        """Reload after a pre-flight that went well; what goes wrong now is logged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """All that an operation may ask."""
+
+    telling: Telling
+    changing: Changing
+    reloading: Reloading
+    store: Store
+    events: EventLog

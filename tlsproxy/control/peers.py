@@ -1,0 +1,92 @@
+"""Who is at the other end of a connection to the control socket, and whether it may ask.
+
+Promises: what is known of a peer is what the kernel says (SO_PEERCRED, unix(7)), never what the peer says;
+it is as the peer was when it connected. root and the proxy's own user may always ask; others by their user,
+their group or any further group of theirs. Refuses to know what is asked.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tlsproxy.observe.log import logger
+
+__all__ = ["Access", "Peer", "peer_of"]
+
+_log = logger("control")
+# socket(7) of Linux since 4.13; Python has no name for it.
+_SO_PEERGROUPS = 59
+_MOST_GROUPS = 65_536  # NGROUPS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A process that has connected: its ids, and all groups that it is in."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int] = frozenset()
+
+
+class _Socket(Protocol):
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+def peer_of(sock: _Socket) -> Peer:
+    """Ask the kernel who connected. Raises OSError."""
+    pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return Peer(pid, uid, gid, frozenset({gid, *_groups_of(sock)}))
+
+
+def _groups_of(sock: _Socket) -> Iterable[int]:
+    packed = b""
+    with suppress(OSError):  # an older kernel: then its main group is all that we know
+        packed = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+    return (gid for (gid,) in struct.iter_unpack("I", packed))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask, beside root and ourselves; the mode of the socket's file, and its group where given."""
+
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+    mode: int = 0o660
+    own: int = field(default_factory=os.geteuid)
+
+    @classmethod
+    def of(cls, users: Iterable[str], groups: Iterable[str], mode: int) -> Access:
+        """Look the names up; one that the system doesn't know is logged, and nobody gets in by it."""
+        return cls(
+            _looked_up(users, "user", lambda name: pwd.getpwnam(name).pw_uid),
+            _looked_up(groups, "group", lambda name: grp.getgrnam(name).gr_gid),
+            mode,
+        )
+
+    def admits(self, peer: Peer) -> bool:
+        """Say whether this peer may ask."""
+        return self.is_owner(peer) or peer.uid in self.uids or not self.gids.isdisjoint(peer.groups)
+
+    def is_owner(self, peer: Peer) -> bool:
+        """Say whether it is root, or the proxy's own user."""
+        return peer.uid in {0, self.own}
+
+
+def _looked_up(names: Iterable[str], kind: str, find: Callable[[str], int]) -> frozenset[int]:
+    found = set()
+    for name in names:
+        try:
+            found.add(int(name) if name.isdigit() else find(name))
+        except KeyError:
+            hint = f"make the {kind}, or mend [control] {kind}s in the configuration; then reload"
+            _log.warning(f"control_{kind}_unknown", name=name, hint=hint)
+    return frozenset(found)

@@ -1,0 +1,93 @@
+"""What followers of events are told of: joins the rooms of the house to the event log.
+
+Promises: each kind of event is made in one place, here, with the same facts every time; docs/control-api.md
+lists them. Nothing secret is in any: a receipt, a finding and a process id are all that is told. Any thread
+may tell.
+
+    receipt      the receipt as the API shows it
+    finding      of a start, a watched directory, the caretaker: no candidate's (those are in its receipt)
+    generation   what every worker serves from now on
+    worker       a worker has started, accepts, retires, has ended
+    reload       a reload has been made, or was refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from certstore import Finding, Generation, Receipt, State
+from tlsproxy.observe.events import EventLog, EventsState
+from tlsproxy.workers.remote import RemoteWorker, Stage
+
+__all__ = ["Teller", "untold"]
+
+
+class Teller:
+    """Makes events of what happens."""
+
+    def __init__(self, events: EventLog) -> None:
+        self.events = events
+        self._open: set[str] = set()
+
+    def receipt(self, receipt: Receipt) -> None:
+        """Tell what became of a candidate, or of another change."""
+        self.events.add("receipt", receipt.to_json())
+        if receipt.is_settled:
+            self._open.discard(receipt.id)
+        else:
+            self._open.add(receipt.id)
+
+    def expect(self, receipts: Iterable[Receipt]) -> None:
+        """Take note of receipts that were told before us, and of which more can become."""
+        self._open |= {receipt.id for receipt in receipts if not receipt.is_settled}
+
+    def open_ones(self) -> tuple[str, ...]:
+        """Give the ids of the receipts that were told, and of which more can become."""
+        return tuple(self._open)
+
+    def finding(self, finding: Finding) -> None:
+        """Tell what was found without any candidate."""
+        facts = {"severity": str(finding.severity), "words": finding.words, "hint": finding.hint}
+        self.events.add("finding", {"code": finding.code, **facts})
+
+    def served(self, generation: Generation | None) -> None:
+        """Tell what all workers serve now; None: what lies in memory only."""
+        if generation is None:
+            self.events.add("generation", {"generation": None, "cause": "memory", "receipt": None})
+            return
+        facts = {"generation": generation.number, "cause": str(generation.cause)}
+        self.events.add("generation", {**facts, "receipt": generation.receipt})
+
+    def worker(self, worker: RemoteWorker) -> None:
+        """Tell how far a worker has come; one that is only given up is told of when it has ended."""
+        facts: dict[str, object] = {"pid": worker.pid, "seat": worker.seat, "epoch": worker.epoch}
+        if worker.exit_code is not None:
+            self.events.add("worker", {**facts, "state": "ended", "exit_code": worker.exit_code})
+        elif worker.stage is not Stage.GONE:
+            self.events.add("worker", {**facts, "state": worker.stage.name.lower()})
+
+    def reloaded(self, epoch: int) -> None:
+        """Tell that the new image serves."""
+        self.events.add("reload", {"state": "done", "epoch": epoch})
+
+    def reload_refused(self, why: str, hint: str) -> None:
+        """Tell that nothing has changed, and why."""
+        self.events.add("reload", {"state": "refused", "why": why, "hint": hint})
+
+
+def untold(receipts: Sequence[Receipt], state: EventsState) -> Iterable[Receipt]:
+    """Give, oldest first, those receipts (newest first) that the image before us had no time to tell.
+
+    A change may end in its thread in the very moment in which the event loop turns into an exec; its receipt
+    is on disk then, and in no event.
+    """
+    told = {event.facts.get("id") for event in state.events if event.kind == "receipt"}
+    newest = max((_in_order(str(id_)) for id_ in told), default=None)
+    if newest is None:
+        return ()
+    since = [receipt for receipt in reversed(receipts) if _in_order(receipt.id) > newest]
+    return [receipt for receipt in since if receipt.state is not State.RECEIVED]
+
+
+def _in_order(receipt_id: str) -> tuple[int, str]:
+    return len(receipt_id), receipt_id  # its number has six digits, or more
