@@ -247,8 +247,10 @@ EXAMINATION_ANSWER_BYTES = 4_194_304
 EXAMINATION_FILE_BYTES = EXAMINATION_ANSWER_BYTES
 # It needs eight.
 EXAMINATION_DESCRIPTORS = 16
-# Behind everything that serves clients (nice(2)): a renewal has time.
-EXAMINATION_NICENESS = 5
+# One that takes longer than this steps back (nice(2)) behind everything that serves clients: it is no
+# everyday certificate, which takes 20 ms of a processor here and five times that beside busy workers.
+EXAMINATION_PROMPT_S = 0.5
+EXAMINATION_NICENESS = 10
 # Until its process is warm: 0.2 s here, ten times that on a small board, and a young kernel's random
 # generator may make it wait.
 EXAMINER_START_S = 60.0

@@ -3,7 +3,8 @@
 A certificate is handed over in each peer's own best way (peers/rotation.py). The time `live` runs until the
 peer says that it is served, for those that say so: ours, on the control socket, and HAProxy. The time `seen`
 runs until a new connection was shown the new certificate, for everybody. Who has said live and then shows the
-old one is caught by that connection, and it counts as a failure.
+old one is caught by that connection, and it counts as a failure. Some rotations come before all load (`calm`):
+what one costs, where `live` shows what it gets on a core that two busy workers share.
 
 Theory of the latency. wrk asks for all that it can get, so a request waits for those before it: its p99 is
 that of a full queue, on a core that has no time left over for a rotation. It is harsh, and the same for all.
@@ -53,8 +54,9 @@ _SETTLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is done: rotations, those before memory is read first, and seconds of each block of load."""
+    """How much is done: rotations without load and under it, those before memory is read first; seconds."""
 
+    calm: int
     count: int
     warm: int
     quiet_s: float
@@ -63,7 +65,7 @@ class Plan:
 
 
 # A thousand for us; a peer's hundred show its way as well, and it gets a minute for them.
-QUICK, THEIRS, FULL = Plan(20, 5, 1, 2, 30), Plan(100, 50, 2, 6, 60), Plan(1000, 50, 2, 8, 400)
+QUICK, THEIRS, FULL = Plan(5, 20, 5, 1, 2, 30), Plan(20, 100, 50, 2, 6, 60), Plan(100, 1000, 50, 2, 8, 400)
 _OURS = {peer.name for peer in OURS}
 
 
@@ -71,6 +73,8 @@ _OURS = {peer.name for peer in OURS}
 class Tally:
     """What came out so far: seconds until told live and until seen, one a rotation; a ratio a block."""
 
+    calm: list[float] = field(default_factory=list)
+    """Those before all load."""
     lives: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
     failed: int = 0
@@ -97,6 +101,15 @@ class Rotation:
         self._upcoming = upcoming
         self._context = client.make_context()
         self.tally = Tally()
+
+    def calmly(self, count: int) -> None:
+        """Rotate without load; only the times until told live are kept."""
+        tally, self.tally = self.tally, Tally()
+        for _ in range(count):
+            self._rotate()
+            time.sleep(PERIOD_S)
+        tally.calm, tally.failed = self.tally.lives, self.tally.failed
+        self.tally = tally
 
     def block(self, plan: Plan) -> None:
         """Measure the latency without, then with rotations."""
@@ -176,12 +189,13 @@ def measure(server: Server, quick: bool) -> Measured:  # noqa: FBT001  one flag,
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rotation-", dir=server.folder)))
         pki = Pki()
-        upcoming = [issue(pki, folder / str(number)) for number in range(plan.count)]
+        upcoming = [issue(pki, folder / str(number)) for number in range(plan.calm + plan.count)]
         sockets = [stack.enter_context(open_socket(context, server.port)) for _ in range(WEBSOCKETS)]
         kept = [stack.enter_context(client.connect(context, server.port)) for _ in range(KEPT)]
         kept = still_open(kept)
         rotation = Rotation(server, iter(upcoming))
         tally = rotation.tally
+        rotation.calmly(plan.calm)
         while len(tally.seen) < plan.count and time.monotonic() < deadline:
             rotation.block(plan)
             kept = still_open(kept)
@@ -206,6 +220,9 @@ def figures(tally: Tally, held: int, *, lost_sockets: int, ended: int) -> Measur
         "ended": float(ended),
         "p99": tally.ratios,
     }
+    if tally.calm:
+        told["calm"] = statistics.median(tally.calm) * 1000
+        told["calm99"] = percentile(tally.calm, 0.99) * 1000
     if tally.lives:
         told["live"] = statistics.median(tally.lives) * 1000
         told["live99"] = percentile(tally.lives, 0.99) * 1000
@@ -228,6 +245,8 @@ SCENARIO = Scenario(
     "control socket, of HAProxy on its runtime socket; others don't say",
     figures=(
         Figure("rotations", "rotations", compared=False, drawn=False),
+        Figure("calm", "ms until told live, without load, median", 1, compared=False),
+        Figure("calm99", "ms until told live, without load, p99", 1, compared=False),
         Figure("live", "ms until told live, median", 1, compared=False),
         Figure("live99", "ms until told live, p99", 1, compared=False),
         Figure("seen", "ms until seen by a new connection, median", 1, compared=False),
@@ -240,6 +259,6 @@ SCENARIO = Scenario(
     measure=measure,
     fresh=True,
     rounds=1,
-    limit_s=450.0,
+    limit_s=480.0,
     arrange=two_workers,
 )

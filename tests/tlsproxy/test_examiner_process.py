@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,23 @@ def test_a_supervisor_that_is_killed_leaves_no_process_behind(pki, tmp_path):
 
 
 # --- what it can't do
+
+
+def niceness_reached(pid: int, wanted: int) -> bool:
+    return any(os.getpriority(os.PRIO_PROCESS, pid) == wanted or time.sleep(0.01) for _ in range(500))
+
+
+def test_a_candidate_that_takes_long_steps_back_behind_those_who_serve(pki):
+    ours, seen = os.getpriority(os.PRIO_PROCESS, 0), list[int]()
+    with ExaminerProcess(TLSPolicy()) as examiner:
+
+        def look() -> None:
+            fork = fork_of(examiner)
+            seen.append(os.getpriority(os.PRIO_PROCESS, fork))
+            assert niceness_reached(fork, min(19, ours + policy.EXAMINATION_NICENESS))
+
+        outcome(examiner, alone(pki.leaf()), Keys(during=look))
+    assert seen == [ours]
 
 
 def test_a_fork_is_limited_before_it_has_a_file(own_examiner, pki):

@@ -71,8 +71,6 @@ def confine(parent: int, size: int) -> None:
     for kind, limit in limits.items():
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (limit, limit))
-    with suppress(OSError):
-        os.nice(policy.EXAMINATION_NICENESS)
 
 
 def _call(name: str, *arguments: int) -> None:

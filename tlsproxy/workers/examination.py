@@ -120,7 +120,12 @@ def _apart(examiner: InProcess, control: socket.socket, conversation: socket.soc
     watched = select.poll()
     watched.register(alive, select.POLLHUP)
     watched.register(control, select.POLLHUP)
-    ended = {fd for fd, _ in watched.poll()}
+    ended = {fd for fd, _ in watched.poll(policy.EXAMINATION_PROMPT_S * 1000)}
+    if not ended:
+        with suppress(OSError):
+            nice = os.getpriority(os.PRIO_PROCESS, 0) + policy.EXAMINATION_NICENESS
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+        ended = {fd for fd, _ in watched.poll()}
     os.close(alive)
     if control.fileno() in ended:
         os.kill(pid, signal.SIGKILL)
