@@ -3,8 +3,8 @@
 A certificate is handed over in each peer's own best way (peers/rotation.py). The time `live` runs until the
 peer says that it is served, for those that say so: ours, on the control socket, and HAProxy. The time `seen`
 runs until a new connection was shown the new certificate, for everybody. Who has said live and then shows the
-old one is caught by that connection, and it counts as a failure. Some rotations come before all load (`calm`):
-what one costs, where `live` shows what it gets on a core that two busy workers share.
+old one is caught by that connection, and it counts as a failure. Some rotations come before all load
+(`calm`): what one costs, where `live` shows what it gets on a core that two busy workers share.
 
 Theory of the latency. wrk asks for all that it can get, so a request waits for those before it: its p99 is
 that of a full queue, on a core that has no time left over for a rotation. It is harsh, and the same for all.
