@@ -155,7 +155,11 @@ def test_a_supervisor_that_is_killed_leaves_no_process_behind(pki, tmp_path):
 
 
 def niceness_reached(pid: int, wanted: int) -> bool:
-    return any(os.getpriority(os.PRIO_PROCESS, pid) == wanted or time.sleep(0.01) for _ in range(500))
+    for _ in range(500):
+        if os.getpriority(os.PRIO_PROCESS, pid) == wanted:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_a_candidate_that_takes_long_steps_back_behind_those_who_serve(pki):
