@@ -135,6 +135,13 @@ def test_a_terminal_is_told_the_same_as_a_pipe(whole: Status) -> None:
         assert words in text, words
 
 
+def test_no_part_of_a_fingerprint_becomes_a_picture(whole: Status) -> None:
+    out = io.StringIO()
+    (bundle,) = whole.bundles
+    show_status(replace(whole, bundles=(replace(bundle, fingerprint="00abcd" * 10 + "abcd"),)), out)
+    assert ":".join(["00:AB:CD"] * 5) in out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("days", "words"), [(-1, "expired"), (0, "ends today"), (1, "1 day left"), (90, "90 days left")]
 )

@@ -38,7 +38,8 @@ _RUNG_STYLE = {
 
 def show_status(status: Status, out: TextIO) -> None:
     """Write a status to a terminal."""
-    console = Console(file=out, highlight=False)
+    # without emoji: in a fingerprint :AB: and :CD: would become pictures
+    console = Console(file=out, highlight=False, emoji=False)
     console.print(_facts(status))
     for bundle in status.bundles:
         console.print()
