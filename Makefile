@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium
+TEST_DEPS := curl openssl openssh-client chromium prometheus
+# Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
+NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
 BENCH_VENV := .venv-bench
 BENCH_DEPS := nginx-light haproxy hitch stunnel4 wrk util-linux
@@ -31,6 +33,10 @@ test: $(STAMP)  ## every test that this machine can run
 
 test-deps:  ## install the Debian packages that the tests use (as root)
 	apt-get update --quiet=2
+	mkdir -p /etc/systemd/system
+	test -e /lib/systemd/system/$(NO_SERVICE) || ln -sf /dev/null /etc/systemd/system/$(NO_SERVICE)
+	@policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then trap 'rm -f $$policy' EXIT; install -m 755 .ci/no-services $$policy; fi; \
 	apt-get install --quiet=2 --yes --no-install-recommends $(TEST_DEPS)
 
 lint: $(STAMP)

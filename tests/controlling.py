@@ -24,7 +24,10 @@ from tlsproxy.control.client import Client
 from tlsproxy.control.peers import Access, Peer
 from tlsproxy.controller import Controller
 from tlsproxy.errors import ReloadError
+from tlsproxy.metering import Meter
+from tlsproxy.observe.audit import AuditLog
 from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process, WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
 from tlsproxy.telling import Teller
@@ -55,7 +58,14 @@ def controller_of(store: Store, told: Callable[[Receipt], None] = lambda _: None
         on_receipt=told,
         reloader=None,
         teller=Teller(EventLog(now)),
+        meter=Meter(Sums(), nobody_counts, tuple, store.meta, Process(1, now()), "system"),
+        audit=AuditLog(store.path, now),
     )
+
+
+async def nobody_counts() -> tuple[Sums, Counted]:
+    await trio.lowlevel.checkpoint()
+    return Sums(), []
 
 
 class Changes:
@@ -88,12 +98,14 @@ class Reloads:
         self.refusal: ReloadError | None = None
         self.made = 0
 
-    async def check_reload(self) -> int:
+    async def check_reload(self, by: Peer) -> int:
+        assert by.uid == os.geteuid()
         if self.refusal is not None:
             raise self.refusal
         return 2
 
-    async def reload(self) -> None:
+    async def reload(self, by: Peer) -> None:
+        assert by.pid == os.getpid()
         self.made += 1
 
 

@@ -16,6 +16,7 @@ import h11
 import trio
 import trio.testing
 
+from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.connection import Connection
 from tlsproxy.forward.site import (
     ClientFacts,
@@ -28,6 +29,7 @@ from tlsproxy.forward.site import (
 )
 from tlsproxy.net.stream import BROKEN, SocketStream
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.net.tcpinfo import carried_bytes
 from tlsproxy.routing.table import Route, RouteTable
 
 DEADLINE_S = 30
@@ -165,6 +167,8 @@ class Rig:
     listener: socket.socket
     facts: ClientFacts
     records: list[ExchangeRecord] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    carried: list[tuple[int, int]] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     accepted: list[Peer] = field(default_factory=list)
     """The upstream's ends of the connections that the proxy opened, in order."""
@@ -172,6 +176,12 @@ class Rig:
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         self.records.append(record)
+
+    def request_refused(self, _client: ClientFacts, error: ClientProtocolError) -> None:
+        self.refused.append(error.status)
+
+    def connection_ended(self, sock: socket.socket) -> None:
+        self.carried.append(carried_bytes(sock))
 
     async def connect(self, *, small_buffers: bool = False, scope: trio.CancelScope | None = None) -> Peer:
         """Connect a new client to the proxy, which serves it inside `scope`."""
@@ -253,6 +263,7 @@ async def forwarding(
     forwarded: Forwarded | None = None,
     facts: ClientFacts | None = None,
     unix: Path | None = None,
+    trace: bool = False,
     deadline_s: float = DEADLINE_S,
 ) -> AsyncIterator[Rig]:
     """Run a proxy whose routes lead to upstreams run by handlers; nothing sweeps but the test."""
@@ -271,6 +282,7 @@ async def forwarding(
             sweeper=sweeper,
             limits=limits or Limits(),
             forwarded=forwarded or Forwarded(),
+            trace=trace,
         )
         async with trio.open_nursery() as nursery:
             rig = Rig(nursery, site, listener, facts or ClientFacts("192.0.2.7", "https"))

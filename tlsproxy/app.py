@@ -21,7 +21,7 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Receipt, Source, Store, StoreError
+from certstore import Finding, Generation, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device
@@ -29,13 +29,16 @@ from tlsproxy.boottime import boot_clock
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
+from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors, Found
+from tlsproxy.metering import Meter, first_sums
 from tlsproxy.net.servicemanager import notify
+from tlsproxy.observe.audit import ITSELF, AuditLog
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ListenerStatus, Process
@@ -92,7 +95,11 @@ async def run(
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
-        crew = Crew(birth, epoch=before.epoch + 1 if before is not None else 1)
+        crew = Crew(
+            birth,
+            epoch=before.epoch + 1 if before is not None else 1,
+            sums=first_sums(before.sums if before is not None else ()),
+        )
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
         held = before.lock_fd if before is not None else None
@@ -134,7 +141,7 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
         place = Place(state.seat, state.epoch)
         worker = RemoteWorker(place, state.pid, socket.socket(fileno=state.channel_fd), _reaper(state.pid))
         worker.leave(Stage(state.stage))
-        worker.connections = state.connections
+        worker.connections, worker.counts = state.connections, state.counts
         found.append(worker)
     return found
 
@@ -183,8 +190,10 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
-                keeping.start_soon(self._probation.run, controller.tell)
+                keeping.start_soon(self._probation.run, controller.tell_gone_back)
                 self._control_fd = await keeping.start(self._answer, controller, before)
+                if self.config.metrics is not None:
+                    keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
                 for inbox in self._inboxes(controller):
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
@@ -279,21 +288,32 @@ class House:
             on_receipt=self._receipt_told,
             reloader=reloader,
             teller=self.teller,
+            meter=self._meter(process),
+            audit=AuditLog(self.store.path, now),
         )
 
     def _receipt_told(self, receipt: Receipt) -> None:
         self.on_receipt(receipt)
         self._probation.wake()
 
+    def _meter(self, process: Process) -> Meter:
+        engine = resolve(self.config.tls.engine)
+        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        for finding in self.store.recovered:
+            meter.count_finding(finding)
+        return meter
+
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
         caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
         caretaker.on_finding = self.teller.finding
+        caretaker.on_moved = partial(_audit_moved, controller.audit)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
         def on_trouble(finding: Finding) -> None:
+            controller.meter.count_finding(finding)
             self._tell_findings((finding,))
 
         own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
@@ -332,6 +352,10 @@ class House:
             return self.store.bundle(default).fingerprint if default is not None else None
         except StoreError:
             return None
+
+
+def _audit_moved(audit: AuditLog, generation: Generation) -> None:
+    audit.note(ITSELF, "move_rows", "live", generation=generation.number, cause=str(generation.cause))
 
 
 def _shown(status: ListenerStatus) -> dict[str, object]:

@@ -81,6 +81,8 @@ class Caretaker:
         self._in_memory = False
         self.on_finding: Callable[[Finding], None] = lambda _finding: None
         self._hurry = trio.Event()
+        self.on_moved: Callable[[Generation], None] = lambda _generation: None
+        """Who hears, in a worker thread, of generations that nobody asked for."""
 
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
@@ -168,6 +170,7 @@ class Caretaker:
     def _refresh(self) -> None:
         generation = self._store.refresh()
         if generation is not None:
+            self.on_moved(generation)
             _log.warning("rows_moved", generation=generation.number, cause=str(generation.cause))
 
     def _serve_active(self) -> None:
@@ -200,7 +203,7 @@ class Caretaker:
         whole = frozenset(filter(self._can_be_loaded, lost))
         if whole - self._aside:
             self._aside |= whole
-            self._store.set_aside(self._aside)
+            self.on_moved(self._store.set_aside(self._aside))
 
     def _can_be_loaded(self, bundle_id: str) -> bool:
         try:
@@ -220,6 +223,7 @@ class Caretaker:
         still = frozenset(self._publishing.unservable(self._aside))
         if still != self._aside:
             generation = self._store.set_aside(still)
+            self.on_moved(generation)
             _log.warning(
                 "bundles_servable_again", bundles=sorted(self._aside - still), generation=generation.number
             )

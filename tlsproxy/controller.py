@@ -13,10 +13,24 @@ from functools import partial
 
 import trio
 
-from certstore import Bundle, Candidate, Cause, Examiner, Generation, Receipt, Source, State, Store
+from certstore import (
+    Bundle,
+    Candidate,
+    Cause,
+    Examiner,
+    Generation,
+    Receipt,
+    Refusal,
+    Source,
+    State,
+    Store,
+    StoreError,
+)
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
+from tlsproxy.metering import Meter
+from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -36,11 +50,12 @@ _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
 
 
-def log_receipt(receipt: Receipt) -> None:
-    """Log what became of a candidate: one event, with the words of what was wrong."""
+def log_receipt(receipt: Receipt, actor: Actor) -> None:
+    """Log what became of a candidate, and who brought it: one event, with the words of what was wrong."""
     tell = _log.warning if receipt.state is State.REFUSED else _log.info
     tell(
         "receipt",
+        **actor.facts(),
         id=receipt.id,
         state=str(receipt.state),
         source=str(receipt.source),
@@ -68,19 +83,31 @@ class Controller:
     on_receipt: TellReceipt
     reloader: Reloader | None
     teller: Teller
+    meter: Meter
+    audit: AuditLog
 
-    def tell(self, receipt: Receipt) -> None:
-        """Log a receipt, and pass it on; with those of unconfirmed changes whose place it took."""
-        self._tell_one(receipt)
+    def tell(self, receipt: Receipt, actor: Actor | None = None, what: str = "propose") -> None:
+        """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
+
+        So too those of unconfirmed changes whose place it took.
+        """
+        self._tell_one(receipt, actor, what)
         open_ones = self.teller.open_ones()
         for one in self.store.receipts() if open_ones else ():
             if one.id in open_ones and one.is_settled:
-                self._tell_one(one)
+                self._tell_one(one, actor, what)
 
-    def _tell_one(self, receipt: Receipt) -> None:
-        log_receipt(receipt)
+    def _tell_one(self, receipt: Receipt, actor: Actor | None, what: str) -> None:
+        actor = actor or Actor.of(receipt)
+        self.audit.note_receipt(actor, receipt, what)
+        log_receipt(receipt, actor)
+        self.meter.count_receipt(receipt)
         self.teller.receipt(receipt)
         self.on_receipt(receipt)
+
+    def tell_gone_back(self, receipt: Receipt) -> None:
+        """Tell of a change that nobody confirmed in time."""
+        self.tell(receipt, ITSELF, "end_probation")
 
     async def propose(
         self,
@@ -108,9 +135,14 @@ class Controller:
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
         """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
-        _log.info("asked", what=what, uid=by and by.uid, pid=by and by.pid)
-        receipt = await trio.to_thread.run_sync(act, self.store)
-        self.tell(receipt)
+        actor = SOCKET if by is None else _actor(by)
+        try:
+            receipt = await trio.to_thread.run_sync(act, self.store)
+        except (StoreError, Refusal) as error:
+            codes = [error.code] if isinstance(error, StoreError) else [f.code for f in error.findings]
+            self.audit.note(actor, what, "failed", codes=codes)
+            raise
+        self.tell(receipt, actor, what)
         return receipt
 
     def propose_own(self, bundle: Bundle) -> Receipt:
@@ -130,31 +162,48 @@ class Controller:
 
     def health(self) -> Health:
         """Say how the proxy is, as cheaply as a probe each second deserves."""
-        facts = self._facts()
+        now = self.clock()
+        facts = self.facts(now)
         active = facts.generation
         return health_of(
-            rung_of(facts, self.clock()),
+            rung_of(facts, self._served_until(active), now),
             generation=(active.number or None) if active is not None else None,
             serves=self.in_memory() or (active is not None and active.default is not None),
             accepting=sum(worker.stage == "accepting" for worker in self.workers()),
             clock_plausible=facts.clock_plausible,
         )
 
+    def _served_until(self, active: Generation | None) -> datetime | None:
+        """Tell until when the default row's certificate is valid; None where there is none to be had."""
+        if active is None or active.default is None:
+            return None
+        try:
+            return self.store.meta(active.default).facts.not_after
+        except StoreError:
+            return None
+
     def status(self) -> dict[str, object]:
         """Give the status document (observe/status.py); memory only, so quick enough for the event loop."""
+        now = self.clock()
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
         return describe(
-            self._facts(),
+            self.facts(now),
             place=place,
-            now=self.clock(),
+            now=now,
             process=self.process,
             listeners=self.listeners,
             workers=self.workers(),
         ).to_json()
 
-    def _facts(self) -> StoreFacts:
-        nothing = Generation(0, (), None, (), Cause.RECOVERY, None, self.clock())
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        now = self.clock()
+        return await self.meter.page(self.facts(now), now, accept)
+
+    def facts(self, now: datetime) -> StoreFacts:
+        """Say what the store says; memory only."""
+        nothing = Generation(0, (), None, (), Cause.RECOVERY, None, now)
         return StoreFacts(
             generation=nothing if self.in_memory() else self.store.active,
             slots=self.store.slots(),
@@ -163,19 +212,29 @@ class Controller:
             clock_plausible=self.store.clock_plausible(),
         )
 
-    async def check_reload(self) -> int:
-        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
+    async def check_reload(self, by: Peer | None = None) -> int:
+        """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError.
+
+        by: who asked on the control socket; None: a signal.
+        """
         if self.reloader is None:
             raise ReloadError("this proxy is part of another program", "restart that program")
-        await self.reloader.check()
+        try:
+            await self.reloader.check()
+        except ReloadError as error:
+            self.audit.note(_actor(by), "reload", "refused", why=error.why)
+            raise
         return self.process.epoch + 1
 
-    async def reload(self) -> None:
+    async def reload(self, by: Peer | None = None) -> None:
         """Reload after its pre-flight; returns only where that failed after all, which is logged."""
+        actor = _actor(by)
         assert self.reloader is not None, "check_reload comes first"
+        self.audit.note(actor, "reload", "begun", epoch=self.process.epoch + 1)
         try:
             await self.reloader.execute()
         except ReloadError as error:
+            self.audit.note(actor, "reload", "failed", why=error.why)
             self._tell_refused(error)
 
     async def reload_at_signal(self) -> None:
@@ -190,3 +249,7 @@ class Controller:
     def _tell_refused(self, error: ReloadError) -> None:
         _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
         self.teller.reload_refused(error.why, error.hint)
+
+
+def _actor(by: Peer | None) -> Actor:
+    return SIGNAL if by is None else Actor("socket", uid=by.uid, pid=by.pid)

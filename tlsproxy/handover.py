@@ -16,6 +16,7 @@ import msgspec
 
 from tlsproxy.errors import ReloadError
 from tlsproxy.observe.events import EventsState
+from tlsproxy.workers.messages import Counts
 
 __all__ = ["ENVIRONMENT", "DoorState", "HandedOver", "WorkerState", "receive", "write"]
 
@@ -24,7 +25,7 @@ _VERSION = 1
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A living worker; `stage` as in workers.remote.Stage."""
+    """A living worker; `stage` as in workers.remote.Stage; what it has said last that it counted."""
 
     pid: int
     seat: int
@@ -32,6 +33,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     stage: int
     channel_fd: int
     connections: int
+    counts: Counts | None = None
 
 
 class DoorState(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ class HandedOver(msgspec.Struct, frozen=True):
 
     epoch: how many images there were, that one included. store, runtime: what can't change without a restart.
     events: what followers were told, None where the image before knew no events.
+    sums: what was counted by those who are gone, which must never go back.
     """
 
     version: int
@@ -60,6 +63,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     memory_fd: int
     workers: list[WorkerState]
     events: EventsState | None = None
+    sums: list[tuple[tuple[str, ...], float]] = []
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

@@ -225,6 +225,31 @@ RESOLVERS = 2
 BACKLOG_PAUSE_S = 0.005
 BACKLOG_PAUSE_MAX_S = 0.25
 
+# --- LOG ----------------------------------------------------------------------------------------------------
+
+# Lines that wait for a slow reader of the log; beyond that they are dropped and counted. Some 3,000 lines: a
+# collector that restarts is back before.
+LOG_WAITING_BYTES = 1_048_576
+# At the end of a process, and before a reload, what waits is still written within this.
+LOG_FLUSH_S = 1.0
+# Lines of the access log, unless configured, of all workers together: at 300 bytes a line 5 GB a day at the
+# worst, which a rotated log bears, and more than a device's people and programs ask.
+ACCESS_PER_S = 200.0
+# The share that is logged where it is sampled.
+ACCESS_SAMPLE = 0.01
+# Lines of the access log are handed on together, this often: one thread is woken, and not one for each.
+ACCESS_WRITE_S = 0.1
+# Of a target so many bytes are logged: a line of the access log stays below PIPE_BUF, and so whole.
+ACCESS_TEXT_BYTES = 2048
+# Exchanges that failed are told to the log, so many at once and then one a second: a service that is down
+# fails each of thousands of requests.
+FAILURES_TOLD = 20.0
+FAILURES_TOLD_PER_S = 1.0
+
+# The audit log: some 4,000 changes a file, and so many full ones are kept: years of a device.
+AUDIT_BYTES = 1_048_576
+AUDIT_KEPT = 4
+
 # --- EXAMINATION --------------------------------------------------------------------------------------------
 
 # For one candidate, from its files to the verdict; then it is refused. The slowest that decode admits takes
@@ -332,6 +357,24 @@ STOP_GRACE_S = 3.0
 OLD_SETS = 3
 # A new version or configuration proves itself within this, or the reload is refused.
 PREFLIGHT_S = 60.0
+# Every so many heartbeats workers are asked what they have counted: what a worker that is killed has counted
+# since is lost. An answer costs 0.1 ms, and half a microsecond for each open connection.
+COUNT_BEATS = 5
+# What a worker said before it ended is still heard within this; it lies in its channel.
+LAST_WORDS_S = 1.0
+# Who asks for metrics waits so long for workers to say what they have counted; of those who are late, what
+# they said last is taken. Prometheus waits for 10 s.
+COUNT_PATIENCE_S = 1.0
+# A port for metrics that is taken is asked for again this often: the proxy serves meanwhile.
+METRICS_RETRY_S = 10.0
+# One Prometheus asks every 15 s or so.
+METRICS_BACKLOG = 16
+# Series of counters, in all. A proxy with ten routes has some 400; routes that changed by reloads stay.
+METRIC_SERIES = 5_000
+# Names of certificates whose dates are told, those that end first; each is two series.
+METRIC_NAMES = 500
+# Generations that open connections are told apart by, the newest; all older ones are one.
+METRIC_GENERATIONS = 20
 # A port that is taken is asked for again so long: workers of a supervisor that was killed let go in
 # milliseconds.
 LISTEN_PATIENCE_S = 1.0

@@ -33,7 +33,7 @@ from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.observe.events import EventLog
-from tlsproxy.observe.log import logger
+from tlsproxy.observe.log import flush, left_out, logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -111,6 +111,7 @@ class Reloader:
         _log.info("reloading", epoch=state.epoch + 1)
         notify_reloading()
         handover.set_inheritable(handed, inheritable=True)
+        flush()  # the thread that writes the log ends with the exec
         try:
             os.execve(sys.executable, _command(), {**os.environ, **handover.named(fd)})  # noqa: S606  ourselves
         except OSError as error:
@@ -138,9 +139,13 @@ class Reloader:
             memory_fd=self.memory.fd,
             events=self.events.state(),
             workers=[
-                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections)
+                WorkerState(w.pid, w.seat, w.epoch, int(w.stage), w.channel.fd, w.connections, w.counts)
                 for w in self.crew.workers
                 if w.stage is not Stage.GONE
+            ],
+            sums=[
+                *self.crew.sums.counted(),
+                (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),
             ],
         )
 

@@ -286,7 +286,6 @@ class TestGoingBack:
         assert not (last.path / "probation.json").exists()
         assert reopen().recovered == ()
 
-
     def test_a_start_on_a_full_disk_writes_down_what_went_back_once_there_is_room(
         self, store, pki, boot, reopen
     ):

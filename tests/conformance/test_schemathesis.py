@@ -80,5 +80,5 @@ async def test_the_api_does_what_its_description_says_whatever_is_asked(tmp_path
                     cwd=tmp_path,
                 )
             assert done.returncode == 0, done.stdout.decode()
-            assert b"Operations:       23 selected / 23 total" in done.stdout
+            assert b"Operations:       24 selected / 24 total" in done.stdout
             nursery.cancel_scope.cancel()

@@ -29,6 +29,8 @@ class Proxy:
     http_port: int | None
     log: list[dict[str, Any]] = field(default_factory=list)
     grew: trio.Event = field(default_factory=trio.Event)
+    written: bytearray = field(default_factory=bytearray)
+    """All of it, as it was written."""
 
     @property
     def inbox(self) -> Path:
@@ -153,6 +155,7 @@ async def _follow(process: trio.Process, proxy: Proxy) -> None:
     assert process.stderr is not None
     rest = b""
     async for data in process.stderr:
+        proxy.written += data
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             try:

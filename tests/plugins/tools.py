@@ -18,6 +18,7 @@ PACKAGES = {
     "openssl": "openssl",
     "scp": "openssh-client",
     "chromium": "chromium",
+    "promtool": "prometheus",
 }
 
 

@@ -66,6 +66,8 @@ class TestWithoutAProxy:
         assert document.pop("running") is False
         receipt = Receipt.from_json(document)
         assert (receipt.state, receipt.source, receipt.via) == ("confirmed", Source.CUSTOMER, "cli")
+        (audited,) = map(json.loads, (store / "audit.jsonl").read_text("ascii").splitlines())
+        assert (audited["by"], audited["uid"], audited["receipt"]) == ("command", os.getuid(), receipt.id)
         assert "gate_skipped" not in receipt.codes
 
     def test_a_mismatched_key_is_refused_and_changes_nothing(

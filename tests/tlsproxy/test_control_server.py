@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from certstore import Candidate, State, StoreNotWritable
 from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now
@@ -127,14 +128,18 @@ async def test_a_via_that_would_break_a_log_line_is_refused(api: Api) -> None:
         await api.client(lambda client: client.propose(CANDIDATE, "a\nb"))
 
 
-async def test_a_fault_of_ours_is_one_answer_and_the_api_lives_on(api: Api, pki: Pki) -> None:
+async def test_a_fault_of_ours_is_one_answer_and_one_line_of_log_and_the_api_lives_on(
+    api: Api, pki: Pki
+) -> None:
     api.changes.failure = RuntimeError("a secret detail")
     body = candidate_to_json(candidate_of(pki.leaf()), "cli")
-    answer = await api.ask("POST", "/v1/candidates", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-    assert "secret" not in answer.text
-    api.changes.failure = None
-    assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
+    with capture_logs() as logged:
+        answer = await api.ask("POST", "/v1/candidates", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert "secret" not in answer.text
+        api.changes.failure = None
+        assert (await api.ask("POST", "/v1/candidates", json=body)).status_code == 201
+    assert [line["event"] for line in logged].count("control_fault") == 1
 
 
 async def test_the_socket_is_for_its_owner_and_group_in_a_folder_of_its_owner(api: Api) -> None:

@@ -83,7 +83,7 @@ async def test_who_only_waits_gives_way_when_all_places_are_taken():
             assert await waiting.receive_some() == b""
             await new.send_all(b"?")
             assert await new.receive_some() == b""
-    assert (one.admission.open, one.admission.turned_away, one.told) == (0, 0, [])
+    assert (one.admission.open, sum(one.admission.turned_away.values()), one.told) == (0, 0, [])
 
 
 async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
@@ -94,7 +94,8 @@ async def test_above_the_limit_a_connection_is_closed_at_once_and_told_once():
             async with await trio.open_tcp_stream(*one.address) as turned_away:
                 assert await turned_away.receive_some() == b"busy"
         assert one.told == ["connections_full"]
-        assert (one.admission.open, one.admission.turned_away) == (1, 3)
+        assert (one.admission.open, one.admission.entered) == (1, 1)
+        assert one.admission.turned_away == {Verdict.FULL: 3, Verdict.ADDRESS_FULL: 0}
         async with first:
             await first.send_all(b"?")
             one.let_go.set()

@@ -54,6 +54,12 @@ def test_a_log_that_nobody_reads_any_more_hurts_nobody() -> None:
         log.logger("control").info("generation_live")
 
 
+def test_who_has_no_stderr_at_all_has_no_log_and_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    log.configure("auto")
+    log.logger("control").info("generation_live")
+
+
 def test_a_terminal_gets_readable_lines() -> None:
     assert "generation_live" in written("console", generation=7)
     assert "generation=7" in written("console", generation=7)

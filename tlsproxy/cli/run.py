@@ -78,9 +78,8 @@ AS_PROGRAM = object()
 @click.option(
     "--log",
     type=click.Choice(["auto", "console", "json"]),
-    default="auto",
-    show_default=True,
-    help="How events are written to stderr; auto is console on a terminal, JSON elsewhere.",
+    help="How events are written to stderr; auto is console on a terminal, JSON elsewhere"
+    " [default: the file's, or auto].",
 )
 def run(
     config: Path | None,
@@ -88,7 +87,7 @@ def run(
     upstream: tuple[str, ...],
     store: Path | None,
     workers: Workers | None,
-    log: Format,
+    log: Format | None,
 ) -> None:
     """Run the proxy in the foreground, until SIGTERM or Ctrl-C.
 
@@ -99,13 +98,23 @@ def run(
     wanted = _wanted(config, listen, upstream, store)
     if workers is not None:
         wanted = replace(wanted, workers=workers)
+    if log is not None:
+        wanted = replace(wanted, log=replace(wanted.log, format=log))
 
+    from tlsproxy.observe.log import configure, flush
+
+    configure(wanted.log.format, level=wanted.log.level)
+    try:
+        _run(wanted)
+    finally:
+        flush()  # what is told of the end stands behind it
+
+
+def _run(wanted: Config) -> None:
     import trio
 
     from tlsproxy import app, preflight
-    from tlsproxy.observe.log import configure
 
-    configure(log)
     if click.get_current_context().find_root().obj is not AS_PROGRAM:
         trio.run(app.run, wanted)
     elif tried := os.environ.pop(preflight.ENVIRONMENT, ""):

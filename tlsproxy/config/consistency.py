@@ -21,6 +21,8 @@ from tlsproxy.config.values import (
     IdentityConfig,
     LimitsConfig,
     ListenerConfig,
+    LogConfig,
+    MetricsConfig,
     RouteConfig,
     TLSConfig,
     WatchConfig,
@@ -46,6 +48,8 @@ class Draft:
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
     control: ControlConfig = field(default_factory=ControlConfig)
+    metrics: MetricsConfig | None = None
+    log: LogConfig = field(default_factory=LogConfig)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -62,6 +66,8 @@ class Draft:
             tls=self.tls,
             workers=self.workers,
             control=self.control,
+            metrics=self.metrics,
+            log=self.log,
         )
 
 
@@ -80,6 +86,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
             'add [[route]] with upstream = "http://127.0.0.1:3000"',
         )
     yield from _collisions(draft.listeners)
+    yield from _metrics_collisions(draft)
     yield from _repeated_routes(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
@@ -91,6 +98,9 @@ def advise(draft: Draft) -> Iterator[Complaint]:
         if not route.upstream.is_local:
             why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
             yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
+    if draft.metrics is not None and not is_loopback(draft.metrics.host):
+        why = f"metrics are told to everybody who reaches {draft.metrics.address}"
+        yield ("metrics_listen",), why, "they name certificates, routes and services"
     if draft.identity.localhost:
         why = "the device's own certificate will be good for localhost"
         yield ("identity", "localhost"), why, "whoever trusts it lets the device speak for their own machine"
@@ -133,6 +143,15 @@ def _collisions(listeners: Mapping[Path, ListenerConfig]) -> Iterator[Complaint]
                 else "keep one of the two"
             )
             yield (*path, "address"), why, hint
+
+
+def _metrics_collisions(draft: Draft) -> Iterator[Complaint]:
+    if (metrics := draft.metrics) is None:
+        return
+    for listener in draft.listeners.values():
+        if overlap((metrics.host, metrics.port), (listener.host, listener.port)):
+            why = f"{metrics.address} is taken by the listener {listener.address}"
+            yield ("metrics_listen",), why, "name another port, as in 127.0.0.1:9469"
 
 
 def _repeated_routes(routes: Mapping[Path, RouteConfig]) -> Iterator[Complaint]:

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar, get_type_hints
 
 from certstore import Source, normalise
 from tlsproxy import paths
-from tlsproxy.config.addresses import parse_listen, parse_upstream
+from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
@@ -29,6 +29,8 @@ from tlsproxy.config.values import (
     IdentityConfig,
     LimitsConfig,
     ListenerConfig,
+    LogConfig,
+    MetricsConfig,
     Network,
     RouteConfig,
     TLSConfig,
@@ -134,12 +136,14 @@ def _document(top: Table, folder: Path) -> Draft:
     inbox.finish()
     draft.identity = _identity(top.table("identity"))
     draft.forwarded = _forwarded(top.table("forwarded"))
-    draft.limits = _limits(top.table("limits"))
+    draft.limits = _plain(top.table("limits"), LimitsConfig)
+    draft.log = _plain(top.table("log"), LogConfig)
     tls = top.table("tls")
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.control = _control(top.table("control"))
+    draft.metrics = top.parsed("metrics_listen", parse_metrics_listen, None)
     top.finish()
     return draft
 
@@ -189,11 +193,13 @@ def _forwarded(table: Table) -> ForwardedConfig:
     return forwarded
 
 
-def _limits(table: Table) -> LimitsConfig:
-    kinds = get_type_hints(LimitsConfig, include_extras=True)
-    found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in fields(LimitsConfig)}
+def _plain(table: Table, kind: type[T]) -> T:
+    """Read a table whose keys are the fields of a dataclass, each with its default."""
+    kinds = get_type_hints(kind, include_extras=True)
+    known = fields(kind)  # type: ignore[arg-type]  # a dataclass, which no type says
+    found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in known}
     table.finish()
-    return LimitsConfig(**found)
+    return kind(**found)
 
 
 def _control(table: Table) -> ControlConfig:
@@ -219,6 +225,20 @@ def parse_route_path(text: str) -> str:
     if not paths.is_plain(path.encode()):
         raise ValueError(f"{text!r} can be read in two ways (;, or a segment that starts with a dot)")
     return path
+
+
+def parse_metrics_listen(text: str) -> MetricsConfig:
+    """Read the address where metrics are told: one of this machine's own, or any with `unsafe` behind it."""
+    address, _, word = text.strip().partition(" ")
+    if word.strip() not in {"", "unsafe"}:
+        raise ValueError(f"{text!r} is no address and port, as in 127.0.0.1:9469")
+    host, port = parse_listen(address)
+    if not word and not is_loopback(host):
+        raise ValueError(
+            f"{text!r} can be reached from other machines, and metrics are told to everybody there:"
+            f' write 127.0.0.1:{port}, or "{address} unsafe" where that is meant'
+        )
+    return MetricsConfig(address, host, port)
 
 
 def _name(text: str) -> str:

@@ -110,6 +110,34 @@ class ControlConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the log is written, and what of exchanges stands in it.
+
+    access_sample: the share that "sampled" logs; access_per_s: lines a second, at the most, of all workers.
+    access_query: whether a request's query is logged too. mask_clients: only a client's network is. trace:
+    whether W3C trace contexts are passed on, and made where there is none.
+    """
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: Literal["off", "sampled", "on"] = "off"
+    access_sample: Annotated[float, Meta(gt=0, le=1)] = policy.ACCESS_SAMPLE
+    access_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] = policy.ACCESS_PER_S
+    access_query: bool = False
+    mask_clients: bool = False
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """Where metrics are told beside the control socket; `address` is the text as given."""
+
+    address: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was asked for, complete and checked."""
 
@@ -125,6 +153,8 @@ class Config:
     tls: TLSConfig = field(default_factory=TLSConfig)
     workers: Workers = "auto"
     control: ControlConfig = field(default_factory=ControlConfig)
+    metrics: MetricsConfig | None = None
+    log: LogConfig = field(default_factory=LogConfig)
 
     @property
     def control_socket(self) -> Path:

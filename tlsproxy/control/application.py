@@ -188,5 +188,5 @@ async def _of_http(_request: Request, error: Exception) -> Response:
     )
 
 
-async def _of_fault(_request: Request, error: Exception) -> Response:
-    return of_fault(error)
+async def _of_fault(_request: Request, _error: Exception) -> Response:
+    return of_fault()

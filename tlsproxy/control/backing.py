@@ -31,6 +31,10 @@ class Telling(Protocol):
         """Say how the proxy is."""
         ...
 
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Give all metrics and their content type, as the Accept field's value asks."""
+        ...
+
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""
         ...
@@ -55,13 +59,13 @@ class Changing(Protocol):
 
 
 class Reloading(Protocol):
-    """What reloads the proxy, in two steps."""
+    """What reloads the proxy, in two steps. `by` is who asked."""
 
-    async def check_reload(self) -> int:
+    async def check_reload(self, by: Peer) -> int:
         """Make a reload's pre-flight; gives the epoch that it will lead to. Raises ReloadError."""
         ...
 
-    async def reload(self) -> None:
+    async def reload(self, by: Peer) -> None:
         """Reload after a pre-flight that went well; what goes wrong now is logged."""
         ...
 

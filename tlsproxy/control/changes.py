@@ -41,9 +41,9 @@ async def _confirm(ask: Ask) -> Response:
 
 
 async def _reload(ask: Ask) -> Response:
-    epoch = await ask.backing.reloading.check_reload()
+    epoch = await ask.backing.reloading.check_reload(ask.peer)
     # carried out once this answer has left: the connection doesn't outlive it
-    act = BackgroundTask(ask.backing.reloading.reload)
+    act = BackgroundTask(ask.backing.reloading.reload, ask.peer)
     return JSONResponse({"epoch": epoch}, status_code=202, background=act)
 
 

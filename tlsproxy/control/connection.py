@@ -71,6 +71,9 @@ def _settings() -> Config:
     return config
 
 
+_SETTINGS = _settings()
+
+
 class _Connection:
     def __init__(self, stream: trio.SocketStream, application: Application, peer: Peer) -> None:
         self._stream, self._application = stream, application
@@ -92,7 +95,7 @@ class _Connection:
                 running = _Tasks(nursery)
                 tasks: Any = running
                 self._protocol = _Protocol(
-                    app, _settings(), context, tasks, self._state, False, None, None, self._send
+                    app, _SETTINGS, context, tasks, self._state, False, None, None, self._send
                 )
                 with self._reading:
                     await self._read()

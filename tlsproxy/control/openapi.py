@@ -59,7 +59,11 @@ def _operation(operation: Operation, found: dict[Any, Any]) -> dict[str, Any]:
     problems |= {415} if operation.bodies else set()
     problems -= {answer.status for answer in operation.answers}
     problem = {PROBLEM_TYPE: {"schema": found[ProblemDocument]}}
-    responses = {str(one.status): _answer(one, found) for one in operation.answers}
+    responses: dict[str, Any] = {}
+    for one in operation.answers:
+        described = _answer(one, found)
+        before = responses.setdefault(str(one.status), described)
+        before.setdefault("content", {}).update(described.get("content", {}))
     responses |= {
         str(status): {"description": HTTPStatus(status).phrase, "content": problem}
         for status in sorted(problems)

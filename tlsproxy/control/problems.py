@@ -69,7 +69,6 @@ async def told(answer: Callable[[], Awaitable[Response]]) -> Response:
         return problem(status, error.code, str(error), error.hint)
 
 
-def of_fault(error: Exception) -> Response:
-    """Tell of a fault of ours; the log has what we know of it."""
-    _log.error("control_fault", exc_info=error)
+def of_fault() -> Response:
+    """Tell of a fault of ours; Starlette raises it on after this answer, and connection.py logs it."""
     return problem(500, FAULT, "the proxy failed to answer; its log says why")

@@ -26,6 +26,11 @@ async def _live(_ask: Ask) -> Response:
     return JSONResponse({"live": True})
 
 
+async def _metrics(ask: Ask) -> Response:
+    page, kind = await ask.backing.telling.metrics(ask.connection.headers.get("accept", ""))
+    return Response(page, headers={"content-type": kind})
+
+
 async def _workers(ask: Ask) -> Response:
     return JSONResponse({"workers": [_shown(one) for one in ask.backing.telling.worker_statuses()]})
 
@@ -90,6 +95,17 @@ OPERATIONS = (
         "Say that the supervisor's event loop turns, whatever else is wrong.",
         _live,
         (Answer("It does.", dict[str, bool]),),
+    ),
+    Operation(
+        "GET",
+        "/v1/metrics",
+        "getMetrics",
+        "Give all metrics, for Prometheus (docs/metrics.md).",
+        _metrics,
+        (
+            Answer("Prometheus' text format.", media="text/plain"),
+            Answer("OpenMetrics, where it is asked for.", media="application/openmetrics-text"),
+        ),
     ),
     Operation(
         "GET",

@@ -120,6 +120,8 @@ class Client:
 
     async def refuse(self, error: ClientProtocolError) -> None:
         """Answer a head that was not let in, and end the connection so that the answer arrives."""
+        if self.site.observer is not None:
+            self.site.observer.request_refused(self.facts, error)
         await self.send(reply(error.status, close=True, code=error.code, words=error.words))
         await self.end()
 

@@ -8,6 +8,8 @@ Refuses to know TLS, and what an exchange does with its upstream.
 
 from __future__ import annotations
 
+import socket
+
 import trio
 
 from tlsproxy import policy
@@ -52,6 +54,8 @@ class Connection:
             pass  # the client is gone, or doesn't read: nobody is left to be told
         finally:
             sweeper.discard(client)
+            if client.site.observer is not None:
+                client.site.observer.connection_ended(client.stream.sock)
             if orderly or self._idle:
                 client.stream.close()
             else:
@@ -83,6 +87,16 @@ class Connection:
     def generation(self) -> int:
         """The generation that its handshake was made with."""
         return self._client.facts.generation
+
+    @property
+    def facts(self) -> ClientFacts:
+        """What is known of the client."""
+        return self._client.facts
+
+    @property
+    def sock(self) -> socket.socket:
+        """The client's socket: to be asked about, not to be used."""
+        return self._client.stream.sock
 
     @property
     def waits(self) -> bool:

@@ -23,10 +23,11 @@ ago (see upstream/connection.py).
 from __future__ import annotations
 
 import time
+from secrets import token_bytes
 
 import trio
 
-from tlsproxy.errors import ClientProtocolError, UpstreamError, UpstreamProtocolError
+from tlsproxy.errors import ClientProtocolError, Fault, UpstreamError, UpstreamProtocolError
 from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.response import Response
 from tlsproxy.forward.site import ExchangeRecord, SocketConnection, SocketUpstream
@@ -36,6 +37,7 @@ from tlsproxy.http.framing import Framing
 from tlsproxy.http.head import RequestHead
 from tlsproxy.http.headers import request_headers_for_upstream, response_headers_for_client
 from tlsproxy.http.replies import reply
+from tlsproxy.http.trace import continue_trace
 from tlsproxy.net.stream import BROKEN
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -48,11 +50,14 @@ class Exchange:
     __slots__ = (
         "_client",
         "_code",
+        "_fault",
         "_link",
         "_request",
         "_response",
+        "_route",
         "_started",
         "_status",
+        "_trace",
         "_unread",
         "_upstream",
     )
@@ -66,6 +71,9 @@ class Exchange:
         self._response: Response | None = None
         self._status = 0
         self._code = ""
+        self._fault: Fault | None = None
+        self._trace = b""
+        self._route = ""
         self._started = time.monotonic() if client.site.observer is not None else 0.0
 
     async def run(self) -> bool:
@@ -87,7 +95,10 @@ class Exchange:
         route = client.site.routes.match(request.path)
         if route is None:
             raise ClientProtocolError(404, "no_route", "nothing is configured for this address")
+        self._route = route.prefix
         self._upstream = client.site.upstreams[route.upstream_name]
+        if client.site.trace:
+            self._trace = continue_trace(request.onward, token_bytes)
         data = request_headers_for_upstream(request, client.forwarded)
         if self._unread:
             body = RequestBody(client, request.framing)
@@ -221,7 +232,7 @@ class Exchange:
     async def _fail(self, error: ClientProtocolError | UpstreamError | UpstreamProtocolError) -> bool:
         client, request = self._client, self._request
         self._drop_link()  # before anything that waits for the client: the upstream need not wait as well
-        self._code = "client_gone" if client.gone else error.code
+        self._code, self._fault = ("client_gone", Fault.CLIENT) if client.gone else (error.code, error.fault)
         if self._response is not None and self._response.begun:
             client.stream.abort()  # the client must not take what it has for all there is
             return False
@@ -251,5 +262,8 @@ class Exchange:
                 code=self._code,
                 body_bytes=response.body_bytes if response is not None else 0,
                 seconds=time.monotonic() - self._started,
+                route=self._route,
+                fault=self._fault,
+                trace=self._trace,
             )
         )

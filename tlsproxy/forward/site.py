@@ -6,6 +6,7 @@ Refuses to know configuration files and where the numbers come from.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -14,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from tlsproxy import policy
+from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
 from tlsproxy.net.dial import Address, Dialler
 from tlsproxy.net.stream import SocketStream
@@ -73,12 +75,14 @@ class Forwarded:
         return any((mapped or address) in network for network in self.trust)
 
 
-class ExchangeRecord(msgspec.Struct, frozen=True):  # one for each request: http/head.py says why no dataclass
+# one for each request: http/head.py says why no dataclass
+class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     """What became of one exchange.
 
     status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;
     body_bytes: of the response (of both ways in a tunnel); seconds: from the complete request head to the
-    end.
+    end. route: the path by which it is configured, "" for none; fault: whose `code` it is; trace: the
+    W3C trace id, b"" where none is wanted.
     """
 
     client: ClientFacts
@@ -89,13 +93,24 @@ class ExchangeRecord(msgspec.Struct, frozen=True):  # one for each request: http
     code: str
     body_bytes: int
     seconds: float
+    route: str = ""
+    fault: Fault | None = None
+    trace: bytes = b""
 
 
 class Observer(Protocol):
-    """Who wants to hear of exchanges; called on the event loop, so it must be quick and must not raise."""
+    """Who wants to hear of it all; called on the event loop, so it must be quick and must not raise."""
 
     def exchange_done(self, record: ExchangeRecord) -> None:
         """Take note of an exchange that has ended, well or badly."""
+        ...
+
+    def request_refused(self, client: ClientFacts, error: ClientProtocolError) -> None:
+        """Take note of a request head that was not let in: it never became an exchange."""
+        ...
+
+    def connection_ended(self, sock: socket.socket) -> None:
+        """Take note of a client's connection that is about to be closed; the socket is still open."""
         ...
 
 
@@ -109,6 +124,8 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     forwarded: Forwarded = field(default_factory=Forwarded)
     observer: Observer | None = None
+    trace: bool = False
+    """Whether each request has a W3C trace context when it goes on."""
 
 
 def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:

@@ -93,7 +93,7 @@ class Acceptor:
         return self.admission.judge(address)
 
     def _turn_away(self, sock: socket.socket, verdict: Verdict, last_word: bytes) -> None:
-        self.admission.turned_away += 1
+        self.admission.turn_away(verdict)
         with contextlib.suppress(OSError):
             sock.send(last_word)
         sock.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 
@@ -24,14 +24,25 @@ class Verdict(Enum):
 class Admission:
     """Counts the open connections of one worker."""
 
-    __slots__ = ("_by_network", "_is_exempt", "limit", "open", "per_address", "turned_away")
+    __slots__ = ("_by_network", "_is_exempt", "_turned_away", "entered", "limit", "open", "per_address")
 
     def __init__(self, limit: int, per_address: int, is_exempt: Callable[[str], bool]) -> None:
         self.limit, self.per_address = limit, per_address
         self._is_exempt = is_exempt
         self._by_network: Counter[str] = Counter()
         self.open = 0
-        self.turned_away = 0
+        self.entered = 0
+        """How many were ever let in."""
+        self._turned_away = dict.fromkeys((Verdict.FULL, Verdict.ADDRESS_FULL), 0)
+
+    @property
+    def turned_away(self) -> Mapping[Verdict, int]:
+        """How many were not, and why."""
+        return self._turned_away
+
+    def turn_away(self, verdict: Verdict) -> None:
+        """Count one that isn't let in."""
+        self._turned_away[verdict] += 1
 
     def judge(self, address: str) -> Verdict:
         """Say whether a client with this address ("" for none) may come in now."""
@@ -42,6 +53,7 @@ class Admission:
     def enter(self, address: str) -> None:
         """Count a connection in."""
         self.open += 1
+        self.entered += 1
         self._by_network[network_of(address)] += 1
 
     def leave(self, address: str) -> None:

@@ -8,17 +8,20 @@ a value (bytes and PEM keys are withheld by `_withhold`, at any depth), by the n
 `key_pem`), and by local variables in tracebacks (structlog's pretty ones show them, by default where rich is
 installed: so tracebacks are plain here, and structlog gets no rich, which would be 3 MB of the supervisor).
 
-Whoever reads the log may leave (a container's collector, `| head`), and a disk may be full: a line that can't
-be written is dropped, since a proxy that stops serving for want of a log helps nobody.
+Whoever reads the log may leave (a container's collector, `| head`), be slow or stand still, and a disk may be
+full: a line that can't be written is dropped and counted, and nobody ever waits for it (outlet.py), since a
+proxy that stops serving for want of a log helps nobody.
 """
 
 from __future__ import annotations
 
+import atexit
+import io
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
-from typing import Any, Literal, TextIO, cast
+from typing import Any, TextIO, cast
 
 from tlsproxy.observe.absence import absent
 
@@ -26,7 +29,9 @@ with absent("rich"):
     import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-Format = Literal["auto", "console", "json"]
+from tlsproxy.observe.outlet import Format, Manner, Outlet, manner_of
+
+__all__ = ["Format", "configure", "flush", "left_out", "logger"]
 
 _SECRET_FIELDS = frozenset(
     {"key", "key_pem", "private_key", "token", "password", "passphrase", "secret", "eab"}
@@ -34,20 +39,59 @@ _SECRET_FIELDS = frozenset(
 _DEEPEST = 6
 
 
-def configure(style: Format = "auto", stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send events to `stream` (default stderr) from now on; "auto" is the console style on a terminal."""
-    out: TextIO = sys.stderr if stream is None else stream
-    is_terminal = not out.closed and out.isatty()
-    is_console = style == "console" or (style == "auto" and is_terminal)
+_outlets: list[Outlet] = []  # at most one: that of stderr, made at the first need
+
+
+def configure(style: Format = "auto", stream: TextIO | None = None, level: int | str = logging.INFO) -> None:
+    """Send events to `stream` (default stderr) from now on; "auto" is the console style on a terminal.
+
+    Only on stderr does nobody wait for the reader; another stream is written to at once.
+    """
+    out: TextIO = (sys.stderr or io.StringIO()) if stream is None else stream  # it may be closed: `2>&-`
+    fd = _descriptor(out)
+    manner = manner_of(style, fd)
+    render = _for_console(colours=manner.colours) if manner.is_console else _for_programs()
     structlog.configure(
-        processors=[*_shared(), *(_for_console(colours=is_terminal) if is_console else _for_programs())],
+        processors=[*_shared(), *render, *([_Prioritised(manner)] if manner.priorities else [])],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Outlet(out))),
+        logger_factory=_factory(out, fd if stream is None else -1),
         cache_logger_on_first_use=False,
     )
 
 
-class _Outlet:
+def _factory(out: TextIO, fd: int) -> Callable[..., Any]:
+    if fd < 0:
+        return structlog.WriteLoggerFactory(cast("TextIO", _Direct(out)))
+    carried = _Carried(_outlet_of(fd))
+    return lambda *_names: carried
+
+
+def flush() -> None:
+    """Write what waits, before this process ends or is executed anew; blocks for a second at the most."""
+    for outlet in _outlets:
+        outlet.flush()
+
+
+def left_out() -> int:
+    """Say how many lines had to be dropped, since nobody read them."""
+    return sum(outlet.dropped for outlet in _outlets)
+
+
+def _descriptor(stream: TextIO) -> int:
+    try:
+        return stream.fileno()
+    except (io.UnsupportedOperation, ValueError):  # a stream in memory, or a closed one
+        return -1
+
+
+def _outlet_of(fd: int) -> Outlet:
+    if not _outlets:
+        _outlets.append(Outlet(fd))
+        atexit.register(flush)
+    return _outlets[0]
+
+
+class _Direct:
     """A stream as structlog writes to it, whose failures are nobody's business."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -60,6 +104,34 @@ class _Outlet:
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+class _Carried:
+    """An outlet as structlog writes to it; tells how many lines were dropped, once there is room again.
+
+    structlog's own WriteLogger holds a lock while it writes, in which nothing could be told.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet, self._told = outlet, outlet.dropped
+
+    def msg(self, message: str) -> None:
+        taken = self._outlet.write([message.encode("utf-8", "backslashreplace") + b"\n"])
+        if taken and (untold := self._outlet.dropped - self._told):
+            self._told += untold
+            logger("log").warning("lines_dropped", count=untold)
+
+    log = debug = info = warn = warning = error = critical = exception = msg
+
+
+class _Prioritised:
+    """Puts the priority that journald reads before a line; the last of the processors."""
+
+    def __init__(self, manner: Manner) -> None:
+        self._manner = manner
+
+    def __call__(self, _logger: Any, method: str, line: Any) -> str:
+        return f"{self._manner.begin(method)}{line}"
 
 
 def logger(room: str) -> FilteringBoundLogger:

@@ -8,7 +8,7 @@ know: where the facts come from (control/, cli/), and colours (cli/).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -173,16 +173,18 @@ def describe(
     """Put the facts together into a status. A bundle that can't be loaded is left out of `bundles`."""
     generation = facts.generation
     bundles = _bundles(facts, now)
+    default = generation.default if generation else None
+    served_until = next((bundle.not_after for bundle in bundles if bundle.id == default), None)
     return Status(
         process=process,
         place=place,
-        rung=_rung(facts, {b.id: b for b in bundles}, now),
+        rung=rung_of(facts, served_until, now),
         clock_plausible=facts.clock_plausible,
         at=now,
         generation=generation.number if generation else None,
         generation_at=generation.made_at if generation else None,
         cause=generation.cause if generation else "",
-        default=generation.default if generation else None,
+        default=default,
         rows=tuple(RowStatus(r.pattern, r.bundle, str(r.source)) for r in generation.rows)
         if generation
         else (),
@@ -192,13 +194,6 @@ def describe(
         receipts=tuple(receipt.to_json() for receipt in facts.receipts),
         workers=tuple(workers),
     )
-
-
-def rung_of(facts: StoreFacts, now: datetime) -> Rung:
-    """Say on which rung the store's facts stand; of all bundles only the default's is looked at."""
-    generation = facts.generation
-    alone = replace(facts, generation=replace(generation, rows=())) if generation is not None else facts
-    return _rung(facts, {bundle.id: bundle for bundle in _bundles(alone, now)}, now)
 
 
 def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
@@ -235,20 +230,20 @@ def _source_of(generation: Generation, bundle: str) -> Source | None:
     return min(holders, key=lambda source: source.rank, default=None)
 
 
-def _rung(facts: StoreFacts, bundles: Mapping[str, BundleStatus], now: datetime) -> Rung:
+def rung_of(facts: StoreFacts, served_until: datetime | None, now: datetime) -> Rung:
+    """Say where we stand; `served_until`: the end of the default row's bundle, None where it has none."""
     generation = facts.generation
     if generation is None or (generation.default is None and not generation.rows):
         return Rung.NOTHING if generation is None else Rung.MEMORY
-    served = bundles.get(generation.default or "")
-    if served is None:
+    if served_until is None:
         return Rung.MEMORY
-    if facts.clock_plausible and served.not_after < now:
+    if facts.clock_plausible and served_until < now:
         return Rung.EXPIRED
     wanted = min((slot.source for slot in generation.slots), key=lambda source: source.rank, default=None)
     if wanted is Source.GENERATED:
         return Rung.GENERATED
     current = {slot.bundle for slot in generation.slots if slot.source is wanted}
-    return Rung.WANTED if served.id in current else Rung.FALLBACK
+    return Rung.WANTED if generation.default in current else Rung.FALLBACK
 
 
 # --- as text ---

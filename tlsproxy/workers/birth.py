@@ -76,6 +76,7 @@ class Birth:
             tell_bundle=config.forwarded.tell_bundle,
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
+            log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

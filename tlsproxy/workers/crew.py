@@ -18,6 +18,7 @@ changes, and `commit` waits for it too, but what it can't do refuses nothing.
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -29,12 +30,14 @@ from tlsproxy import policy
 from tlsproxy.errors import WorkerError
 from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
+from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.workers.backoff import Backoff
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
     CloseTunnels,
+    Count,
     FromWorker,
     Said,
     Stop,
@@ -79,6 +82,8 @@ class Crew:
     """What is served; set before the first worker has committed it."""
     workers: list[RemoteWorker] = field(default_factory=list)
     """All that live, old sets too; in the order in which they came."""
+    sums: Sums = field(default_factory=Sums)
+    """What the dead have counted, and who is above the workers."""
     _open: bool = False
     _stopping: bool = False
     _failed: int | None = None  # the exit code of the last one that died at birth
@@ -177,6 +182,9 @@ class Crew:
         self.workers.remove(worker)
         self.on_worker(worker)
         expected = self._stopping or worker.exit_code == 0
+        self.sums.add_all(worker.counts.counted if worker.counts is not None else ())
+        if not expected:
+            self.sums.add("tlsproxy_worker_deaths_total")
         tell = _log.info if expected else _log.error
         tell("worker_ended", seat=worker.seat, pid=worker.pid, exit_code=worker.exit_code)
         self._changed.set()
@@ -261,16 +269,33 @@ class Crew:
             case _:
                 _log.warning("worker_misspoke", worker=worker.pid, message=type(message).__name__)
 
+    # --- what they count
+
+    async def count(self) -> tuple[Sums, Counted]:
+        """Add what all have counted, the dead too; and say what stands open now."""
+        async with trio.open_nursery() as nursery:
+            for worker in self.workers:
+                if Stage.STARTING < worker.stage < Stage.GONE:
+                    nursery.start_soon(worker.count)
+        sums, now = self.sums.copy(), []
+        for counts in (worker.counts for worker in self.workers):
+            if counts is not None:
+                sums.add_all(counts.counted)
+                now += counts.now
+        return sums, now
+
     # --- hearts
 
     async def _beat_for_ever(self) -> None:
         last = trio.current_time()
-        while True:
+        for beat in itertools.count(1):
             await trio.sleep(policy.HEARTBEAT_S)
             now = trio.current_time()
             # when it was us who stood still, the answers may be here and unread
             late, last = now - last > 2 * policy.HEARTBEAT_S, now
             for worker in tuple(self.workers):
+                if not beat % policy.COUNT_BEATS and worker.stage < Stage.GONE:
+                    worker.channel.send(Count())
                 if not late and Stage.STARTING < worker.stage < Stage.GONE and not worker.beat(now):
                     _log.error("worker_stuck", seat=worker.seat, pid=worker.pid)
                     assert self._nursery is not None

@@ -112,6 +112,11 @@ class Greeting:
         self.generation = 0
         self.fingerprints: Mapping[str, str] = {}
 
+    @property
+    def begun(self) -> float:
+        """When it was accepted (trio time)."""
+        return self.standing[1]
+
     def choose_from(self, serving: Serving) -> Tables:
         """Give what the handshake asks for the table once, when the hello is complete."""
 

@@ -5,9 +5,9 @@ passed by, since after a reload a supervisor speaks with workers of an older ver
 given another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to
 know sockets and who acts on what.
 
-    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping;
+    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
-    worker to supervisor:  Started; Prepared, Committed; Pong; Leaving, Quiet; Said, BundleLost
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig
+from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -26,6 +26,8 @@ __all__ = [
     "CloseTunnels",
     "Commit",
     "Committed",
+    "Count",
+    "Counts",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -65,8 +67,8 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
-    routes: (path, upstream as configured) each. limits: this worker's share. memory_fd: a memfd which holds
-    key and chain while nothing on disk can be served.
+    routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
+    holds key and chain while nothing on disk can be served.
     """
 
     seat: int
@@ -78,6 +80,7 @@ class Setup(_Message, frozen=True):
     tell_bundle: bool
     limits: LimitsConfig
     memory_fd: int
+    log: LogConfig = LogConfig()
 
 
 class Prepare(_Message, frozen=True):
@@ -150,6 +153,20 @@ class Pong(_Message, frozen=True):
     generations: list[tuple[int, int]] = []
 
 
+class Count(_Message, frozen=True):
+    """Say what you have counted."""
+
+
+class Counts(_Message, frozen=True):
+    """What this worker has counted since its start, and what stands open now; also its last word.
+
+    Each series as in observe/metrics.py, its name and labels, with its value.
+    """
+
+    counted: list[tuple[tuple[str, ...], float]]
+    now: list[tuple[tuple[str, ...], float]]
+
+
 class Leaving(_Message, frozen=True):
     """Somebody asked this worker by a signal to end; it goes on until it is told to retire."""
 
@@ -173,8 +190,8 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Retire | Stop | CloseTunnels
-FromWorker = Started | Prepared | Committed | Pong | Leaving | Quiet | Said | BundleLost
+ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels
+FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

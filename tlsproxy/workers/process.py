@@ -21,22 +21,25 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
-from tlsproxy.forward.site import ExchangeRecord
 from tlsproxy.net.sweeper import Sweeper
+from tlsproxy.observe.counters import Counters
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
@@ -44,6 +47,8 @@ from tlsproxy.workers.messages import (
     CloseTunnels,
     Commit,
     Committed,
+    Count,
+    Counts,
     Leaving,
     Ping,
     Pong,
@@ -58,46 +63,46 @@ from tlsproxy.workers.messages import (
     ToWorker,
     decode_to_worker,
 )
+from tlsproxy.workers.observing import Failures, observer_of
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.site import capacity_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
 
+if TYPE_CHECKING:
+    from tlsproxy.observe.access import AccessLog
+
 __all__ = ["main"]
 
 
 class Voice:
-    """Says things to the supervisor's log; also the observer of exchanges."""
+    """Says things to the supervisor's log."""
 
     def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
 
-    def fault(self, code: str, error: BaseException | None) -> None:
-        """Tell of a fault; with its traceback, which holds no values of variables."""
-        fields: dict[str, object] = {}
-        if error is not None:
-            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
-        self._channel.send(Said("error", code, fields))
+    def say(self, level: str, event: str, fields: dict[str, object]) -> None:
+        """Tell of an event."""
+        self._channel.send(Said(level, event, fields))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
         self._channel.send(BundleLost(bundle, why))
 
-    def exchange_done(self, record: ExchangeRecord) -> None:
-        """Tell of exchanges that failed by the upstream's fault or ours; no query: it may hold secrets."""
-        if record.status >= 500 and record.code:
-            path = record.target.partition(b"?")[0].decode("ascii", "replace")
-            facts: dict[str, object] = {"code": record.code, "status": record.status}
-            self._channel.send(
-                Said("warning", "exchange_failed", {**facts, "upstream": record.upstream, "path": path})
-            )
-
 
 class WorkerProcess:
     """Joins the channel to the data plane."""
 
-    def __init__(self, channel: Channel[ToWorker], setup: Setup, serving: Serving, worker: Worker) -> None:
+    def __init__(
+        self,
+        channel: Channel[ToWorker],
+        setup: Setup,
+        serving: Serving,
+        worker: Worker,
+        count: Callable[[], Counts],
+    ) -> None:
         self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
+        self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
         self._next: Generation | Bundle | None = None
         self._out, self._orders = trio.open_memory_channel[Prepare | Commit](1000)
@@ -112,6 +117,7 @@ class WorkerProcess:
                 nursery.start_soon(self._listen, nursery)
                 self._channel.send(Started(os.getpid()))
             nursery.cancel_scope.cancel()
+        self._channel.send(self._count())
 
     async def _listen(self, nursery: trio.Nursery) -> None:
         async for message in self._channel.receive():
@@ -119,6 +125,8 @@ class WorkerProcess:
                 case Ping(number=number):
                     worker = self._worker
                     self._channel.send(Pong(number, worker.open, worker.generations()))
+                case Count():
+                    self._channel.send(self._count())
                 case Prepare() | Commit():
                     self._out.send_nowait(message)
                 case AcceptOn(places=places):
@@ -212,14 +220,45 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     voice, sweeper = Voice(channel), Sweeper()
     serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
-    with site_of(setup, sweeper, voice) as site:
-        worker = Worker(serving, site, capacity_of(setup), voice.fault)
+    failures = Failures(voice.say)
+    paths, upstreams = [path for path, _ in setup.routes], [name for _, name in setup.routes]
+    counters = Counters(paths, upstreams, failures.exchange)
+    access = _access_log(setup)
+
+    def fault(code: str, error: BaseException | None) -> None:
+        if code == "connection_fault":
+            counters.connection_faulted()
+        failures.fault(code, partial(_facts_of, error))
+
+    with site_of(setup, sweeper, observer_of(counters, access)) as site:
+        worker = Worker(serving, site, capacity_of(setup), fault, counters)
+        count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
         async with trio.open_nursery() as nursery:
             await nursery.start(sweeper.run)
-            await WorkerProcess(channel, setup, serving, worker).run()
+            if access is not None:
+                nursery.start_soon(access.run)
+            await WorkerProcess(channel, setup, serving, worker, count).run()
             nursery.cancel_scope.cancel()
+    if access is not None:
+        await trio.to_thread.run_sync(access.flush)
+
+
+def _access_log(setup: Setup) -> AccessLog | None:
+    """Make the access log, on the stderr that we share with the supervisor; None where it is off."""
+    if setup.log.access == "off" or sys.stderr is None:
+        return None
+    from tlsproxy.observe.access import AccessLog  # nobody pays for it who doesn't want it
+    from tlsproxy.observe.outlet import Outlet, manner_of
+
+    stderr = sys.stderr.fileno()
+    return AccessLog(setup.log, Outlet(stderr), manner_of(setup.log.format, stderr), time.time)
+
+
+def _facts_of(error: BaseException | None) -> dict[str, object]:
+    """Give a traceback, which holds no values of variables."""
+    return {} if error is None else {"exception": "".join(traceback.format_exception(error)).rstrip()}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -23,6 +23,8 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
     Commit,
     Committed,
+    Count,
+    Counts,
     FromWorker,
     Leaving,
     Ping,
@@ -108,12 +110,16 @@ class RemoteWorker:
         """Called when it has come to another stage."""
         self.accepts_on: tuple[int, ...] | None = None
         """The sockets that it was told to accept on."""
+        self.counts: Counts | None = None
+        """What it has said last that it counted."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
         """Since when (trio time) a heartbeat is unanswered."""
         self.started, self.vacated, self.ended = trio.Event(), trio.Event(), trio.Event()
         """It is there, or gone; its seat needs somebody else; the process is reaped."""
+        self._counted = trio.Event()  # set, and replaced, when it has said so anew
+        self._silent = trio.Event()  # it says nothing more
         self._prepared: int | None = None
         self._answers: dict[tuple[str, int], _Answer] = {}
         self._beats = 0
@@ -129,6 +135,8 @@ class RemoteWorker:
                 nursery.start_soon(self.channel.run)
                 nursery.start_soon(self._listen, told)
                 await trio.lowlevel.wait_readable(pidfd)
+                with trio.move_on_after(policy.LAST_WORDS_S):
+                    await self._silent.wait()
                 nursery.cancel_scope.cancel()
         finally:
             os.close(pidfd)
@@ -146,6 +154,10 @@ class RemoteWorker:
                     case Pong(connections=connections, generations=generations):
                         self.connections, self.generations = connections, tuple(generations)
                         self.asked_at = None
+                    case Counts():
+                        self.counts = message
+                        self._counted.set()
+                        self._counted = trio.Event()
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
@@ -156,6 +168,7 @@ class RemoteWorker:
                         told(self, message)
         except ValueError:
             self.kill()  # it speaks nonsense: whatever runs there, it is not a worker of ours any more
+        self._silent.set()
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
@@ -200,6 +213,12 @@ class RemoteWorker:
         if answer is not None:
             answer.why = why
             answer.event.set()
+
+    async def count(self) -> None:
+        """Have it say what it has counted, within `policy.COUNT_PATIENCE_S`."""
+        self.channel.send(Count())
+        with trio.move_on_after(policy.COUNT_PATIENCE_S):
+            await self._counted.wait()
 
     # --- what it is told
 

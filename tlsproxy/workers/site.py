@@ -42,6 +42,7 @@ def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site
             ),
             forwarded=Forwarded(tuple(map(ip_network, setup.trust)), tell_bundle=setup.tell_bundle),
             observer=observer,
+            trace=setup.log.trace,
         )
     finally:
         for upstream in upstreams.values():

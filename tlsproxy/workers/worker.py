@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,7 @@ from tlsproxy.http.websocket import GOING_AWAY, SERVICE_RESTART
 from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
+from tlsproxy.observe.counters import Counters
 from tlsproxy.tls.handshake import BUSY_ALERT, PlainHTTP, accept_tls
 from tlsproxy.workers.greetings import Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
@@ -61,8 +62,10 @@ class Capacity:
 class Worker:
     """Serves the connections of its listening sockets, which belong to its maker; `run` once."""
 
-    def __init__(self, serving: Serving, site: Site, capacity: Capacity, tell: Tell) -> None:
-        self._serving, self._site = serving, site
+    def __init__(
+        self, serving: Serving, site: Site, capacity: Capacity, tell: Tell, counters: Counters | None = None
+    ) -> None:
+        self._serving, self._site, self._counters = serving, site, counters
         admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
         self._acceptor = Acceptor(admission, self._make_room, tell)
         self._greetings = Greetings(site.sweeper, capacity.handshakes, capacity.handshake_s)
@@ -83,6 +86,16 @@ class Worker:
     def generations(self) -> list[tuple[int, int]]:
         """Count the connections that have made their handshake, by the generation that it was made with."""
         return list(Counter(connection.generation for connection in self._connections).items())
+
+    @property
+    def admission(self) -> Admission:
+        """Who was let in, and who was not: to be looked at."""
+        return self._acceptor.admission
+
+    @property
+    def connections(self) -> Iterable[Connection]:
+        """Those whose handshake is done; to be gone through at once."""
+        return self._connections
 
     @property
     def greetings(self) -> int:
@@ -192,12 +205,19 @@ class Worker:
             stream = await accept_tls(sock, greeting.choose_from(self._serving))
         except PlainHTTP as plain:
             greeting.end()
+            self._count_failed("plain_http")
             await self._redirect(sock, port, plain.data)
             return
-        except (HandshakeError, trio.ClosedResourceError):
+        except HandshakeError as error:
+            self._count_failed(error.reason)
+            return
+        except trio.ClosedResourceError:
+            self._count_failed("timeout")
             return
         finally:
             greeting.end()
+        if self._counters is not None:
+            self._counters.handshake_done(stream.facts, trio.current_time() - greeting.begun)
         facts = ClientFacts(
             peer,
             "https",
@@ -213,6 +233,10 @@ class Worker:
             await connection.serve()
         finally:
             self._connections.discard(connection)
+
+    def _count_failed(self, reason: str) -> None:
+        if self._counters is not None:
+            self._counters.handshake_failed(reason)
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
         client = RedirectingClient(SocketStream(sock), port, self._site.sweeper)

@@ -1,0 +1,127 @@
+"""What the supervisor knows for metrics, beside what workers count: joined into one page.
+
+Promises: a page is made when somebody asks for it, in a worker thread; certificates are described from what
+the store has in memory, a bounded number of them. Refuses to know how a page is written
+(observe/exposition.py), and who asks.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from heapq import nsmallest
+
+import trio
+
+from certstore import Finding, Meta, Receipt, Slot, Source, State, StoreError
+from tlsproxy import policy
+from tlsproxy.observe.log import left_out
+from tlsproxy.observe.metrics import Counted, Key, Sums
+from tlsproxy.observe.status import Process, Rung, StoreFacts, WorkerStatus, rung_of
+from tlsproxy.workers.remote import Stage
+
+__all__ = ["Meter", "first_sums"]
+
+_DATES = (
+    "tlsproxy_certificate_not_before_timestamp_seconds",
+    "tlsproxy_certificate_not_after_timestamp_seconds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Counts what the supervisor does, and makes pages. `meta` tells of a bundle without reading it."""
+
+    sums: Sums
+    count: Callable[[], Awaitable[tuple[Sums, Counted]]]
+    workers: Callable[[], Sequence[WorkerStatus]]
+    meta: Callable[[str], Meta]
+    process: Process
+    engine: str
+
+    def count_receipt(self, receipt: Receipt) -> None:
+        """Count what became of a candidate, with its findings; on the event loop."""
+        self.sums.add("tlsproxy_receipts_total", str(receipt.source), str(receipt.state))
+        for finding in receipt.findings:
+            self.count_finding(finding)
+
+    def count_finding(self, finding: Finding) -> None:
+        """Count a finding, whose code is certstore's own (`certstore.genuine`); on the event loop."""
+        self.sums.add("tlsproxy_findings_total", finding.code, str(finding.severity))
+
+    async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
+        """Give everything, and its content type, as an Accept field's value asks."""
+        sums, standing = await self.count()
+        counted = [*sums.counted(), *standing, *self._of_workers()]
+        return await trio.to_thread.run_sync(partial(self._page, counted, facts, now, accept))
+
+    def _page(self, counted: Counted, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
+        from tlsproxy.observe.exposition import page  # 0.7 MB, which nobody pays who isn't asked
+
+        return page([*counted, *self._of_store(facts, now)], accept)
+
+    def _of_workers(self) -> Iterator[tuple[Key, float]]:
+        stages = Counter(worker.stage for worker in self.workers())
+        for stage in Stage:
+            name = stage.name.lower()
+            yield ("tlsproxy_workers", name), float(stages[name])
+
+    def _of_store(self, facts: StoreFacts, now: datetime) -> Iterator[tuple[Key, float]]:
+        yield ("tlsproxy_reloads_total",), float(self.process.epoch - 1)
+        yield ("tlsproxy_log_lines_left_out_total", "events"), float(left_out())
+        yield ("tlsproxy_start_time_seconds",), self.process.since.timestamp()
+        version = (self.process.version, platform.python_version(), self.engine)
+        yield ("tlsproxy_build_info", *version), 1.0
+        generation = facts.generation
+        yield ("tlsproxy_active_generation",), float(generation.number if generation is not None else 0)
+        yield ("tlsproxy_clock_plausible",), float(facts.clock_plausible)
+        served = self._known(generation.default) if generation is not None else None
+        stands = rung_of(facts, served.facts.not_after if served is not None else None, now)
+        for rung in Rung:
+            yield ("tlsproxy_rung", str(rung)), float(rung is stands)
+        yield from self._certificates(facts)
+
+    def _certificates(self, facts: StoreFacts) -> Iterator[tuple[Key, float]]:
+        """Tell the dates of what each source has for each name: those that end first."""
+        rows = facts.generation.rows if facts.generation is not None else ()
+        served = {(row.pattern, row.source, row.bundle) for row in rows}
+        default = facts.generation.default if facts.generation is not None else None
+        known, lost = self._by_name(facts.slots)
+        told = nsmallest(policy.METRIC_NAMES, known, key=lambda one: (one[1].facts.not_after, one[0]))
+        for (name, source), meta in told:
+            is_served = (name, source, meta.id) in served or meta.id == default
+            labels = (name, str(source), "served" if is_served else "fallback")
+            for family, at in zip(_DATES, (meta.facts.not_before, meta.facts.not_after), strict=True):
+                yield (family, *labels), at.timestamp()
+        yield ("tlsproxy_certificate_names_left_out",), float(len(known) - len(told) + lost)
+
+    def _by_name(self, slots: Iterable[Slot]) -> tuple[list[tuple[tuple[str, Source], Meta]], int]:
+        """Give the newest bundle of each name and source, and how many names have none that is known."""
+        newest: dict[tuple[str, Source], Meta] = {}
+        lost: set[tuple[str, Source]] = set()
+        for slot in sorted(slots, key=lambda slot: slot.newness):
+            meta = self._known(slot.bundle)
+            for name in slot.names:
+                if meta is not None:
+                    newest[name, slot.source] = meta
+                else:
+                    lost.add((name, slot.source))
+        return list(newest.items()), len(lost - newest.keys())
+
+    def _known(self, bundle: str | None) -> Meta | None:
+        try:
+            return self.meta(bundle) if bundle is not None else None
+        except StoreError:
+            return None
+
+
+def first_sums(before: Iterable[tuple[Key, float]]) -> Sums:
+    """Begin with what was counted before a reload, and zeros for what alerts watch: a rise needs a start."""
+    sums = Sums(before)
+    zeros = [("tlsproxy_receipts_total", str(source), str(state)) for source in Source for state in State]
+    sums.add_all((key, 0.0) for key in (("tlsproxy_worker_deaths_total",), *zeros))
+    return sums
