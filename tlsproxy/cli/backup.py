@@ -106,14 +106,16 @@ def restore(
     `tlsproxy certs rollback --to` can take back.
     """
     from certstore import Backup, State, unseal
-    from tlsproxy.cli.either import open_store
+    from tlsproxy.cli.either import audit, open_store, who_we_are
     from tlsproxy.cli.ownership import become_owner
 
     place = find_place(store, config)
     content = Backup.from_bytes(unseal(_read(file), _passphrase(passphrase_file, twice=False)))
+    actor = who_we_are()
     become_owner(place)
     with open_store(place.store, _LOCK_WAIT_S) as held:
         receipt = held.restore(content, via=_VIA, identity=identity)
+        audit(place.store, actor, "restore", receipt)
     if as_json:
         click.echo(json.dumps(receipt.to_json(), indent=2))
     else:

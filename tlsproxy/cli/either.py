@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
 
 from certstore import Receipt, Store, StoreLocked
 from tlsproxy.boottime import boot_clock
@@ -23,38 +22,36 @@ from tlsproxy.cli.ownership import become_owner
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError
+from tlsproxy.observe.audit import Actor, AuditLog
 
-if TYPE_CHECKING:
-    from tlsproxy.observe.audit import Actor
+__all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "who_we_are"]
 
-__all__ = ["VIA", "Done", "by_proxy_or_here", "open_store"]
-
-T = TypeVar("T")
 VIA = "cli"
 _LOCK_WAIT_S = 5.0
 _LOCK_TURN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class Done:
     """What came of it, and whether a running proxy did it."""
 
-    value: T
+    value: Receipt
     is_running: bool
 
 
-def by_proxy_or_here(place: Whereabouts, ask: Callable[[Client], T], act: Callable[[Store], T]) -> Done[T]:
+def by_proxy_or_here(
+    place: Whereabouts, what: str, ask: Callable[[Client], Receipt], act: Callable[[Store], Receipt]
+) -> Done:
     """Have the proxy do it, or do it on the store, whichever can be had first.
+
+    what: the change's name in the audit log, which a proxy writes itself.
 
     Raises:
         StoreError: the store can't be opened or written; StoreLocked after 5 s.
         ControlError: the running proxy can't be asked.
 
     """
-    from tlsproxy.observe.audit import Actor
-
-    actor = Actor("command", uid=os.getuid(), pid=os.getpid())  # before we become somebody else
-    deadline = time.monotonic() + _LOCK_WAIT_S
+    deadline, actor = time.monotonic() + _LOCK_WAIT_S, who_we_are()
     while True:
         try:
             with Client(place.control) as client:
@@ -64,23 +61,26 @@ def by_proxy_or_here(place: Whereabouts, ask: Callable[[Client], T], act: Callab
         try:
             become_owner(place)
             with open_store(place.store, _LOCK_TURN_S) as store:
-                value = act(store)
-                if isinstance(value, Receipt):
-                    _audit(store.path, actor, value)
-                return Done(value, is_running=False)
+                receipt = act(store)
+                audit(place.store, actor, what, receipt)
+                return Done(receipt, is_running=False)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise
 
 
-def _audit(store: Path, actor: Actor, receipt: Receipt) -> None:
-    from tlsproxy.observe.audit import AuditLog
+def who_we_are() -> Actor:
+    """Say who gives this command; to be asked before we become somebody else."""
+    return Actor("command", uid=os.getuid(), pid=os.getpid())
 
-    AuditLog(store, lambda: datetime.now(UTC), told=_tell_unaudited).note_receipt(actor, receipt)
 
+def audit(store: Path, actor: Actor, what: str, receipt: Receipt) -> None:
+    """Write a change of ours down in the store's audit log, or say that it can't be."""
 
-def _tell_unaudited(error: OSError) -> None:
-    print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
+    def untold(error: OSError) -> None:
+        print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
+
+    AuditLog(store, lambda: datetime.now(UTC), told=untold).note_receipt(actor, receipt, what)
 
 
 def open_store(path: Path, lock_wait_s: float) -> Store:

@@ -126,7 +126,7 @@ def hand_in(
             confirm_within_s=confirm_within_s.of(is_running=False),
         )
 
-    done = by_proxy_or_here(place, ask, store)
+    done = by_proxy_or_here(place, "propose", ask, store)
     return Outcome(done.value, is_running=done.is_running, new_store=None if done.is_running else new)
 
 

@@ -18,7 +18,7 @@ from tlsproxy.cli.places import Whereabouts, find_place, place_options
 from tlsproxy.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from certstore import Receipt, Slot, Source
+    from certstore import Slot, Source
     from tlsproxy.cli.either import Done
 
 __all__ = ["confirm", "remove", "rollback"]
@@ -69,12 +69,18 @@ def rollback(
             raise UsageError("--to goes back with all certificates", "leave out which one, or --to")
         number = generation
         done = by_proxy_or_here(
-            place, lambda client: client.activate(number, VIA), lambda held: held.activate(number, via=VIA)
+            place,
+            "activate",
+            lambda client: client.activate(number, VIA),
+            lambda held: held.activate(number, via=VIA),
         )
     else:
         key = _key(place, which, source, also_gone=True)
         done = by_proxy_or_here(
-            place, lambda client: client.roll_back(key, VIA), lambda held: held.roll_back(key, via=VIA)
+            place,
+            "roll_back",
+            lambda client: client.roll_back(key, VIA),
+            lambda held: held.roll_back(key, via=VIA),
         )
     return _tell(done, "went back", as_json=as_json)
 
@@ -93,7 +99,7 @@ def confirm(receipt: str | None, store: Path | None, config: Path | None, as_jso
     place = find_place(store, config)
     id_ = receipt or _waiting(place)
     done = by_proxy_or_here(
-        place, lambda client: client.confirm(id_, VIA), lambda held: held.confirm(id_, via=VIA)
+        place, "confirm", lambda client: client.confirm(id_, VIA), lambda held: held.confirm(id_, via=VIA)
     )
     return _tell(done, "confirmed", as_json=as_json)
 
@@ -122,7 +128,7 @@ def remove(
     place = find_place(store, config)
     key = _key(place, which, source)
     done = by_proxy_or_here(
-        place, lambda client: client.remove(key, VIA), lambda held: held.remove(key, via=VIA)
+        place, "remove", lambda client: client.remove(key, VIA), lambda held: held.remove(key, via=VIA)
     )
     return _tell(done, "removed", as_json=as_json)
 
@@ -161,7 +167,7 @@ def _waiting(place: Whereabouts) -> str:
     return waiting[0]
 
 
-def _tell(done: Done[Receipt], what: str, *, as_json: bool) -> int:
+def _tell(done: Done, what: str, *, as_json: bool) -> int:
     """Say what became of it; gives the exit code."""
     from certstore import State
 
