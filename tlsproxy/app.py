@@ -49,7 +49,7 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import FromWorker, decode_from_worker
+from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
@@ -164,6 +164,7 @@ def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
             decode_from_worker,
             unread=state.unread,
             unsent=state.unsent,
+            most_bytes=MAX_WORD_BYTES,
         )
         worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
         worker.leave(Stage(state.stage))

@@ -22,7 +22,7 @@ sock = socket.socket(fileno=descriptors(sys.argv[1:])["channel"])
 sock.sendall(b'{"type":"Started","pid":1}\\n')
 while heard := sock.recv(65536):
     if b"AcceptOn" in heard:
-        sock.sendall(os.environb[b"LIE"] + b"\\n")
+        sock.sendall(os.environb[b"LIE"] * int(os.environ.get("TIMES", "1")) + b"\\n")
 """
 DEEP = "[" * 100_000
 
@@ -62,6 +62,20 @@ async def test_a_worker_that_speaks_nonsense_is_killed_and_told_of(tmp_path: Pat
     told = [line for line in log if line["event"] == "worker_misspoke"]
     assert told[0]["worker"] == worker.pid
     assert told[0]["why"]
+
+
+async def test_a_worker_that_goes_on_and_on_is_killed_before_it_has_used_up_our_memory(
+    tmp_path: Path, impostor, monkeypatch
+) -> None:
+    monkeypatch.setenv("TIMES", "100")
+    impostor("x" * 100_000)
+    with structlog.testing.capture_logs() as log:
+        async with scene_of(tmp_path, 1) as scene:
+            (worker,) = scene.crew.workers
+            scene.crew.open()
+            await worker.ended.wait()
+    told = [line for line in log if line["event"] == "worker_misspoke"]
+    assert (told[0]["worker"], told[0]["why"]) == (worker.pid, "a message has no end")
 
 
 async def test_a_worker_gets_into_the_log_whatever_it_calls_its_facts(tmp_path: Path, impostor) -> None:

@@ -18,7 +18,7 @@ from tlsproxy.config import Config, LimitsConfig
 from tlsproxy.listening import Doors
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import ListeningAt, Setup, decode_from_worker
+from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, ListeningAt, Setup, decode_from_worker
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
@@ -56,7 +56,8 @@ class Birth:
                 unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
             )
             failed.callback(_end, process)
-            worker = RemoteWorker(place, process.pid, Channel(ours, decode_from_worker), process.wait)
+            channel: Channel[FromWorker] = Channel(ours, decode_from_worker, most_bytes=MAX_WORD_BYTES)
+            worker = RemoteWorker(place, process.pid, channel, process.wait)
             failed.pop_all()
         worker.names = names_of(setup)
         worker.channel.send(setup)

@@ -44,14 +44,16 @@ class Channel(Generic[R]):
         *,
         unread: bytes = b"",
         unsent: bytes = b"",
+        most_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """Take a connected stream socket; `decode` reads a line, None for what is to be passed by.
 
+        most_bytes: how long a message of the other side may be.
         unread, unsent: what those properties were of a channel that went on by an exec.
         """
         sock.setblocking(False)
         self._sock = sock
-        self._decode = decode
+        self._decode, self._most = decode, most_bytes
         self._come = bytearray(unread)
         self._going: deque[bytes | memoryview] = deque([unsent] if unsent else ())
         self._carrier = trio.lowlevel.ParkingLot()
@@ -119,7 +121,7 @@ class Channel(Generic[R]):
                 if message is not None:
                     yield message
             searched = len(self._come)
-            if searched > MAX_MESSAGE_BYTES:
+            if searched > self._most:
                 raise ValueError("a message has no end")
             try:
                 data = await self._read()

@@ -22,6 +22,7 @@ from tlsproxy.privilege.facts import Confined
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
     "CloseTunnels",
@@ -50,6 +51,9 @@ __all__ = [
 
 # A generation of 10,000 rows and slots has some 6 MB.
 MAX_MESSAGE_BYTES = 67_108_864
+# What a worker says is short: its counts are the longest, some 500 KB at most (policy.METRIC_SERIES). Reading
+# a liar's lists takes the supervisor fifteen times their size, so this costs 130 MB for half a second.
+MAX_WORD_BYTES = 8_388_608
 
 
 @dataclass(frozen=True, slots=True)
