@@ -374,6 +374,8 @@ COUNT_PATIENCE_S = 1.0
 METRICS_RETRY_S = 10.0
 # One Prometheus asks every 15 s or so.
 METRICS_BACKLOG = 16
+# Connections to that port at once: a Prometheus or two, and a person who looks.
+METRICS_CONNECTIONS = 16
 # Series of counters, in all. A proxy with ten routes has some 400; routes that changed by reloads stay.
 METRIC_SERIES = 5_000
 # Names of certificates whose dates are told, those that end first; each is two series.

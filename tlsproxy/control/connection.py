@@ -53,8 +53,11 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
-async def serve(sock: trio.socket.SocketType, application: Application, peer: Peer) -> None:
-    """Serve a connection to its end, and close it. The application finds the peer in its scope's state."""
+async def serve(sock: trio.socket.SocketType, application: Application, peer: Peer | None) -> None:
+    """Serve a connection to its end, and close it. The application finds the peer in its scope's state.
+
+    peer: None where the kernel can't say who it is (TCP).
+    """
     try:
         await _Connection(trio.SocketStream(sock), application, peer).run()
     except* Exception as error:  # noqa: BLE001  the border of one connection: the API lives on
@@ -75,7 +78,7 @@ _SETTINGS = _settings()
 
 
 class _Connection:
-    def __init__(self, stream: trio.SocketStream, application: Application, peer: Peer) -> None:
+    def __init__(self, stream: trio.SocketStream, application: Application, peer: Peer | None) -> None:
         self._stream, self._application = stream, application
         self._state = ConnectionState({"peer": peer})
         self._protocol: H11Protocol

@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +19,7 @@ from starlette.routing import Route
 
 from tlsproxy import policy
 from tlsproxy.config.values import MetricsConfig
+from tlsproxy.control.connection import Application, serve
 from tlsproxy.observe.log import logger
 
 __all__ = ["run"]
@@ -34,16 +33,14 @@ async def run(config: MetricsConfig, page: Page) -> NoReturn:
     told = False
     while True:
         try:
-            sock = _listen(config)
+            with _listen(config) as sock:
+                await _serve(sock, page)
         except OSError as error:
             if not told:
                 why = os.strerror(error.errno).lower() if error.errno else str(error)
                 _log.error("metrics_not_listening", address=config.address, why=why)
                 told = True
             await trio.sleep(policy.METRICS_RETRY_S)
-        else:
-            with sock:
-                await _serve(sock, page)
 
 
 def _listen(config: MetricsConfig) -> socket.socket:
@@ -53,19 +50,23 @@ def _listen(config: MetricsConfig) -> socket.socket:
     return sock
 
 
-async def _serve(sock: socket.socket, page: Page) -> None:
+async def _serve(sock: socket.socket, page: Page) -> NoReturn:
     async def answer(request: Request) -> Response:
         content, kind = await page(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
-    app = Starlette(routes=[Route(path, answer) for path in ("/metrics", "/v1/metrics")])
-    config = HypercornConfig()
+    app: Application = Starlette(routes=[Route(path, answer) for path in ("/metrics", "/v1/metrics")])
     place, port = sock.getsockname()[:2]
-    config.bind = [f"fd://{sock.detach()}"]
-    config.accesslog = None
-    config.errorlog = None
-    config.include_server_header = False
-    config.graceful_timeout = 0.1
-    config.h11_max_incomplete_size = 16_384
     _log.info("metrics_listening", address=place, port=port)
-    await serve(app, config)  # type: ignore[arg-type]  # its ASGI types are narrower than Starlette's
+    listener = trio.socket.from_stdlib_socket(sock)
+    async with trio.open_nursery() as connections:
+        while True:
+            try:
+                client, _ = await listener.accept()
+            except OSError:
+                await trio.sleep(policy.ACCEPT_PAUSE_S)  # it has gone again, or a shortage, which passes
+                continue
+            if len(connections.child_tasks) < policy.METRICS_CONNECTIONS:
+                connections.start_soon(serve, client, app, None)
+            else:
+                client.close()
