@@ -7,7 +7,7 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -189,14 +189,15 @@ class Controller:
         now = self.clock()
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(
+        status = describe(
             self.facts(now),
             place=place,
             now=now,
             process=self.process,
             listeners=self.listeners,
             workers=self.workers(),
-        ).to_json()
+        )
+        return replace(status, confinement=tuple(self.confinement())).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""

@@ -103,6 +103,8 @@ class BundleStatus:
     not_after: datetime
     days_left: int
     self_signed: bool
+    issuer: str = ""
+    """Its issuer's name as RFC 4514 writes it; "" where an older proxy told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,18 @@ class Status:
     confinement: tuple[ConfinementStatus, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Give what JSON can hold: times in RFC 3339, the rung with its words."""
+        """Give what JSON can hold, as a StatusDocument: times in RFC 3339, the rung with its words."""
         document: dict[str, object] = msgspec.to_builtins(self)
-        return {**document, "rung_words": self.rung.words}
+        running = self.process
+        served: object = msgspec.to_builtins([ServedStatus.of(bundle) for bundle in self.bundles])
+        return {
+            "version": running.version if running else __version__,
+            "pid": running.pid if running else None,
+            "control": self.place.control,
+            "served": served,
+            **document,
+            "rung_words": self.rung.words,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Status:
@@ -158,6 +169,41 @@ class Status:
 
         """
         return msgspec.convert(document, cls)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStatus:
+    """A certificate that is served, in the words of the trade; hashes are SHA-256 in hex."""
+
+    names: tuple[str, ...]
+    source: str
+    sha256: str
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    issuer: str
+    key_type: str
+
+    @classmethod
+    def of(cls, bundle: BundleStatus) -> ServedStatus:
+        """Say it of a bundle."""
+        whose, dates = (bundle.names, bundle.source), (bundle.not_before, bundle.not_after)
+        return cls(*whose, bundle.fingerprint, bundle.spki, *dates, bundle.issuer, bundle.key_type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusDocument(Status):
+    """What `to_json` gives: the status, and at its top what scripts ask for first.
+
+    `version` is the running proxy's, or the command's own where none runs (`pid` is null then); `served` has
+    each certificate that is served, the default first.
+    """
+
+    version: str
+    pid: int | None
+    control: str
+    served: tuple[ServedStatus, ...]
+    rung_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +274,7 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
                 not_after=bundle.not_after,
                 days_left=int((bundle.not_after - now).total_seconds() // _DAY_S),
                 self_signed=bundle.self_signed,
+                issuer=bundle.leaf.issuer.rfc4514_string(),
             )
         )
     return tuple(found)
@@ -304,7 +351,7 @@ def _head(status: Status) -> Sequence[str]:
         lines.append("clock        NOT PLAUSIBLE: expiry is not judged until it is set")
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
     if status.workers:
-        lines.append(f"workers      {_workers_words(status.workers)}")
+        lines.append(f"workers      {workers_words(status.workers)}")
     if status.generation is not None:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
@@ -325,7 +372,7 @@ def waiting_lines(status: Status) -> list[str]:
     return [f"goes back by itself unless confirmed: tlsproxy certs confirm {id_}" for id_ in waiting]
 
 
-def _workers_words(workers: Sequence[WorkerStatus]) -> str:
+def workers_words(workers: Sequence[WorkerStatus]) -> str:
     """Say how many serve, how many only finish what is open, and how many connections they have."""
     serving = [worker for worker in workers if worker.stage == "accepting"]
     others = len(workers) - len(serving)
