@@ -8,8 +8,9 @@ store; house.py goes on from there. After a reload, the sockets and the lock are
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 import trio
@@ -19,7 +20,7 @@ from tlsproxy.boottime import boot_clock
 from tlsproxy.config import Config
 from tlsproxy.controller import TellReceipt
 from tlsproxy.handover import HandedOver
-from tlsproxy.house import House, Listeners, Program, now
+from tlsproxy.house import House, Listeners, Program
 from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import first_sums
 from tlsproxy.observe.events import EventLog
@@ -37,6 +38,11 @@ from tlsproxy.workers.publishing import Publishing
 __all__ = ["Listeners", "Program", "now", "run"]
 
 _log = logger("app")
+
+
+def now() -> datetime:
+    """Tell the wall clock's time: the only place that asks for it, but for the command line."""
+    return datetime.now(UTC)
 
 
 def _untold(_receipt: Receipt) -> None:
@@ -59,41 +65,20 @@ async def run(
     gate = Gate()
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
-        with alone():  # a fence is a thread's own
-            doors = _doors(config, before, program.inherited if program is not None else ())
-            stack.callback(doors.close)
-            kept = None
-            if program is not None:
-                belongings = Belongings(config.store, config.runtime, config.inbox)
-                kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
+        doors, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
-        crew = Crew(
-            birth,
-            epoch=before.epoch + 1 if before is not None else 1,
-            sums=first_sums(before.sums if before is not None else ()),
-        )
+        epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
+        crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
-        held = before.lock_fd if before is not None else None
-        opening = partial(
-            Store.open,
-            config.store,
-            clock=now,
-            boot_clock=boot_clock(),
-            publisher=publishing,
-            lock_wait_s=5.0,
-            held=held,
-        )
-        store = await trio.to_thread.run_sync(opening)
-        publishing.load_from(store.bundle)
-        try:
+        async with _held(config, before, publishing) as store:
             if kept is not None:
                 _tell_confined(kept)
-            teller = Teller(EventLog(now, before.events if before is not None else None))
             await House(
                 config=config,
+                clock=now,
                 doors=doors,
                 memory=memory,
                 crew=crew,
@@ -104,11 +89,41 @@ async def run(
                 program=program,
                 gate=gate,
                 kept=kept,
-                teller=teller,
+                teller=Teller(EventLog(now, before.events if before is not None else None)),
             ).run(task_status)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(store.close)
+
+
+def _settled(config: Config, program: Program | None, stack: ExitStack) -> tuple[Doors, Kept | None]:
+    """Open the doors, then give up what only root may do; part of another program we give up nothing."""
+    with alone():  # a fence is a thread's own
+        before = program.handed_over if program is not None else None
+        doors = _doors(config, before, program.inherited if program is not None else ())
+        stack.callback(doors.close)
+        if program is None:
+            return doors, None
+        belongings = Belongings(config.store, config.runtime, config.inbox)
+        return doors, settle(program.account, belongings, doors.sockets, before.kept if before else None)
+
+
+@asynccontextmanager
+async def _held(config: Config, before: HandedOver | None, publishing: Publishing) -> AsyncIterator[Store]:
+    """Hold the store while the block runs."""
+    opening = partial(
+        Store.open,
+        config.store,
+        clock=now,
+        boot_clock=boot_clock(),
+        publisher=publishing,
+        lock_wait_s=5.0,
+        held=before.lock_fd if before is not None else None,
+    )
+    store = await trio.to_thread.run_sync(opening)
+    publishing.load_from(store.bundle)
+    try:
+        yield store
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(store.close)
 
 
 def _tell_confined(kept: Kept) -> None:

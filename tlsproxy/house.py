@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import trio
@@ -53,15 +53,10 @@ from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_wo
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
-__all__ = ["House", "Listeners", "Program", "now"]
+__all__ = ["House", "Listeners", "Program"]
 
 _log = logger("app")
 Listeners = tuple[ListenerStatus, ...]
-
-
-def now() -> datetime:
-    """Tell the wall clock's time: the only place that asks for it, but for the command line."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,7 @@ class House:
     """All that runs once the sockets and the store are open."""
 
     config: Config
+    clock: Callable[[], datetime]
     doors: Doors
     memory: Memory
     crew: Crew
@@ -100,7 +96,9 @@ class House:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
-        process = Process(os.getpid(), before.since if before is not None else now(), epoch=self.crew.epoch)
+        process = Process(
+            os.getpid(), before.since if before is not None else self.clock(), epoch=self.crew.epoch
+        )
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
@@ -222,7 +220,7 @@ class House:
             config=self.config,
             store=self.store,
             examiner=self.examiner,
-            clock=now,
+            clock=self.clock,
             process=process,
             listeners=self.doors.statuses,
             workers=self.crew.statuses,
@@ -232,7 +230,7 @@ class House:
             reloader=reloader,
             teller=self.teller,
             meter=self._meter(process),
-            audit=AuditLog(self.store.path, now),
+            audit=AuditLog(self.store.path, self.clock),
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
@@ -257,7 +255,7 @@ class House:
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)
-        caretaker = Caretaker(self.store, self.publishing, identity, now, controller.propose_own)
+        caretaker = Caretaker(self.store, self.publishing, identity, self.clock, controller.propose_own)
         caretaker.on_finding = self.teller.finding
         caretaker.on_moved = partial(_audit_moved, controller.audit)
         self.crew.on_bundle_lost = caretaker.lose
@@ -278,7 +276,7 @@ class House:
                 source=source,
                 via=via,
                 examiner=self.examiner,
-                clock=now,
+                clock=self.clock,
                 on_receipt=controller.tell,
                 on_trouble=on_trouble,
             )
