@@ -17,13 +17,13 @@ from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
 from tlsproxy import __version__
 from tlsproxy.cli.tables import show_rows, show_status
+from tlsproxy.control.documents import StatusDocument
 from tlsproxy.observe.status import (
     ListenerStatus,
     Place,
     Process,
     Rung,
     Status,
-    StatusDocument,
     StoreFacts,
     WorkerStatus,
     describe,

@@ -6,9 +6,9 @@ from collections import Counter
 
 from starlette.responses import JSONResponse, Response
 
-from tlsproxy.control.documents import ConnectionsDocument, HealthDocument, WorkersDocument
+from tlsproxy.control.documents import ConnectionsDocument, HealthDocument, StatusDocument, WorkersDocument
 from tlsproxy.control.operations import Answer, Ask, Operation
-from tlsproxy.observe.status import StatusDocument, WorkerStatus
+from tlsproxy.observe.status import WorkerStatus
 
 __all__ = ["OPERATIONS"]
 

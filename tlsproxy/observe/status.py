@@ -19,6 +19,12 @@ from tlsproxy import __version__
 from tlsproxy.privilege.facts import Confined
 
 _DAY_S = 86_400
+# What is told of each served certificate in the words of the trade, and what we call it.
+_SERVED = {
+    **{same: same for same in ("names", "source", "not_before", "not_after", "issuer", "key_type")},
+    "sha256": "fingerprint",
+    "spki_sha256": "spki",
+}
 
 
 class Rung(StrEnum):
@@ -147,15 +153,16 @@ class Status:
     confinement: tuple[ConfinementStatus, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Give what JSON can hold, as a StatusDocument: times in RFC 3339, the rung with its words."""
-        document: dict[str, object] = msgspec.to_builtins(self)
+        """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""
+        document = msgspec.to_builtins(self)
         running = self.process
-        served: object = msgspec.to_builtins([ServedStatus.of(bundle) for bundle in self.bundles])
         return {
             "version": running.version if running else __version__,
             "pid": running.pid if running else None,
             "control": self.place.control,
-            "served": served,
+            "served": [
+                {ours: bundle[theirs] for ours, theirs in _SERVED.items()} for bundle in document["bundles"]
+            ],
             **document,
             "rung_words": self.rung.words,
         }
@@ -169,41 +176,6 @@ class Status:
 
         """
         return msgspec.convert(document, cls)
-
-
-@dataclass(frozen=True, slots=True)
-class ServedStatus:
-    """A certificate that is served, in the words of the trade; hashes are SHA-256 in hex."""
-
-    names: tuple[str, ...]
-    source: str
-    sha256: str
-    spki_sha256: str
-    not_before: datetime
-    not_after: datetime
-    issuer: str
-    key_type: str
-
-    @classmethod
-    def of(cls, bundle: BundleStatus) -> ServedStatus:
-        """Say it of a bundle."""
-        whose, dates = (bundle.names, bundle.source), (bundle.not_before, bundle.not_after)
-        return cls(*whose, bundle.fingerprint, bundle.spki, *dates, bundle.issuer, bundle.key_type)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusDocument(Status):
-    """What `to_json` gives: the status, and at its top what scripts ask for first.
-
-    `version` is the running proxy's, or the command's own where none runs (`pid` is null then); `served` has
-    each certificate that is served, the default first.
-    """
-
-    version: str
-    pid: int | None
-    control: str
-    served: tuple[ServedStatus, ...]
-    rung_words: str
 
 
 @dataclass(frozen=True, slots=True)
