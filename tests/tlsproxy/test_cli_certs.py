@@ -174,7 +174,7 @@ def test_a_store_of_another_user_is_told_with_what_to_do_not_with_how_options_ar
     (tmp_path / "x").write_text("nonsense")
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "--store", str(tmp_path)]) == ExitCode.FAILED
-    assert "hint: run this as the proxy's user: sudo -u" in capsys.readouterr().err
+    assert "hint: run this as root or the proxy's user (sudo -u" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("content", "code"), [(b"", "file_empty"), (b"hello\n", "unparsable")])

@@ -174,9 +174,12 @@ async def test_all_of_it_goes_back_to_a_generation(place, pki):
     assert "went back: generation 4" in answer.out
     (one,) = (await place.command("list", "--json")).document["certificates"]
     assert one["bundle"] == old.bundle
+    answer = await place.command("rollback", "--to", "1")
+    assert answer.out.startswith("nothing has changed: generation ")
     answer = await place.command("rollback", "--to", "99")
     assert answer.code == ExitCode.FAILED
     assert "no generation 99" in answer.err
+    assert "tlsproxy certs history" in answer.err
     assert (await place.command("rollback", "device.test", "--to", "1")).code == ExitCode.MISUSE
 
 
