@@ -229,6 +229,30 @@ class TestStatusWithoutAProxy:
         assert main(["status", "--config", str(path)]) == ExitCode.DONE
         assert str(store) in capsys.readouterr().out
 
+    def test_what_is_typed_wins_over_the_environment(
+        self,
+        store: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        other = tmp_path / "other"
+        for one in (store, other):
+            Store.open(one, clock=clock).close()
+        path = tmp_path / "x.toml"
+        path.write_text(
+            'store = "other"\n[[listener]]\naddress = ":0"\n[[route]]\nupstream = "http://127.0.0.1"\n'
+        )
+        monkeypatch.setenv("TLSPROXY_CONFIG", str(path))
+        assert main(["status", "--store", str(store)]) == ExitCode.DONE
+        assert f"store        {store}\n" in capsys.readouterr().out
+        monkeypatch.delenv("TLSPROXY_CONFIG")
+        monkeypatch.setenv("TLSPROXY_STORE", str(store))
+        assert main(["status", "--config", str(path)]) == ExitCode.DONE
+        assert f"store        {other}\n" in capsys.readouterr().out
+        monkeypatch.setenv("TLSPROXY_CONFIG", str(path))
+        assert main(["status"]) == ExitCode.MISUSE
+
 
 async def run_command(*arguments: str) -> tuple[int, Any]:
     done = await trio.run_process(
