@@ -5,6 +5,7 @@ The options that `certs` and `status` share, and the one answer that they give.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,15 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     return Whereabouts(
         found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group
     )
+
+
+def as_typed() -> str:
+    """Give `--store` or `--config` as it was typed, with a blank before it: for a command to be pasted."""
+    context = click.get_current_context()
+    for name in ("store", "config"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            return f" --{name} {shlex.quote(str(context.params[name]))}"
+    return ""
 
 
 def _typed(store: Path, config: Path) -> tuple[Path | None, Path | None]:
