@@ -195,7 +195,7 @@ class NotFound(StoreError):
     @property
     def hint(self) -> str:
         """Where it may have gone."""
-        return "it may have been pruned; list what there is"
+        return "it may have been pruned; see what there is: tlsproxy certs history"
 
 
 class Refusal(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx2
@@ -143,6 +144,20 @@ async def test_who_leaves_the_metrics_port_half_way_ends_nobody_but_himself(tmp_
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 assert (await client.get("/metrics")).status_code == 200
             assert (await proxy.status())["process"]["epoch"] == 1
+
+
+async def test_the_metrics_port_answers_after_a_reload(tmp_path: Path) -> None:
+    with trio.fail_after(DEADLINE_S):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        top = f'workers = 1\nmetrics_listen = "127.0.0.1:{port}"'
+        async with running(write_config(tmp_path, {"/": "http://127.0.0.1:9"}, top=top)) as proxy:
+            for _ in range(2):
+                since = len(proxy.log)
+                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                    assert (await client.get("/metrics")).status_code == 200
+                assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
+                await proxy.wait_log("metrics_listening", since=since)
 
 
 async def test_a_metrics_port_that_is_taken_keeps_nobody_from_serving(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -17,7 +18,7 @@ import pytest
 import trio
 
 from tests.confining import FOUND, needs_landlock
-from tests.live.as_root import OTHER_UID, UID, Stage, privileged_port, stage, statuses_of
+from tests.live.as_root import OTHER_UID, ROOT, UID, Stage, privileged_port, stage, statuses_of
 from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
@@ -310,6 +311,32 @@ def test_a_store_of_somebody_else_is_told_with_the_command_that_mends_it(here: S
     error, hint = refused(here, config)
     assert error == f"error: the store {here.folder}/store belongs to uid {owner}, not to {UID}"
     assert hint == f"hint: chown -R {UID}:{UID} {here.folder}/store"
+
+
+def test_root_whose_code_the_service_cannot_read_is_told_before_an_import_changes_anything(
+    here: Stage, pki: Pki
+) -> None:
+    config = write_config(here.folder, NOWHERE, top=f'user = "{UID}"')
+    upload = here.folder / "device.pem"
+    issued = pki.leaf()
+    upload.write_bytes(issued.key_pem + issued.chain_pem)
+    hidden = here.folder / "hidden"  # as in root's home
+    shutil.copytree(ROOT / "tlsproxy", hidden / "tlsproxy")
+    hidden.chmod(0o700)
+    path = os.pathsep.join([str(hidden), here.env["PYTHONPATH"]])
+    done = subprocess.run(
+        [here.python, "-P", "-m", "tlsproxy", "certs", "import", str(upload), "--config", str(config)],
+        env={**os.environ, **here.env, "PYTHONPATH": path},
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"tlsproxy: error: {UID} can't read {hidden}/tlsproxy/")
+    assert hint.startswith("tlsproxy: hint: install Python and tlsproxy where every user may read")
+    assert not (here.folder / "store").exists()
 
 
 def test_a_user_that_there_is_not_is_told(here: Stage) -> None:

@@ -174,7 +174,7 @@ def test_a_store_of_another_user_is_told_with_what_to_do_not_with_how_options_ar
     (tmp_path / "x").write_text("nonsense")
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "--store", str(tmp_path)]) == ExitCode.FAILED
-    assert "hint: run this as the proxy's user: sudo -u" in capsys.readouterr().err
+    assert "hint: run this as root or the proxy's user (sudo -u" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("content", "code"), [(b"", "file_empty"), (b"hello\n", "unparsable")])
@@ -228,6 +228,30 @@ class TestStatusWithoutAProxy:
         )
         assert main(["status", "--config", str(path)]) == ExitCode.DONE
         assert str(store) in capsys.readouterr().out
+
+    def test_what_is_typed_wins_over_the_environment(
+        self,
+        store: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        other = tmp_path / "other"
+        for one in (store, other):
+            Store.open(one, clock=clock).close()
+        path = tmp_path / "x.toml"
+        path.write_text(
+            'store = "other"\n[[listener]]\naddress = ":0"\n[[route]]\nupstream = "http://127.0.0.1"\n'
+        )
+        monkeypatch.setenv("TLSPROXY_CONFIG", str(path))
+        assert main(["status", "--store", str(store)]) == ExitCode.DONE
+        assert f"store        {store}\n" in capsys.readouterr().out
+        monkeypatch.delenv("TLSPROXY_CONFIG")
+        monkeypatch.setenv("TLSPROXY_STORE", str(store))
+        assert main(["status", "--config", str(path)]) == ExitCode.DONE
+        assert f"store        {other}\n" in capsys.readouterr().out
+        monkeypatch.setenv("TLSPROXY_CONFIG", str(path))
+        assert main(["status"]) == ExitCode.MISUSE
 
 
 async def run_command(*arguments: str) -> tuple[int, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -174,9 +175,12 @@ async def test_all_of_it_goes_back_to_a_generation(place, pki):
     assert "went back: generation 4" in answer.out
     (one,) = (await place.command("list", "--json")).document["certificates"]
     assert one["bundle"] == old.bundle
+    answer = await place.command("rollback", "--to", "1")
+    assert answer.out.startswith("nothing has changed: generation ")
     answer = await place.command("rollback", "--to", "99")
     assert answer.code == ExitCode.FAILED
     assert "no generation 99" in answer.err
+    assert "tlsproxy certs history" in answer.err
     assert (await place.command("rollback", "device.test", "--to", "1")).code == ExitCode.MISUSE
 
 
@@ -213,8 +217,9 @@ async def test_an_import_waits_for_a_word_as_long_as_it_is_told_and_is_confirmed
     assert "goes back by itself in 300 seconds" in answer.out
     (entry,) = (await place.command("list", "--json")).document["certificates"]
     assert entry["state"] == "waits for confirmation"
-    assert f"tlsproxy certs confirm {entry['receipt']}" in answer.out
-    answer = await place.command("confirm", "--json")
+    (line,) = (one.strip() for one in answer.out.splitlines() if "certs confirm" in one)
+    assert line.startswith(f"tlsproxy certs confirm {entry['receipt']} --")
+    answer = await run(*shlex.split(line)[1:], "--json")  # as it is printed, so that it can be pasted
     assert (answer.code, answer.document["state"]) == (ExitCode.DONE, "confirmed")
     assert (await place.command("confirm", entry["receipt"])).code == ExitCode.DONE  # whoever asks again
     answer = await place.command("confirm")

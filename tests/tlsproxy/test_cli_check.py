@@ -60,6 +60,18 @@ def test_programs_get_json(path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (mistake["key"], mistake["line"], mistake["why"]) == ("bogus", 1, "unknown key")
 
 
+def test_a_user_that_there_is_not_on_this_machine_is_advice(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text('user = "no-such-user"\n' + GOOD)
+    assert main(["check", "--config", str(path)]) == ExitCode.DONE
+    out = capsys.readouterr().out
+    assert f"{path}: advice: user: there is no user no-such-user on this machine" in out
+    assert "useradd --system" in out
+    assert main(["check", "--config", str(path), "--json"]) == ExitCode.DONE
+    assert [one["key"] for one in json.loads(capsys.readouterr().out)["advice"]][-1] == "user"
+
+
 def test_checking_changes_nothing_on_the_disk(path: Path) -> None:
     path.write_text(GOOD)
     main(["check", "--config", str(path)])

@@ -54,6 +54,14 @@ def spoken(value: object) -> str:
             ],
         ),
         (
+            ConfigError([Mistake("a", 1, "is wrong")], "x.toml"),
+            2,
+            [
+                "tlsproxy: error: x.toml: line 1: a: is wrong",
+                "tlsproxy: hint: mend the file, and see by tlsproxy check --config x.toml that it is good",
+            ],
+        ),
+        (
             StoreLocked(Path("/s"), "process 7"),
             1,
             [

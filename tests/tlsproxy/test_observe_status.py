@@ -7,13 +7,17 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from certstore import Bundle, Generation, NotFound, Receipt, Slot, Source, State, found
 from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
-from tlsproxy.cli.tables import show_status
+from tlsproxy import __version__
+from tlsproxy.cli.tables import show_rows, show_status
+from tlsproxy.control.documents import StatusDocument
 from tlsproxy.observe.status import (
     ListenerStatus,
     Place,
@@ -21,6 +25,7 @@ from tlsproxy.observe.status import (
     Rung,
     Status,
     StoreFacts,
+    WorkerStatus,
     describe,
     receipt_line,
     remaining,
@@ -95,6 +100,36 @@ def test_a_status_survives_json(whole: Status) -> None:
     assert Status.from_json(json.loads(json.dumps(whole.to_json()))) == whole
 
 
+def test_scripts_find_what_they_ask_for_first_at_the_top(whole: Status, pki: Pki, now: datetime) -> None:
+    document = json.loads(json.dumps(whole.to_json()))
+    (bundle,) = whole.bundles
+    assert (document["version"], document["pid"], document["control"]) == (__version__, 7, PLACE.control)
+    assert document["served"] == [
+        {
+            "names": ["device.test"],
+            "source": "customer",
+            "sha256": bundle.fingerprint,
+            "spki_sha256": bundle.spki,
+            "not_before": bundle.not_before.isoformat().replace("+00:00", "Z"),
+            "not_after": bundle.not_after.isoformat().replace("+00:00", "Z"),
+            "issuer": bundle.issuer,
+            "key_type": "EC",
+        }
+    ]
+    assert bundle.issuer == pki.leaf().certificate.issuer.rfc4514_string()
+    assert whole.workers == ()
+    msgspec.convert(document, StatusDocument)
+    at_rest = replace(whole, process=None).to_json()
+    assert (at_rest["version"], at_rest["pid"]) == (__version__, None)
+
+
+def test_an_older_proxys_status_without_issuers_can_be_read(whole: Status) -> None:
+    document: dict[str, Any] = json.loads(json.dumps(whole.to_json()))
+    for bundle in document["bundles"]:
+        del bundle["issuer"]
+    assert [bundle.issuer for bundle in Status.from_json(document).bundles] == [""]
+
+
 def test_a_newer_proxys_status_can_still_be_read(whole: Status) -> None:
     assert Status.from_json({**whole.to_json(), "from_the_future": 1}) == whole
 
@@ -133,6 +168,25 @@ def test_a_terminal_is_told_the_same_as_a_pipe(whole: Status) -> None:
     fingerprint = shown_fingerprint(whole.bundles[0].fingerprint)
     for words in ("process 7", "is served", "[::]:443", "/s/inbox", fingerprint[:47], "000001-0123abcd"):
         assert words in text, words
+    worker = WorkerStatus(8, 0, 1, "accepting", 3)
+    busy = replace(whole, workers=(worker, replace(worker, stage="retired")))
+    out = io.StringIO()
+    show_status(busy, out)
+    words = "1 serving, 1 starting or ending; 6 connections"
+    assert words in render(busy)
+    assert words in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_receipts_id_is_whole_in_a_table_however_narrow(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = io.StringIO()
+    codes = "incomplete_chain, already_live"
+    rows = [("2026-11-26 00:22:28", "7", "confirmed", "customer via cli", codes, "000018-5191cfbb")]
+    show_rows(("when (UTC)", "generation", "state", "who", "codes", "receipt"), rows, out)
+    assert "000018-5191cfbb" in out.getvalue()
 
 
 def test_no_part_of_a_fingerprint_becomes_a_picture(whole: Status) -> None:

@@ -16,7 +16,7 @@ import click
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import as_typed, find_place, place_options
 from tlsproxy.cli.reverting import confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
@@ -102,7 +102,7 @@ def _tell_success(outcome: Outcome) -> None:
     if receipt.state is State.LIVE and receipt.confirm_within_s is not None:
         seconds = f"{receipt.confirm_within_s:g} seconds"
         click.echo(f"probation: it goes back by itself in {seconds}, unless you confirm:")
-        click.echo(f"    tlsproxy certs confirm {receipt.id}")
+        click.echo(f"    tlsproxy certs confirm {receipt.id}{as_typed()}")
     else:
         click.echo("probation: none; the certificate stays until another takes its place")
     if not outcome.is_running:

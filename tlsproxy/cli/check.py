@@ -10,7 +10,7 @@ import click
 
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import USUAL_CONFIG
-from tlsproxy.errors import ExitCode, Mistake
+from tlsproxy.errors import ExitCode, Mistake, PrivilegeError
 
 if TYPE_CHECKING:
     from tlsproxy.config.reading import Reading
@@ -45,11 +45,24 @@ def check(config: Path, as_json: bool) -> int:  # noqa: FBT001  click passes fla
     else:
         for mistake in reading.mistakes:
             _say(config, "error", mistake)
-        for advice in reading.advice:
+        for advice in (*reading.advice, *_lacking(reading)):
             _say(config, "advice", advice)
         if reading.config is not None:
             click.echo(f"{config}: good: {_summary(reading)}")
     return ExitCode.DONE if reading.config is not None else ExitCode.MISUSE
+
+
+def _lacking(reading: Reading) -> tuple[Mistake, ...]:
+    """Say which user there isn't on this machine: advice, since a file may be checked on another one."""
+    from tlsproxy.privilege.account import named
+
+    if reading.config is None or not reading.config.user:
+        return ()
+    try:
+        named(reading.config.user, reading.config.group)
+    except PrivilegeError as error:
+        return (Mistake("user", None, f"{error} on this machine: root couldn't start it", error.hint),)
+    return ()
 
 
 def _say(config: Path, kind: str, mistake: Mistake) -> None:
@@ -76,5 +89,5 @@ def _document(config: Path, reading: Reading) -> dict[str, object]:
         "file": str(config),
         "good": good,
         "mistakes": listed(reading.mistakes),
-        "advice": listed(reading.advice),
+        "advice": listed((*reading.advice, *_lacking(reading))),
     }

@@ -62,11 +62,8 @@ def _told(error: BaseException) -> int:
             return ExitCode.INTERRUPTED
         case SystemExit():
             return error.code if isinstance(error.code, int) else ExitCode.FAILED
-        case ConfigError() if len(error.mistakes) > 1 and error.origin.endswith(".toml"):
-            complain(str(error), f"tlsproxy check --config {error.origin} says all of them")
-            return error.exit_code
         case ConfigError():
-            complain(str(error), error.hint or "tlsproxy run --help")
+            complain(str(error), _how_to_mend(error))
             return error.exit_code
         case ProxyError():
             complain(str(error), error.hint)
@@ -83,6 +80,15 @@ def _told(error: BaseException) -> int:
                 f"this is a bug: please report it; {_TRACEBACK}=1 shows where",
             )
     return ExitCode.FAILED
+
+
+def _how_to_mend(error: ConfigError) -> str:
+    is_file = error.origin.endswith(".toml")
+    if is_file and len(error.mistakes) > 1:
+        return f"tlsproxy check --config {error.origin} says all of them"
+    if error.hint or not is_file:
+        return error.hint or "tlsproxy run --help"
+    return f"mend the file, and see by tlsproxy check --config {error.origin} that it is good"
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

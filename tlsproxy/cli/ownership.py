@@ -11,7 +11,7 @@ import os
 
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.privilege.account import named, owner_of, usual
-from tlsproxy.privilege.folders import entrust
+from tlsproxy.privilege.folders import entrust, see_that_code_is_readable
 from tlsproxy.privilege.supervisor import become
 
 __all__ = ["become_owner"]
@@ -26,5 +26,6 @@ def become_owner(place: Whereabouts) -> None:
         return
     account = named(place.user, place.group) if place.user else owner_of(place.store) or usual(place.store)
     if account is not None and account.uid != 0:
+        see_that_code_is_readable(account)
         entrust(place.store, (), account)
         become(account)

@@ -5,12 +5,14 @@ The options that `certs` and `status` share, and the one answer that they give.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tlsproxy.errors import UsageError
 
@@ -54,13 +56,15 @@ def place_options(command: F) -> F:
 
 
 def find_place(store: Path | None, config: Path | None) -> Whereabouts:
-    """Tell where things are.
+    """Tell where things are. What stands on the command line wins over the environment.
 
     Raises:
         UsageError: nothing is named and nothing is where custom has it, or both are named.
         ConfigError: the configuration file is wrong.
 
     """
+    if store is not None and config is not None:
+        store, config = _typed(store, config)
     if store is not None and config is not None:
         raise UsageError("--store and --config exclude each other", "the configuration file names the store")
     if store is not None:
@@ -76,3 +80,22 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     return Whereabouts(
         found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group
     )
+
+
+def as_typed() -> str:
+    """Give `--store` or `--config` as it was typed, with a blank before it: for a command to be pasted."""
+    context = click.get_current_context()
+    for name in ("store", "config"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            return f" --{name} {shlex.quote(str(context.params[name]))}"
+    return ""
+
+
+def _typed(store: Path, config: Path) -> tuple[Path | None, Path | None]:
+    """Leave out the one of both that only the environment names, where the other was typed."""
+    context = click.get_current_context()
+    environment = ParameterSource.ENVIRONMENT
+    of_store, of_config = map(context.get_parameter_source, ("store", "config"))
+    if of_store is of_config:
+        return store, config
+    return (None, config) if of_store is environment else (store, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -19,15 +20,17 @@ _LOOK_S = 0.05
 @click.command(
     short_help="Take up a changed configuration, and new code.",
     epilog=examples(
-        "tlsproxy reload --config /etc/tlsproxy/tlsproxy.toml", "tlsproxy reload --store ./store"
+        "tlsproxy reload --config /etc/tlsproxy/tlsproxy.toml", "tlsproxy reload --store ./store --json"
     ),
 )
 @place_options
-def reload(store: Path | None, config: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def reload(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001  click passes flags so
     """Have the running proxy take up its changed configuration file, and new code, as SIGHUP does.
 
     Returns when new workers serve. No connection is lost: what is open goes on in the old workers until it
-    ends. What can't serve is refused first, with the reason, and then nothing has changed (exit code 1).
+    ends. What can't serve is refused first, with the reason, and then nothing has changed (exit code 1; 2
+    where it is the file that --config names).
     """
     from tlsproxy.control.client import Client
 
@@ -42,7 +45,9 @@ def reload(store: Path | None, config: Path | None) -> None:
         except ControlError:  # between two images nobody answers for a moment
             process = None
         if process is not None and process.epoch >= epoch:
-            click.echo(f"reloaded: process {process.pid}, version {process.version}")
+            told = {"pid": process.pid, "version": process.version, "epoch": process.epoch}
+            words = f"reloaded: process {process.pid}, version {process.version}"
+            click.echo(json.dumps(told, indent=2) if as_json else words)
             return
         time.sleep(_LOOK_S)
     if process is not None:

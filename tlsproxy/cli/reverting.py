@@ -180,6 +180,8 @@ def _tell(done: Done, what: str, *, as_json: bool) -> int:
             if finding.is_error:
                 complain(f"refused: {finding.words} [{finding.code}]", finding.hint)
     else:
+        if any(finding.code == "nothing_to_change" for finding in receipt.findings):
+            what = "nothing has changed"
         click.echo(f"{what}: generation {receipt.generation}, receipt {receipt.id}")
         if not done.is_running:
             click.echo("no proxy runs on this store: it is served from the next start")

@@ -21,6 +21,7 @@ from tlsproxy.observe.status import (
     remaining,
     shown_fingerprint,
     waiting_lines,
+    workers_words,
 )
 
 # Under a month somebody should look; under a week it is urgent (ACME clients renew 30 days before the end).
@@ -68,6 +69,8 @@ def _facts(status: Status) -> Table:
         table.add_row("clock", "[bold red]not plausible[/]: expiry is not judged until it is set")
     for one in status.listeners:
         table.add_row("listening", escape(f"{one.address} ({one.kind})"))
+    if status.workers:
+        table.add_row("workers", workers_words(status.workers))
     if status.generation is not None:
         made = f"{status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         table.add_row("generation", escape(made))
@@ -104,11 +107,12 @@ def _validity(bundle: BundleStatus) -> str:
 
 
 def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:
-    """Write a table to a terminal."""
+    """Write a table to a terminal. What is one word, such as a receipt's id, stays whole: people copy it."""
     console = Console(file=out, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
+    for number, head in enumerate(heads):
+        are_words = all(" " not in row[number] for row in rows)
+        table.add_column(head, overflow="fold", no_wrap=are_words)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

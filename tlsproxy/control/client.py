@@ -183,7 +183,9 @@ class Client:
             return NotRunningError(self._path)
         if number in {errno.EACCES, errno.EPERM}:
             return ControlError(
-                self._path, "permission denied", "run this as the proxy's user: sudo -u tlsproxy ..."
+                self._path,
+                "permission denied",
+                "run this as root or the proxy's user (sudo -u tlsproxy ...), or let [control] name you",
             )
         if isinstance(error, httpx2.TimeoutException | TimeoutError):
             return ControlError(

@@ -7,6 +7,7 @@ version adds keys, and never takes one away or gives it another meaning. No key 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from certstore import Bundle, Generation, Meta, Severity, Slot, Source, State
+from tlsproxy.observe.status import Status
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -178,6 +180,33 @@ class WorkerDocument(msgspec.Struct):
     stage: str
     generation: Count | None
     connections: Count
+
+
+class ServedDocument(msgspec.Struct):
+    """A certificate that is served; `issuer` is a name as RFC 4514 writes it."""
+
+    names: list[str]
+    source: str
+    sha256: Hash
+    spki_sha256: Hash
+    not_before: datetime
+    not_after: datetime
+    issuer: str
+    key_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusDocument(Status):
+    """The state of everything. `served` has each certificate that is served, the default first.
+
+    `version` is the running proxy's; a command that reads a store at rest gives its own, and no `pid`.
+    """
+
+    version: str
+    pid: int | None
+    control: str
+    served: list[ServedDocument]
+    rung_words: str
 
 
 class WorkersDocument(msgspec.Struct):

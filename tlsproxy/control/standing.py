@@ -6,9 +6,9 @@ from collections import Counter
 
 from starlette.responses import JSONResponse, Response
 
-from tlsproxy.control.documents import ConnectionsDocument, HealthDocument, WorkersDocument
+from tlsproxy.control.documents import ConnectionsDocument, HealthDocument, StatusDocument, WorkersDocument
 from tlsproxy.control.operations import Answer, Ask, Operation
-from tlsproxy.observe.status import Status, WorkerStatus
+from tlsproxy.observe.status import WorkerStatus
 
 __all__ = ["OPERATIONS"]
 
@@ -77,7 +77,7 @@ OPERATIONS = (
         "getStatus",
         "Tell the whole state: what is served, to whom, until when, by which workers.",
         _status,
-        (Answer("The status.", Status),),
+        (Answer("The status.", StatusDocument),),
     ),
     Operation(
         "GET",

@@ -19,6 +19,12 @@ from tlsproxy import __version__
 from tlsproxy.privilege.facts import Confined
 
 _DAY_S = 86_400
+# What is told of each served certificate in the words of the trade, and what we call it.
+_SERVED = {
+    **{same: same for same in ("names", "source", "not_before", "not_after", "issuer", "key_type")},
+    "sha256": "fingerprint",
+    "spki_sha256": "spki",
+}
 
 
 class Rung(StrEnum):
@@ -103,6 +109,8 @@ class BundleStatus:
     not_after: datetime
     days_left: int
     self_signed: bool
+    issuer: str = ""
+    """Its issuer's name as RFC 4514 writes it; "" where an older proxy told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +153,19 @@ class Status:
     confinement: tuple[ConfinementStatus, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Give what JSON can hold: times in RFC 3339, the rung with its words."""
-        document: dict[str, object] = msgspec.to_builtins(self)
-        return {**document, "rung_words": self.rung.words}
+        """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""
+        document = msgspec.to_builtins(self)
+        running = self.process
+        return {
+            "version": running.version if running else __version__,
+            "pid": running.pid if running else None,
+            "control": self.place.control,
+            "served": [
+                {ours: bundle[theirs] for ours, theirs in _SERVED.items()} for bundle in document["bundles"]
+            ],
+            **document,
+            "rung_words": self.rung.words,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Status:
@@ -228,6 +246,7 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
                 not_after=bundle.not_after,
                 days_left=int((bundle.not_after - now).total_seconds() // _DAY_S),
                 self_signed=bundle.self_signed,
+                issuer=bundle.leaf.issuer.rfc4514_string(),
             )
         )
     return tuple(found)
@@ -304,7 +323,7 @@ def _head(status: Status) -> Sequence[str]:
         lines.append("clock        NOT PLAUSIBLE: expiry is not judged until it is set")
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
     if status.workers:
-        lines.append(f"workers      {_workers_words(status.workers)}")
+        lines.append(f"workers      {workers_words(status.workers)}")
     if status.generation is not None:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
@@ -325,7 +344,7 @@ def waiting_lines(status: Status) -> list[str]:
     return [f"goes back by itself unless confirmed: tlsproxy certs confirm {id_}" for id_ in waiting]
 
 
-def _workers_words(workers: Sequence[WorkerStatus]) -> str:
+def workers_words(workers: Sequence[WorkerStatus]) -> str:
     """Say how many serve, how many only finish what is open, and how many connections they have."""
     serving = [worker for worker in workers if worker.stage == "accepting"]
     others = len(workers) - len(serving)

@@ -12,6 +12,7 @@ that is empty and root's own.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,10 +41,10 @@ def entrust(store: Path, others: Sequence[tuple[Path, int]], account: Account) -
         )
 
 
-def see_that_code_is_readable(files: Sequence[str], account: Account) -> None:
-    """See that the user can start our processes. Raises PrivilegeError."""
+def see_that_code_is_readable(account: Account) -> None:
+    """See that the user can start our processes, and go on with this one. Raises PrivilegeError."""
     with acting_as(account):
-        for file in files:
+        for file in (os.path.realpath(sys.executable), os.__file__, __file__):
             if not os.access(file, os.R_OK, effective_ids=True):
                 raise PrivilegeError(
                     f"{account.name} can't read {file}, which every process of ours needs",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -24,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tlsproxy import privilege
 from tlsproxy.errors import PrivilegeError
 from tlsproxy.privilege import capabilities, facts, landlock
 from tlsproxy.privilege.account import Account
@@ -113,8 +111,7 @@ def settle(
     """
     assert threading.active_count() == 1, "a fence is a thread's own: enter it before others start"
     if account is not None:
-        code = [os.path.realpath(sys.executable), os.__file__, privilege.__file__]
-        see_that_code_is_readable(code, account)
+        see_that_code_is_readable(account)
         entrust(belongings.store, belongings.beside_the_store, account)
         for sock in sockets:
             os.fchown(sock.fileno(), account.uid, account.gid)
