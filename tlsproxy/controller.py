@@ -7,7 +7,7 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -45,6 +45,7 @@ from tlsproxy.observe.status import (
 )
 from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
+from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
 
 _log = logger("changes")
@@ -189,14 +190,15 @@ class Controller:
         now = self.clock()
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        return describe(
+        found = describe(
             self.facts(now),
             place=place,
             now=now,
             process=self.process,
             listeners=self.listeners,
             workers=self.workers(),
-        ).to_json()
+        )
+        return replace(found, software=loaded(config.tls.engine)).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""

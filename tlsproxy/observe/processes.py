@@ -1,0 +1,54 @@
+"""Processes as the kernel tells of them: since when they run, what they hold, how large they are.
+
+Promises: what this user may not see is told as unknown, never guessed; a process that ends meanwhile is no
+error. Workers and supervisor hide their memory and descriptors from everybody but root (docs/privileges.md).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import psutil
+
+__all__ = ["describe", "started_at"]
+
+
+def started_at(pid: int) -> datetime | None:
+    """Say when a process began, to 10 ms; None where there is none, or the system doesn't tell.
+
+    An exec is no new beginning: the supervisor's is its first start, whatever reloads came since.
+    """
+    try:
+        return datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC)
+    except (psutil.Error, ValueError, OverflowError):  # psutil takes no negative pid
+        return None
+
+
+def describe(pid: int) -> dict[str, object]:
+    """Give what is to be seen of a process; sizes in bytes, None for what this user may not see."""
+    begun = started_at(pid)
+    facts: dict[str, object] = {"pid": pid, "since": begun and begun.isoformat()}
+    if begun is None:
+        return {**facts, "gone": True}
+    process = psutil.Process(pid)
+    for name, ask in (
+        ("user", process.username),
+        ("threads", process.num_threads),
+        ("cpu_s", lambda: sum(process.cpu_times()[:2])),
+        ("rss_bytes", lambda: process.memory_info().rss),
+        ("pss_bytes", lambda: process.memory_full_info().pss),
+        ("descriptors", process.num_fds),
+        ("descriptors_most", lambda: list(process.rlimit(psutil.RLIMIT_NOFILE))),
+        ("limits", lambda: _limits(pid)),
+    ):
+        try:
+            facts[name] = ask()
+        except (psutil.Error, OSError):
+            facts[name] = None
+    return facts
+
+
+def _limits(pid: int) -> list[str]:
+    """Give /proc/PID/limits line by line."""
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:  # noqa: PTH123  no path of ours
+        return [" ".join(line.split()) for line in file]
