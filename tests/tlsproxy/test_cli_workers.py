@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -81,3 +82,12 @@ def test_a_process_is_described_as_far_as_it_may_be_seen() -> None:
     assert isinstance(facts["descriptors"], int)
     assert any(line.startswith("Max open files") for line in facts["limits"])  # type: ignore[attr-defined]
     assert describe(2**22 + 1) == {"pid": 2**22 + 1, "since": None, "gone": True}
+
+
+def test_a_tls_library_whose_file_was_replaced_is_told_as_deleted(tmp_path: Path) -> None:
+    file = tmp_path / "libssl.so.9"
+    file.write_bytes(b"\0" * mmap.PAGESIZE)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ):
+        assert str(file) in describe(os.getpid())["libraries"]  # type: ignore[operator]
+        file.unlink()
+        assert f"{file} (deleted)" in describe(os.getpid())["libraries"]  # type: ignore[operator]

@@ -9,8 +9,8 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
-    completion  for shells                   demo     a sample device to look at
-    endings  how commands end
+    support  what an engineer asks for       demo     a sample device to look at
+    completion  for shells                   endings  how commands end
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tlsproxy.cli.examples import examples
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
+from tlsproxy.cli.support import support
 from tlsproxy.cli.workers import workers
 
 __all__ = ["main", "tlsproxy"]
@@ -55,7 +56,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events),
-    *(backup, restore, completion, demo),
+    *(backup, restore, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

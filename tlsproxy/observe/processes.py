@@ -12,6 +12,9 @@ import psutil
 
 __all__ = ["describe", "started_at"]
 
+# Python's OpenSSL, and cryptography's, which lies within its one module
+_TLS_LIBRARIES = ("/libssl", "/libcrypto", "/_ssl.", "cryptography/hazmat/bindings/_rust")
+
 
 def started_at(pid: int) -> datetime | None:
     """Say when a process began, to 10 ms; None where there is none, or the system doesn't tell.
@@ -40,6 +43,8 @@ def describe(pid: int) -> dict[str, object]:
         ("descriptors", process.num_fds),
         ("descriptors_most", lambda: list(process.rlimit(psutil.RLIMIT_NOFILE))),
         ("limits", lambda: _limits(pid)),
+        ("command", lambda: " ".join(process.cmdline())),
+        ("libraries", lambda: _libraries(pid)),
     ):
         try:
             facts[name] = ask()
@@ -52,3 +57,10 @@ def _limits(pid: int) -> list[str]:
     """Give /proc/PID/limits line by line."""
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:  # noqa: PTH123  no path of ours
         return [" ".join(line.split()) for line in file]
+
+
+def _libraries(pid: int) -> list[str]:
+    """Give the TLS libraries that are mapped, each with "(deleted)" where the file on the disk is another."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
+        paths = {line.split(maxsplit=5)[5].strip() for line in file if line.count("/")}
+    return sorted(path for path in paths if any(name in path for name in _TLS_LIBRARIES))
