@@ -17,7 +17,7 @@ from tests import controlling
 from tests.controlling import WORKERS, Api, control_api
 from tlsproxy.cli import main
 from tlsproxy.errors import ExitCode
-from tlsproxy.observe.processes import describe, started_at
+from tlsproxy.observe.processes import describe, is_ours, started_at
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_process_is_described_as_far_as_it_may_be_seen() -> None:
     assert isinstance(facts["pss_bytes"], int)
     assert isinstance(facts["descriptors"], int)
     assert any(line.startswith("Max open files") for line in facts["limits"])  # type: ignore[attr-defined]
-    assert describe(2**22 + 1) == {"pid": 2**22 + 1, "since": None, "gone": True}
+    assert describe(2**22 + 1) == {"pid": 2**22 + 1, "since": None, "seen": False}
 
 
 def test_a_tls_library_whose_file_was_replaced_is_told_as_deleted(tmp_path: Path) -> None:
@@ -91,3 +91,28 @@ def test_a_tls_library_whose_file_was_replaced_is_told_as_deleted(tmp_path: Path
         assert str(file) in describe(os.getpid())["libraries"]  # type: ignore[operator]
         file.unlink()
         assert f"{file} (deleted)" in describe(os.getpid())["libraries"]  # type: ignore[operator]
+
+
+def test_a_system_that_hides_its_processes_makes_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")  # as ProcSubset=pid: no /proc/stat
+    monkeypatch.setattr("psutil.PROCFS_PATH", str(tmp_path))
+    monkeypatch.setattr("psutil._pslinux.BOOT_TIME", None, raising=False)
+    started_at(os.getpid())
+    monkeypatch.setattr("psutil.PROCFS_PATH", str(tmp_path / "nothing"))
+    assert started_at(os.getpid()) is None
+    assert not is_ours(os.getpid())
+    assert describe(os.getpid()) == {"pid": os.getpid(), "since": None, "seen": False}
+
+
+async def test_the_command_looks_itself_where_the_proxy_may_not_see_its_workers(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    monkeypatch.setattr("tlsproxy.control.standing.started_at", lambda _pid: None)
+    monkeypatch.setattr("tlsproxy.observe.processes.is_ours", lambda pid: pid == os.getpid())
+    assert await run(api, "--json") == ExitCode.DONE
+    first, second = json.loads(capsys.readouterr().out)["workers"]
+    assert datetime.fromisoformat(first["since"]) == started_at(os.getpid())
+    assert second["since"] is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -57,12 +57,21 @@ def workers(store: Path | None, config: Path | None, as_json: bool) -> None:  # 
     from tlsproxy.control.client import Client
 
     with Client(find_place(store, config).control) as client:
-        found = client.workers(_Worker)
+        found = [_dated(one) for one in client.workers(_Worker)]
     if as_json:
         click.echo(json.dumps({"workers": [one.to_json() for one in found]}, indent=2))
     else:
         heads = ("pid", "seat", "stage", "generation", "connections", "by generation", "since (UTC)")
         show_columns(heads, [_row(one) for one in found])
+
+
+def _dated(one: _Worker) -> _Worker:
+    """Look ourselves since when it runs, where the proxy can't: its unit may hide processes from it."""
+    from tlsproxy.observe.processes import is_ours, started_at
+
+    if one.since is not None or not is_ours(one.pid):
+        return one
+    return replace(one, since=started_at(one.pid))
 
 
 def _row(one: _Worker) -> Sequence[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-__all__ = ["describe", "started_at"]
+__all__ = ["describe", "is_ours", "started_at"]
 
 # Python's OpenSSL, and cryptography's, which lies within its one module
 _TLS_LIBRARIES = ("/libssl", "/libcrypto", "/_ssl.", "cryptography/hazmat/bindings/_rust")
@@ -19,12 +19,22 @@ _TLS_LIBRARIES = ("/libssl", "/libcrypto", "/_ssl.", "cryptography/hazmat/bindin
 def started_at(pid: int) -> datetime | None:
     """Say when a process began, to 10 ms; None where there is none, or the system doesn't tell.
 
-    An exec is no new beginning: the supervisor's is its first start, whatever reloads came since.
+    An exec is no new beginning: the supervisor's is its first start, whatever reloads came since. A unit with
+    ProtectProc= and ProcSubset= hides /proc/stat and processes like ours, even from us: psutil raises
+    whatever its reading of them came to.
     """
     try:
         return datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC)
-    except (psutil.Error, ValueError, OverflowError):  # psutil takes no negative pid
+    except (psutil.Error, OSError, RuntimeError, ValueError, OverflowError):
         return None
+
+
+def is_ours(pid: int) -> bool:
+    """Say whether a process is one of tlsproxy's, by its command: a number may be of another container's."""
+    try:
+        return any("tlsproxy" in word for word in psutil.Process(pid).cmdline())
+    except (psutil.Error, OSError, ValueError, OverflowError):
+        return False
 
 
 def describe(pid: int) -> dict[str, object]:
@@ -32,7 +42,7 @@ def describe(pid: int) -> dict[str, object]:
     begun = started_at(pid)
     facts: dict[str, object] = {"pid": pid, "since": begun and begun.isoformat()}
     if begun is None:
-        return {**facts, "gone": True}
+        return {**facts, "seen": False}
     process = psutil.Process(pid)
     for name, ask in (
         ("user", process.username),
