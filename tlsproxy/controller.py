@@ -45,6 +45,7 @@ from tlsproxy.observe.status import (
 )
 from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
+from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
 
 _log = logger("changes")
@@ -189,7 +190,7 @@ class Controller:
         now = self.clock()
         config = self.config
         place = Place(str(config.store), str(config.inbox), str(config.control_socket))
-        status = describe(
+        found = describe(
             self.facts(now),
             place=place,
             now=now,
@@ -197,7 +198,8 @@ class Controller:
             listeners=self.listeners,
             workers=self.workers(),
         )
-        return replace(status, confinement=tuple(self.confinement())).to_json()
+        software = loaded(config.tls.engine)
+        return replace(found, confinement=tuple(self.confinement()), software=software).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""

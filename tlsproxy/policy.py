@@ -250,6 +250,12 @@ ACCESS_TEXT_BYTES = 2048
 # The audit log: some 4,000 changes a file, and so many full ones are kept: years of a device.
 AUDIT_BYTES = 1_048_576
 AUDIT_KEPT = 4
+# A support bundle goes by mail: so much in all and in each file (5,000 series of metrics are 0.5 MB), before
+# it is compressed to a tenth. A proxy that is silent for SUPPORT_ANSWER_S isn't asked again.
+SUPPORT_BYTES, SUPPORT_FILE_BYTES = 8_388_608, 1_048_576
+SUPPORT_S, SUPPORT_ANSWER_S = 30.0, 5.0
+# In it: receipts, generations, lines of the audit log, files (500 certificates have some 2,500 in the store).
+SUPPORT_RECEIPTS, SUPPORT_GENERATIONS, SUPPORT_AUDIT_LINES, SUPPORT_LISTED = 100, 25, 1_000, 5_000
 
 # --- EXAMINATION --------------------------------------------------------------------------------------------
 

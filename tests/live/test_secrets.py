@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,15 @@ level = "debug"
 access = "on"
 access_per_s = 100000
 trace = true
+"""
+
+# What people put into a configuration, where it doesn't belong.
+SLIPS = f"""
+# the console's password is {SPOKEN["body"]}
+[api]
+note = "{SPOKEN["header"]}"
+password = "{PASSPHRASE}"
+upstream = "http://admin:{SPOKEN["bearer"]}@127.0.0.1/?token={SPOKEN["query"]}"
 """
 
 
@@ -182,16 +192,19 @@ async def test_no_key_token_cookie_or_passphrase_is_in_anything_that_is_said(
                 assert await said.command("reload", "--store", str(proxy.store)) == 0
                 await proxy.wait_log("reloaded", since=since)
                 await visit(proxy.port, said)
-                config.write_text(config.read_text() + f"\n[{SPOKEN['header'][:3]}]\n")
+                config.write_text(config.read_text() + SLIPS)
                 assert await said.command("reload", "--store", str(proxy.store)) == 1
                 await said.command("status", "--store", str(proxy.store))
                 await said.command("status", "--json", "--store", str(proxy.store))
+                await said.command("workers", "--store", str(proxy.store))
+                await support(said, tmp_path / "running.tar.gz", config)
                 said.add("metrics", await metrics_of(proxy))
                 keys += [
                     load_pem_private_key(path.read_bytes(), None)  # type: ignore[misc]
                     for path in proxy.store.glob("bundles/*/key.pem")
                 ]
             await said.command("status", "--json", "--store", str(proxy.store))
+            await support(said, tmp_path / "stopped.tar.gz", config)
             said.add("log", bytes(proxy.written))
     for path in (
         *proxy.store.glob("audit*"),
@@ -200,6 +213,16 @@ async def test_no_key_token_cookie_or_passphrase_is_in_anything_that_is_said(
     ):
         said.add(path.parent.name if path.parent != proxy.store else "audit", path.read_bytes())
     nothing_secret_in(said, keys)
+
+
+async def support(said: Said, file: Path, config: Path) -> None:
+    """Make a support bundle; what is in it counts."""
+    assert await said.command("support", str(file), "--config", str(config)) == 0
+    with tarfile.open(file) as archive:
+        for entry in archive:
+            opened = archive.extractfile(entry)
+            assert opened is not None
+            said.add(f"support {entry.name.partition('/')[2]}", opened.read())
 
 
 async def lose_workers(proxy: Proxy) -> None:
@@ -220,7 +243,12 @@ async def metrics_of(proxy: Proxy) -> bytes:
 def nothing_secret_in(said: Said, keys: list[Key]) -> None:
     secrets = [value.encode() for value in SPOKEN.values()] + [b"sesame42", b"PRIVATE KEY"]
     secrets += [trace for key in keys for trace in traces_of(key)]
-    for who in ("log", "audit", "receipts", "metrics", "answers", "tlsproxy status", "tlsproxy certs"):
+    for who in (
+        *("log", "audit", "receipts", "metrics", "answers", "tlsproxy status", "tlsproxy certs"),
+        *(f"support {name}" for name in ("configuration.json", "check.json", "status.json", "receipts.json")),
+        *(f"support {name}" for name in ("audit.jsonl", "events.jsonl", "metrics.txt", "processes.json")),
+        *(f"support {name}" for name in ("store.txt", "bundles.json", "generation.json", "README.txt")),
+    ):
         assert len(said.texts[who]) > 200, f"{who} was to say something"
     assert len(secrets) > 60
     for who, text in said.texts.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.backends.openssl.backend import backend
 
 from certstore import Bundle, Generation, NotFound, Receipt, Slot, Source, State, found
 from certstore.generation import BundleFacts, compute
@@ -32,6 +33,7 @@ from tlsproxy.observe.status import (
     render,
     shown_fingerprint,
 )
+from tlsproxy.software import loaded
 
 PLACE = Place("/s", "/s/inbox", "/s/run/control.sock")
 Describe = Callable[..., Status]
@@ -233,3 +235,15 @@ def test_what_waits_for_confirmation_is_told_with_the_command_that_keeps_it(pki:
     assert "tlsproxy certs confirm 000007-00000000" in " ".join(out.getvalue().split())
     settled = live.advance(State.CONFIRMED, now)
     assert "unless confirmed" not in render(described({Source.CUSTOMER: bundle}, now, receipts=(settled,)))
+
+
+def test_what_is_loaded_is_told_and_absent_in_an_older_document(pki: Pki, now: datetime) -> None:
+    status = described({Source.CUSTOMER: pki.leaf(start=now).bundle()}, now)
+    assert "software" not in render(status)
+    told = replace(status, software=loaded("bundled"))
+    line = next(line for line in render(told).splitlines() if line.startswith("software"))
+    assert backend.openssl_version_text() in line
+    assert line.endswith("(bundled engine)")
+    document = json.loads(json.dumps(told.to_json()))
+    assert Status.from_json(document) == told
+    assert Status.from_json({name: one for name, one in document.items() if name != "software"}) == status

@@ -8,8 +8,9 @@ that `--help` and completion are quick.
     reload   take up a changed file, new code
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
-    backup   all of it in a file, and back   demo     a sample device to look at
-    endings  how commands end
+    backup   all of it in a file, and back   workers  who serves whom
+    support  what an engineer asks for       demo     a sample device to look at
+    completion  for shells                   endings  how commands end
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tlsproxy import __version__
 from tlsproxy.cli.backup import backup, restore
 from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
+from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
@@ -29,6 +31,8 @@ from tlsproxy.cli.examples import examples
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
+from tlsproxy.cli.support import support
+from tlsproxy.cli.workers import workers
 
 __all__ = ["main", "tlsproxy"]
 
@@ -50,7 +54,10 @@ def tlsproxy() -> None:
     """The TLS front end of a device: terminates TLS before its services, owns its certificates."""
 
 
-for _command in (run, reload, check, certs, status, events, backup, restore, demo):
+for _command in (
+    *(run, reload, check, certs, status, workers, events),
+    *(backup, restore, support, completion, demo),
+):
     tlsproxy.add_command(_command)
 
 

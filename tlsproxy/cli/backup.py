@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import click
 
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.newfile import write_new
 from tlsproxy.cli.places import find_place, place_options
 from tlsproxy.errors import ExitCode, UsageError
 
@@ -67,7 +66,7 @@ def backup(
         sealed = seal(taken.to_bytes(), passphrase)
     except ValueError as error:
         raise BackupUnreadable(str(error)) from error
-    _write(file, sealed)
+    write_new(file, sealed)
     if as_json:
         facts = {"file": str(file), "bytes": len(sealed), "generation": taken.generation}
         certificates = [{"source": str(s.source), "names": list(s.names)} for s in taken.slots]
@@ -139,24 +138,6 @@ def _read(file: Path) -> bytes:
 
     with file.open("rb") as opened:
         return opened.read(LARGEST + 4096)  # what is longer can't be opened, and says so
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a new file that only we can read, whole or not at all."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(file, flags, 0o600)
-    except FileExistsError:
-        raise UsageError(f"{file} exists already", "name another file, or remove that one") from None
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-    except BaseException:
-        with suppress(OSError):
-            file.unlink()
-        raise
 
 
 def _passphrase(path: Path | None, *, twice: bool) -> str:

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from tlsproxy.cli.handing_in import Outcome
 
 
-@click.group(short_help="Hand in certificates, look at them, take them back.")
+@click.group(
+    short_help="Hand in certificates, look at them, take them back.",
+    epilog=examples(
+        "tlsproxy certs import device.pem device.key",
+        "tlsproxy certs list",
+        "tlsproxy certs rollback",
+        "tlsproxy certs history --limit 5",
+    ),
+)
 def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 

@@ -6,21 +6,18 @@ All of it is public: no private key leaves by any of these (`tlsproxy backup` ta
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tlsproxy.cli.endings import is_plain
+from tlsproxy.cli.columns import show_columns
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import find_place, place_options
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cryptography.x509 import Certificate
 
     from certstore import Generation, Meta, Receipt, Slot
@@ -55,7 +52,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
     if as_json:
         click.echo(json.dumps({"certificates": entries}, indent=2))
     else:
-        _show_rows(
+        show_columns(
             ("id", "source", "names", "until", "state", "SHA-256"),
             [
                 (
@@ -155,7 +152,7 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     ]
     told.sort(key=lambda one: one[0] or datetime.min.replace(tzinfo=UTC), reverse=True)
     heads = ("when (UTC)", "generation", "what", "state", "who", "codes", "receipt")
-    _show_rows(heads, [row for _, row in told[:limit]])
+    show_columns(heads, [row for _, row in told[:limit]])
 
 
 @click.command(
@@ -277,16 +274,3 @@ def _receipt_row(receipt: Receipt, kept: set[int]) -> tuple[str, ...]:
 
 def _short(fingerprint: str) -> str:
     return f"{fingerprint[:16]}..." if fingerprint else "?"
-
-
-def _show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table: with rich on a terminal, in plain columns in a pipe."""
-    if not is_plain():
-        from tlsproxy.cli.tables import show_rows
-
-        show_rows(heads, rows, sys.stdout)
-        return
-    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
-    for row in (heads, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

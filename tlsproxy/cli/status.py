@@ -52,10 +52,11 @@ def ask_or_read(place: Whereabouts) -> Status:
         with Client(place.control) as client:
             return client.status()
     except NotRunningError:
-        return _read(place)
+        return read_status(place)
 
 
-def _read(place: Whereabouts) -> Status:
+def read_status(place: Whereabouts) -> Status:
+    """Tell the status by the store alone. Raises UsageError where there is none, StoreError."""
     from certstore import (
         BUILD_DATE,
         clock_plausible,

@@ -67,6 +67,8 @@ def _facts(status: Status) -> Table:
     table.add_row("state", f"[{_RUNG_STYLE[status.rung]}]{status.rung.words}[/]")
     if not status.clock_plausible:
         table.add_row("clock", "[bold red]not plausible[/]: expiry is not judged until it is set")
+    if status.software is not None:
+        table.add_row("software", escape(status.software.words))
     for one in status.listeners:
         table.add_row("listening", escape(f"{one.address} ({one.kind})"))
     if status.workers:

@@ -33,13 +33,14 @@ _CONNECT_S = 5.0
 class Client:
     """Asks the proxy whose control socket is at `path`. A context manager: closes its connection."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = _PATIENCE_S) -> None:
+        """Take where the proxy listens, and how long an answer may take."""
         self._path = str(path)
         self._http = httpx2.Client(
             # nobody is trusted over TLS, since none is spoken; the usual authorities would take 70 ms to load
             transport=httpx2.HTTPTransport(uds=self._path, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
             base_url="http://tlsproxy",
-            timeout=httpx2.Timeout(_PATIENCE_S, connect=_CONNECT_S),
+            timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),
             trust_env=False,
         )
 
@@ -107,6 +108,14 @@ class Client:
         """Ask for one generation."""
         return self._read(Generation.from_json, self._ask("GET", f"/v1/generations/{number}"))
 
+    def workers(self, shape: type[T]) -> list[T]:
+        """Ask which workers there are, in the order in which they came; each as `shape`, a dataclass."""
+        return self._each("workers", partial(msgspec.convert, type=shape), "/v1/workers")
+
+    def page(self, target: str) -> bytes:
+        """Ask for a page as it is; also one that says that the proxy isn't well."""
+        return self._send("GET", target, told=(503,)).content
+
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""
         return self._send("GET", f"/v1/bundles/{bundle}/chain.pem").content
@@ -152,13 +161,16 @@ class Client:
             raise ControlError(self._path, "its answer is no JSON object", _OTHER_VERSION)
         return document
 
-    def _send(self, method: str, target: str, body: object = None) -> httpx2.Response:
+    def _send(
+        self, method: str, target: str, body: object = None, told: tuple[int, ...] = ()
+    ) -> httpx2.Response:
+        """Ask; an error is raised, but for those whose status is to be told as it is."""
         self._knock()
         try:
             answer = self._http.request(method, target, json=body)
         except httpx2.TransportError as error:
             raise self._failure(error) from error
-        if answer.is_error:
+        if answer.is_error and answer.status_code not in told:
             document = self._document(answer)
             words, hint = problem_words(document), str(document.get("hint", ""))
             if isinstance(receipt := document.get("receipt"), dict):

@@ -171,8 +171,19 @@ class GenerationDocument(msgspec.Struct):
     slots: list[SlotDocument]
 
 
+class GenerationConnections(msgspec.Struct):
+    """How many connections were made by one generation and are still open."""
+
+    generation: Count
+    connections: Count
+
+
 class WorkerDocument(msgspec.Struct):
-    """A worker process: its sockets' seat, the reload that started it, how far its life has come."""
+    """A worker process: its sockets' seat, the reload that started it, how far its life has come.
+
+    `generations`: its open connections by the generation that each was made with, the newest first.
+    `since`: when the process began, null where the system doesn't tell.
+    """
 
     pid: int
     seat: Count
@@ -180,6 +191,8 @@ class WorkerDocument(msgspec.Struct):
     stage: str
     generation: Count | None
     connections: Count
+    generations: list[GenerationConnections]
+    since: datetime | None
 
 
 class ServedDocument(msgspec.Struct):
@@ -224,13 +237,6 @@ class ConnectionsDocument(msgspec.Struct):
     open: Count
     greeting: Count
     generations: list[GenerationConnections]
-
-
-class GenerationConnections(msgspec.Struct):
-    """How many connections were made by one generation and are still open."""
-
-    generation: Count
-    connections: Count
 
 
 class HealthDocument(msgspec.Struct):

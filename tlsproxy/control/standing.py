@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from starlette.responses import JSONResponse, Response
 
 from tlsproxy.control.documents import ConnectionsDocument, HealthDocument, StatusDocument, WorkersDocument
 from tlsproxy.control.operations import Answer, Ask, Operation
+from tlsproxy.observe.processes import started_at
 from tlsproxy.observe.status import WorkerStatus
 
 __all__ = ["OPERATIONS"]
@@ -46,12 +48,13 @@ async def _connections(ask: Ask) -> Response:
         {
             "open": total,
             "greeting": max(total - by_generation.total(), 0),
-            "generations": [
-                {"generation": number, "connections": by_generation[number]}
-                for number in sorted(by_generation, reverse=True)
-            ],
+            "generations": _by_generation(by_generation),
         }
     )
+
+
+def _by_generation(counts: Mapping[int, int]) -> list[dict[str, int]]:
+    return [{"generation": number, "connections": counts[number]} for number in sorted(counts, reverse=True)]
 
 
 def _shown(worker: WorkerStatus) -> dict[str, object]:
@@ -62,6 +65,8 @@ def _shown(worker: WorkerStatus) -> dict[str, object]:
         "stage": worker.stage,
         "generation": worker.generation,
         "connections": worker.connections,
+        "generations": _by_generation(dict(worker.generations)),
+        "since": since.isoformat() if (since := started_at(worker.pid)) is not None else None,
     }
 
 

@@ -64,6 +64,23 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Software:
+    """What the running proxy has loaded, whatever lies on the disk by now; `engine`: the one that serves."""
+
+    python: str
+    cryptography: str
+    engine: str
+    openssl_system: str
+    openssl_bundled: str
+
+    @property
+    def words(self) -> str:
+        """Say it to a person, in one line."""
+        served = {"system": self.openssl_system, "bundled": self.openssl_bundled}.get(self.engine, "?")
+        return f"Python {self.python}; TLS by {served} ({self.engine} engine)"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """One worker process: whose sockets it has, since which reload it runs, how far its life has come."""
 
@@ -151,6 +168,7 @@ class Status:
     receipts: tuple[dict[str, object], ...]
     workers: tuple[WorkerStatus, ...] = ()
     confinement: tuple[ConfinementStatus, ...] = ()
+    software: Software | None = None
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""
@@ -321,6 +339,8 @@ def _head(status: Status) -> Sequence[str]:
     ]
     if not status.clock_plausible:
         lines.append("clock        NOT PLAUSIBLE: expiry is not judged until it is set")
+    if status.software is not None:
+        lines.append(f"software     {status.software.words}")
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
     if status.workers:
         lines.append(f"workers      {workers_words(status.workers)}")

@@ -1,0 +1,25 @@
+"""Tables of commands: with rich on a terminal, in plain columns in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tlsproxy.cli.endings import is_plain
+
+__all__ = ["show_columns"]
+
+
+def show_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table; a pipe gets no blanks at the ends of lines."""
+    if not is_plain():
+        from tlsproxy.cli.tables import show_rows
+
+        show_rows(heads, rows, sys.stdout)
+        return
+    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
+    for row in (heads, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
