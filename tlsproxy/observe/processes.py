@@ -2,13 +2,12 @@
 
 Promises: what this user may not see is told as unknown, never guessed; a process that ends meanwhile is no
 error. Workers and supervisor hide their memory and descriptors from everybody but root (docs/privileges.md).
+psutil is imported where it is used: a supervisor that nobody asks has no need of it (0.7 MB).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-
-import psutil
 
 __all__ = ["describe", "is_ours", "started_at"]
 
@@ -23,6 +22,8 @@ def started_at(pid: int) -> datetime | None:
     ProtectProc= and ProcSubset= hides /proc/stat and processes like ours, even from us: psutil raises
     whatever its reading of them came to.
     """
+    import psutil
+
     try:
         return datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC)
     except (psutil.Error, OSError, RuntimeError, ValueError, OverflowError):
@@ -31,6 +32,8 @@ def started_at(pid: int) -> datetime | None:
 
 def is_ours(pid: int) -> bool:
     """Say whether a process is one of tlsproxy's, by its command: a number may be of another container's."""
+    import psutil
+
     try:
         return any("tlsproxy" in word for word in psutil.Process(pid).cmdline())
     except (psutil.Error, OSError, ValueError, OverflowError):
@@ -39,6 +42,8 @@ def is_ours(pid: int) -> bool:
 
 def describe(pid: int) -> dict[str, object]:
     """Give what is to be seen of a process; sizes in bytes, None for what this user may not see."""
+    import psutil
+
     begun = started_at(pid)
     facts: dict[str, object] = {"pid": pid, "since": begun and begun.isoformat()}
     if begun is None:

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import trio
@@ -140,8 +141,16 @@ def _versions(subject: Subject) -> dict[str, object]:
         "this_command": asdict(loaded()),
         "running": running,
         "machine": machine.system(),
-        "installed": {name: part.version for name, part in sorted(required("tlsproxy").items())},
+        "installed": _installed(),
     }
+
+
+def _installed() -> dict[str, str] | str:
+    """Give the packages with their versions, where we are one ourselves."""
+    try:
+        return {name: part.version for name, part in sorted(required("tlsproxy").items())}
+    except PackageNotFoundError:
+        return "tlsproxy isn't installed as a package"
 
 
 def _check(reading: Reading) -> dict[str, object]:
