@@ -33,6 +33,7 @@ from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
+from tlsproxy.ladder import Ladder, Telling
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
 from tlsproxy.net.servicemanager import keep_informed, notify
@@ -95,6 +96,7 @@ class House:
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
+    _ladder: Ladder = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
@@ -104,6 +106,8 @@ class House:
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
+        self._ladder = Ladder(self.store, now, partial(self._tell_step, controller.meter))
+        caretaker.look_at_expiry = self._ladder.turn
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
@@ -171,6 +175,13 @@ class House:
             _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
             self.teller.finding(finding)
 
+    def _tell_step(self, meter: Meter, telling: Telling) -> None:
+        """Tell, from a worker thread, that a certificate's life ends."""
+        tell = _log.error if telling.finding.is_error else _log.warning
+        tell("expiry", **telling.facts())
+        self.teller.expiry(telling)
+        trio.from_thread.run_sync(meter.count_expiry, telling)
+
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
     ) -> None:
@@ -233,6 +244,7 @@ class House:
             teller=self.teller,
             meter=self._meter(process),
             audit=AuditLog(self.store.path, now),
+            expiring=lambda: self._ladder.standing,
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:

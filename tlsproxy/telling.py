@@ -6,6 +6,7 @@ may tell.
 
     receipt      the receipt as the API shows it
     finding      of a start, a watched directory, the caretaker: no candidate's (those are in its receipt)
+    expiry       a certificate has come to a step of the expiry ladder, or still stands on it
     generation   what every worker serves from now on
     worker       a worker has started, accepts, retires, has ended
     reload       a reload has been made, or was refused
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from certstore import Finding, Generation, Receipt, State
+from tlsproxy.ladder import Telling
 from tlsproxy.observe.events import EventLog, EventsState
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
@@ -49,6 +51,10 @@ class Teller:
         """Tell what was found without any candidate."""
         facts = {"severity": str(finding.severity), "words": finding.words, "hint": finding.hint}
         self.events.add("finding", {"code": finding.code, **facts})
+
+    def expiry(self, telling: Telling) -> None:
+        """Tell that a certificate's life ends, or has ended."""
+        self.events.add("expiry", telling.facts())
 
     def served(self, generation: Generation | None) -> None:
         """Tell what all workers serve now; None: what lies in memory only."""

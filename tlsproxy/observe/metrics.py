@@ -151,6 +151,18 @@ _ALL = (
         "End of validity, by name and source (role: served, or fallback).",
         ("name", "source", "role"),
     ),
+    Family(
+        "tlsproxy_certificate_expiry_step",
+        _G,
+        "The step of the expiry ladder: 0 fine, 1 notice, 2 warning, 3 urgent, 4 expired.",
+        ("name", "source", "role"),
+    ),
+    Family(
+        "tlsproxy_expiry_told_total",
+        _C,
+        "How often a step of the expiry ladder was told.",
+        ("step", "role"),
+    ),
     Family("tlsproxy_certificate_names_left_out", _G, "Names whose dates aren't told: too many, or damaged."),
     Family("tlsproxy_start_time_seconds", _G, "Since when the proxy serves; reloads don't change it."),
     Family("tlsproxy_build_info", _G, "Always 1.", ("version", "python", "engine")),
