@@ -149,6 +149,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "import that certificate again, and check the device's disk",
     ),
     "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
+    "notice_lost": Entry(
+        _W,
+        "{to} could not be told of news ({kind}): {why}",
+        "mend the hook command or webhook; tlsproxy events tells what it was",
+    ),
     # --- the expiry ladder: what is served, and what would be served next ---
     "expiry_notice": Entry(
         _N,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 
 import trio
 
@@ -22,6 +21,7 @@ from tlsproxy.handover import HandedOver
 from tlsproxy.house import House, Listeners, Program, now
 from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import first_sums
+from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import alone, logger
 from tlsproxy.policy import TLSPolicy
@@ -60,33 +60,14 @@ async def run(
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
         with alone():  # a fence is a thread's own
-            doors = _doors(config, before, program.inherited if program is not None else ())
-            stack.callback(doors.close)
-            kept = None
-            if program is not None:
-                belongings = Belongings(config.store, config.runtime, config.inbox)
-                kept = settle(program.account, belongings, doors.sockets, before.kept if before else None)
+            doors, notifier, kept = _enter(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
-        crew = Crew(
-            birth,
-            epoch=before.epoch + 1 if before is not None else 1,
-            sums=first_sums(before.sums if before is not None else ()),
-        )
+        crew = _crew(birth, before)
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
-        held = before.lock_fd if before is not None else None
-        opening = partial(
-            Store.open,
-            config.store,
-            clock=now,
-            boot_clock=boot_clock(),
-            publisher=publishing,
-            lock_wait_s=5.0,
-            held=held,
-        )
-        store = await trio.to_thread.run_sync(opening)
+        store = await trio.to_thread.run_sync(_open_store, config, publishing, before)
         publishing.load_from(store.bundle)
         try:
             if kept is not None:
@@ -105,10 +86,57 @@ async def run(
                 gate=gate,
                 kept=kept,
                 teller=teller,
+                notifier=notifier,
             ).run(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(store.close)
+
+
+def _enter(config: Config, program: Program | None, stack: ExitStack) -> tuple[Doors, Notifier, Kept | None]:
+    """Do, in this order, all that must be done before the fence, and enter it."""
+    before = program.handed_over if program is not None else None
+    doors = _doors(config, before, program.inherited if program is not None else ())
+    stack.callback(doors.close)
+    notifier = _notifier(config, program)
+    stack.callback(notifier.close)
+    kept = _settle(config, program, doors)
+    notifier.is_fenced = kept is not None and kept.landlock > 0
+    return doors, notifier, kept
+
+
+def _crew(birth: Birth, before: HandedOver | None) -> Crew:
+    if before is None:
+        return Crew(birth, epoch=1, sums=first_sums(()))
+    return Crew(birth, epoch=before.epoch + 1, sums=first_sums(before.sums))
+
+
+def _open_store(config: Config, publishing: Publishing, before: HandedOver | None) -> Store:
+    return Store.open(
+        config.store,
+        clock=now,
+        boot_clock=boot_clock(),
+        publisher=publishing,
+        lock_wait_s=5.0,
+        held=before.lock_fd if before is not None else None,
+    )
+
+
+def _notifier(config: Config, program: Program | None) -> Notifier:
+    """Start who runs hooks, outside the fence that comes next, or find him again."""
+    before = program.handed_over if program is not None else None
+    account = program.account if program is not None else None
+    helper = before.helper if before is not None else None
+    return Notifier(config.notify, account, helper, reloaded=before is not None)
+
+
+def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | None:
+    """Give up what power isn't needed; None where this process isn't ours alone."""
+    if program is None:
+        return None
+    belongings = Belongings(config.store, config.runtime, config.inbox)
+    before = program.handed_over
+    return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
 def _tell_confined(kept: Kept) -> None:

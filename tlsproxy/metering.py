@@ -20,6 +20,7 @@ import trio
 from certstore import Finding, Meta, Receipt, Slot, Source, State, StoreError
 from tlsproxy import policy
 from tlsproxy.ladder import Telling
+from tlsproxy.notify.letters import RESULTS, WAYS, Report
 from tlsproxy.observe.expiry import Role, Step, step_of
 from tlsproxy.observe.log import left_out
 from tlsproxy.observe.metrics import Counted, Key, Sums
@@ -59,6 +60,10 @@ class Meter:
         """Count that a step of the expiry ladder was told; on the event loop."""
         self.sums.add("tlsproxy_expiry_told_total", str(telling.step), str(telling.role))
         self.count_finding(telling.finding)
+
+    def count_notice(self, report: Report) -> None:
+        """Count a try of a hook command or webhook; on the event loop."""
+        self.sums.add("tlsproxy_notifications_total", report.way, report.result)
 
     async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         """Give everything, and its content type, as an Accept field's value asks."""
@@ -136,5 +141,6 @@ def first_sums(before: Iterable[tuple[Key, float]]) -> Sums:
     zeros += [
         ("tlsproxy_expiry_told_total", str(step), str(role)) for step in list(Step)[1:] for role in Role
     ]
+    zeros += [("tlsproxy_notifications_total", way, result) for way in WAYS for result in RESULTS]
     sums.add_all((key, 0.0) for key in (("tlsproxy_worker_deaths_total",), *zeros))
     return sums

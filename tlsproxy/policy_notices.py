@@ -29,3 +29,26 @@ SHOWN = 20
 REMEMBERED = 5_000
 # Of a certificate's names so many stand in an event: its bundle says the others.
 NAMES_TOLD = 20
+
+# --- HOOKS --------------------------------------------------------------------------------------------------
+
+# One try of a command or webhook, unless configured: a mail is handed over within seconds, and a collector
+# over a mobile link answers within ten.
+TRY_S = 30.0
+# Of a hook's output so much is logged; what is beyond is read and thrown away.
+OUTPUT_BYTES = 2_048
+# Waits between tries: at random up to twice as long each time (full jitter), so that a fleet of devices
+# doesn't come back in step to a collector that was down; a day is tried in some 50 times.
+RETRY_FIRST_S = 2.0
+RETRY_MOST_S = 3_600.0
+GIVE_UP_S = 86_400.0
+# Letters that wait for one way; beyond that the oldest is dropped, and told.
+LETTERS_WAITING = 100
+# One message between supervisor and helper: a receipt with its findings has a few kilobytes.
+LETTER_BYTES = 65_536
+# At the end of the proxy, what is being tried may end within this.
+HELPER_END_S = 3.0
+# A helper that died is started again after this.
+HELPER_RETRY_S = 10.0
+# The rung is looked at this often.
+RUNG_LOOK_S = 2.0

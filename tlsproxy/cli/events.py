@@ -86,6 +86,10 @@ def _expiry(facts: Mapping[str, object]) -> str:
     return f"{facts['step']} ({facts['role']}): {facts['words']} [{facts['code']}]"
 
 
+def _rung(facts: Mapping[str, object]) -> str:
+    return f"{facts['rung']}: {facts['words']}"
+
+
 def _generation(facts: Mapping[str, object]) -> str:
     return f"{facts['generation'] or 'in memory'} ({facts['cause']})"
 
@@ -104,6 +108,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, object]], str]] = {
     "receipt": _receipt,
     "finding": _finding,
     "expiry": _expiry,
+    "rung": _rung,
     "generation": _generation,
     "worker": _worker,
     "reload": _reload,

@@ -163,6 +163,12 @@ _ALL = (
         "How often a step of the expiry ladder was told.",
         ("step", "role"),
     ),
+    Family(
+        "tlsproxy_notifications_total",
+        _C,
+        "Tries of a hook command or webhook, by what came of them.",
+        ("way", "result"),
+    ),
     Family("tlsproxy_certificate_names_left_out", _G, "Names whose dates aren't told: too many, or damaged."),
     Family("tlsproxy_start_time_seconds", _G, "Since when the proxy serves; reloads don't change it."),
     Family("tlsproxy_build_info", _G, "Always 1.", ("version", "python", "engine")),
