@@ -149,6 +149,42 @@ _TABLE: Final[dict[str, Entry]] = {
         "import that certificate again, and check the device's disk",
     ),
     "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
+    "notice_lost": Entry(
+        _W,
+        "{to} could not be told of news ({kind}): {why}",
+        "mend the hook command or webhook; tlsproxy events tells what it was",
+    ),
+    # --- the expiry ladder: what is served, and what would be served next ---
+    "expiry_notice": Entry(
+        _N,
+        "the certificate for {names} (from {source}) ends on {not_after}: its last third has begun",
+        "see that it is renewed, or import a new one",
+    ),
+    "expiry_warning": Entry(
+        _W,
+        "the certificate for {names} (from {source}) ends on {not_after}, and has not been renewed",
+        "import a new one, or see why its renewal fails",
+    ),
+    "expiry_urgent": Entry(
+        _E,
+        "the certificate for {names} (from {source}) ends very soon, on {not_after}",
+        "import a new one now: clients will refuse this one",
+    ),
+    "expiry_passed": Entry(
+        _E,
+        "the certificate for {names} (from {source}) expired on {not_after}, and nothing valid replaces it",
+        "import a new one now: clients refuse this one",
+    ),
+    "fallback_ends": Entry(
+        _N,
+        "the certificate for {names} (from {source}), which would stand in for others, ends on {not_after}",
+        "renew it, too, or remove it where it isn't needed: tlsproxy certs remove",
+    ),
+    "fallback_expired": Entry(
+        _W,
+        "the certificate for {names} (from {source}), which is not served now, expired on {not_after}",
+        "renew it, or remove it where it isn't needed: tlsproxy certs remove",
+    ),
 }
 
 LIFE: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)

@@ -23,6 +23,7 @@ from tlsproxy.handover import HandedOver
 from tlsproxy.house import House, Listeners, Program
 from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import first_sums
+from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import alone, logger
 from tlsproxy.policy import TLSPolicy
@@ -65,7 +66,7 @@ async def run(
     gate = Gate()
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
-        doors, kept = _settled(config, program, stack)
+        doors, notifier, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
         birth = Birth(config, doors, memory, wanted_workers(config.workers))
@@ -90,19 +91,23 @@ async def run(
                 gate=gate,
                 kept=kept,
                 teller=Teller(EventLog(now, before.events if before is not None else None)),
+                notifier=notifier,
             ).run(task_status)
 
 
-def _settled(config: Config, program: Program | None, stack: ExitStack) -> tuple[Doors, Kept | None]:
-    """Open the doors, then give up what only root may do; part of another program we give up nothing."""
+def _settled(
+    config: Config, program: Program | None, stack: ExitStack
+) -> tuple[Doors, Notifier, Kept | None]:
+    """Do, in this order, all that must be done before the fence, and enter it."""
     with alone():  # a fence is a thread's own
         before = program.handed_over if program is not None else None
         doors = _doors(config, before, program.inherited if program is not None else ())
         stack.callback(doors.close)
-        if program is None:
-            return doors, None
-        belongings = Belongings(config.store, config.runtime, config.inbox)
-        return doors, settle(program.account, belongings, doors.sockets, before.kept if before else None)
+        notifier = _notifier(config, program)
+        stack.callback(notifier.close)
+        kept = _settle(config, program, doors)
+    notifier.is_fenced = kept is not None and kept.landlock > 0
+    return doors, notifier, kept
 
 
 @asynccontextmanager
@@ -124,6 +129,23 @@ async def _held(config: Config, before: HandedOver | None, publishing: Publishin
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(store.close)
+
+
+def _notifier(config: Config, program: Program | None) -> Notifier:
+    """Start who runs hooks, outside the fence that comes next, or find him again."""
+    before = program.handed_over if program is not None else None
+    account = program.account if program is not None else None
+    helper = before.helper if before is not None else None
+    return Notifier(config.notify, account, helper, reloaded=before is not None)
+
+
+def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | None:
+    """Give up what power isn't needed; None where this process isn't ours alone."""
+    if program is None:
+        return None
+    belongings = Belongings(config.store, config.runtime, config.inbox)
+    before = program.handed_over
+    return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
 def _tell_confined(kept: Kept) -> None:

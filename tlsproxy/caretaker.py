@@ -1,4 +1,4 @@
-"""What must be done as time goes by: the device's own certificate, rows that expire, and pruning.
+"""What must be done as time goes by: the device's own certificate, rows that expire, what ends, and pruning.
 
 Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's
 random generator is ready; later its certificate is re-issued before it ends, and when a name or address has
@@ -81,6 +81,8 @@ class Caretaker:
         self._in_memory = False
         self.on_finding: Callable[[Finding], None] = lambda _finding: None
         self._hurry = trio.Event()
+        self.look_at_expiry: Callable[[], None] = lambda: None
+        """What tells, in a worker thread, of certificates that end (ladder.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
 
@@ -95,18 +97,25 @@ class Caretaker:
             await trio.to_thread.run_sync(self._serve_from_memory)
 
     async def run(self) -> None:
-        """Look once a minute, and at once when a bundle is lost, until cancelled."""
+        """Look once a minute, and at once when a bundle is lost, until cancelled.
+
+        At what ends also right away: a device may be switched on for seconds only.
+        """
+        await self._in_a_thread(partial(self._attempt, "expiry", self.look_at_expiry))
         while True:
             with trio.move_on_after(policy.CARE_S):
                 await self._hurry.wait()
             self._hurry = trio.Event()
             await wait_random_ready()
-            try:
-                await trio.to_thread.run_sync(self._care)
-            except RuntimeError as error:  # what threading says where no thread is to be had
-                self._tell_once("thread", error)
-            else:
-                self._told.discard("thread")
+            await self._in_a_thread(self._care)
+
+    async def _in_a_thread(self, act: Callable[[], None]) -> None:
+        try:
+            await trio.to_thread.run_sync(act)
+        except RuntimeError as error:  # what threading says where no thread is to be had
+            self._tell_once("thread", error)
+        else:
+            self._told.discard("thread")
 
     def lose(self, bundle: str, why: str) -> None:
         """Take note, on the event loop, that workers can't serve a bundle after all: others stand in."""
@@ -125,6 +134,7 @@ class Caretaker:
         self._attempt("aside", self._look_again_at_what_is_aside)
         self._attempt("prove", partial(self._prove, policy.PROVED_AT_ONCE))
         self._attempt("refresh", self._refresh)
+        self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
         self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
         if self._in_memory and not self._publishing.in_memory:
             self._in_memory = False

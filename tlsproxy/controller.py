@@ -18,6 +18,7 @@ from certstore import (
     Candidate,
     Cause,
     Examiner,
+    Finding,
     Generation,
     Receipt,
     Refusal,
@@ -88,6 +89,7 @@ class Controller:
     meter: Meter
     audit: AuditLog
     confinement: Callable[[], Iterable[ConfinementStatus]] = tuple
+    expiring: Callable[[], Iterable[Finding]] = tuple
 
     def tell(self, receipt: Receipt, actor: Actor | None = None, what: str | None = None) -> None:
         """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
@@ -174,6 +176,7 @@ class Controller:
             serves=self.in_memory() or (active is not None and active.default is not None),
             accepting=sum(worker.stage == "accepting" for worker in self.workers()),
             clock_plausible=facts.clock_plausible,
+            expiring=self.expiring(),
         )
 
     def _served_until(self, active: Generation | None) -> datetime | None:

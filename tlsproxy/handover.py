@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from tlsproxy.errors import ReloadError
+from tlsproxy.notify.helper import HelperState
 from tlsproxy.observe.events import EventsState
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.workers.messages import Counts
@@ -61,6 +62,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     kept: how the process is confined, which an exec doesn't change.
     events: what followers were told, None where the image before knew no events.
     sums: what was counted by those who are gone, which must never go back.
+    helper: who runs hooks, None where there are none.
     """
 
     version: int
@@ -76,12 +78,15 @@ class HandedOver(msgspec.Struct, frozen=True):
     kept: Kept | None = None
     events: EventsState | None = None
     sums: list[tuple[tuple[str, ...], float]] = []
+    helper: HelperState | None = None
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""
         yield from (self.lock_fd, self.memory_fd)
         if self.control_fd >= 0:
             yield self.control_fd
+        if self.helper is not None:
+            yield self.helper.fd
         yield from (worker.channel_fd for worker in self.workers)
         yield from (fd for door in self.doors for group in door.groups for fd in group)
 

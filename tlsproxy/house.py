@@ -22,7 +22,7 @@ import trio
 from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
-from tlsproxy import device
+from tlsproxy import device, policy_notices
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -33,9 +33,11 @@ from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
+from tlsproxy.ladder import Ladder, Telling
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
 from tlsproxy.net.servicemanager import keep_informed, notify
+from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.audit import ITSELF, AuditLog
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
@@ -88,9 +90,11 @@ class House:
     gate: Gate
     kept: Kept | None
     teller: Teller
+    notifier: Notifier
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
+    _ladder: Ladder = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
@@ -102,6 +106,7 @@ class House:
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
+        self._watch_expiry(controller, caretaker)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
@@ -115,6 +120,8 @@ class House:
             self.crew.close_oldest()
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
+                keeping.start_soon(self._look_at_rung, controller)
+                keeping.start_soon(self.notifier.run, self.teller.events)
                 keeping.start_soon(self._probation.run, controller.tell_gone_back)
                 await self._start_control(keeping, controller, before)
                 if self.config.metrics is not None:
@@ -130,6 +137,13 @@ class House:
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
+
+    def _watch_expiry(self, controller: Controller, caretaker: Caretaker) -> None:
+        """Have certificates that end told, here and to whom the device's maker named."""
+        self._ladder = Ladder(self.store, self.clock, partial(self._tell_step, controller.meter))
+        caretaker.look_at_expiry = self._ladder.turn
+        self.notifier.on_report = controller.meter.count_notice
+        self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
     async def _start_control(
         self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
@@ -163,11 +177,28 @@ class House:
             controller.tell(receipt)
         self._tell_findings(self.store.recovered)
 
+    def _tell_trouble(self, meter: Meter, finding: Finding) -> None:
+        meter.count_finding(finding)
+        self._tell_findings((finding,))
+
     def _tell_findings(self, findings: Iterable[Finding]) -> None:
         """Tell findings that belong to no candidate: what a start put right, trouble with a directory."""
         for finding in findings:
             _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
             self.teller.finding(finding)
+
+    async def _look_at_rung(self, controller: Controller) -> None:
+        """Tell of another rung, whatever has led there: a change, time that goes by, damage."""
+        while True:
+            self.teller.rung(controller.health().rung)
+            await trio.sleep(policy_notices.RUNG_LOOK_S)
+
+    def _tell_step(self, meter: Meter, telling: Telling) -> None:
+        """Tell, from a worker thread, that a certificate's life ends."""
+        tell = _log.error if telling.finding.is_error else _log.warning
+        tell("expiry", **telling.facts())
+        self.teller.expiry(telling)
+        trio.from_thread.run_sync(meter.count_expiry, telling)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -213,6 +244,7 @@ class House:
             control_fd=lambda: self._control_fd,
             kept=self.kept,
             events=self.teller.events,
+            notifier=self.notifier,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -231,6 +263,7 @@ class House:
             teller=self.teller,
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
+            expiring=lambda: self._ladder.standing,
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
@@ -262,10 +295,6 @@ class House:
         return caretaker
 
     def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
-        def on_trouble(finding: Finding) -> None:
-            controller.meter.count_finding(finding)
-            self._tell_findings((finding,))
-
         own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
         foreign = ((w.path, Kind.WATCH, w.slot, f"watch:{w.path}") for w in self.config.watches)
         for path, kind, source, via in (own, *foreign):
@@ -278,7 +307,7 @@ class House:
                 examiner=self.examiner,
                 clock=self.clock,
                 on_receipt=controller.tell,
-                on_trouble=on_trouble,
+                on_trouble=partial(self._tell_trouble, controller.meter),
             )
 
     def _tell_serving(self, *, first: bool) -> None:

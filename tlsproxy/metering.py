@@ -19,6 +19,9 @@ import trio
 
 from certstore import Finding, Meta, Receipt, Slot, Source, State, StoreError
 from tlsproxy import policy
+from tlsproxy.ladder import Telling
+from tlsproxy.notify.letters import RESULTS, WAYS, Report
+from tlsproxy.observe.expiry import Role, Step, step_of
 from tlsproxy.observe.log import left_out
 from tlsproxy.observe.metrics import Counted, Key, Sums
 from tlsproxy.observe.status import Process, Rung, StoreFacts, WorkerStatus, rung_of
@@ -53,6 +56,15 @@ class Meter:
         """Count a finding, whose code is certstore's own (`certstore.genuine`); on the event loop."""
         self.sums.add("tlsproxy_findings_total", finding.code, str(finding.severity))
 
+    def count_expiry(self, telling: Telling) -> None:
+        """Count that a step of the expiry ladder was told; on the event loop."""
+        self.sums.add("tlsproxy_expiry_told_total", str(telling.step), str(telling.role))
+        self.count_finding(telling.finding)
+
+    def count_notice(self, report: Report) -> None:
+        """Count a try of a hook command or webhook; on the event loop."""
+        self.sums.add("tlsproxy_notifications_total", report.way, report.result)
+
     async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         """Give everything, and its content type, as an Accept field's value asks."""
         sums, standing = await self.count()
@@ -83,9 +95,9 @@ class Meter:
         stands = rung_of(facts, served.facts.not_after if served is not None else None, now)
         for rung in Rung:
             yield ("tlsproxy_rung", str(rung)), float(rung is stands)
-        yield from self._certificates(facts)
+        yield from self._certificates(facts, now)
 
-    def _certificates(self, facts: StoreFacts) -> Iterator[tuple[Key, float]]:
+    def _certificates(self, facts: StoreFacts, now: datetime) -> Iterator[tuple[Key, float]]:
         """Tell the dates of what each source has for each name: those that end first."""
         rows = facts.generation.rows if facts.generation is not None else ()
         served = {(row.pattern, row.source, row.bundle) for row in rows}
@@ -94,7 +106,10 @@ class Meter:
         told = nsmallest(policy.METRIC_NAMES, known, key=lambda one: (one[1].facts.not_after, one[0]))
         for (name, source), meta in told:
             is_served = (name, source, meta.id) in served or meta.id == default
-            labels = (name, str(source), "served" if is_served else "fallback")
+            labels = (name, str(source), str(Role.SERVED if is_served else Role.FALLBACK))
+            judged_at = now if facts.clock_plausible else None
+            step = step_of(meta.facts.not_before, meta.facts.not_after, judged_at)
+            yield ("tlsproxy_certificate_expiry_step", *labels), float(step.number)
             for family, at in zip(_DATES, (meta.facts.not_before, meta.facts.not_after), strict=True):
                 yield (family, *labels), at.timestamp()
         yield ("tlsproxy_certificate_names_left_out",), float(len(known) - len(told) + lost)
@@ -123,5 +138,9 @@ def first_sums(before: Iterable[tuple[Key, float]]) -> Sums:
     """Begin with what was counted before a reload, and zeros for what alerts watch: a rise needs a start."""
     sums = Sums(before)
     zeros = [("tlsproxy_receipts_total", str(source), str(state)) for source in Source for state in State]
+    zeros += [
+        ("tlsproxy_expiry_told_total", str(step), str(role)) for step in list(Step)[1:] for role in Role
+    ]
+    zeros += [("tlsproxy_notifications_total", way, result) for way in WAYS for result in RESULTS]
     sums.add_all((key, 0.0) for key in (("tlsproxy_worker_deaths_total",), *zeros))
     return sums

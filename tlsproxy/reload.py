@@ -31,6 +31,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
 from tlsproxy.listening import Doors
 from tlsproxy.net.servicemanager import notify, notify_reloading
+from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import flush, left_out, logger
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
@@ -60,6 +61,7 @@ class Reloader:
     control_fd: Callable[[], int]
     kept: Kept | None
     events: EventLog
+    notifier: Notifier
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -153,6 +155,7 @@ class Reloader:
                 for worker in self.crew.workers
             ],
             kept=self.kept,
+            helper=self.notifier.state(),
             sums=[
                 *self.crew.sums.counted(),
                 (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),

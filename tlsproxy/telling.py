@@ -6,6 +6,8 @@ may tell.
 
     receipt      the receipt as the API shows it
     finding      of a start, a watched directory, the caretaker: no candidate's (those are in its receipt)
+    expiry       a certificate has come to a step of the expiry ladder, or still stands on it
+    rung         the proxy stands on another rung of the ladder of "never dark"
     generation   what every worker serves from now on
     worker       a worker has started, accepts, retires, has ended
     reload       a reload has been made, or was refused
@@ -16,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from certstore import Finding, Generation, Receipt, State
+from tlsproxy.ladder import Telling
 from tlsproxy.observe.events import EventLog, EventsState
+from tlsproxy.observe.status import Rung
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
 __all__ = ["Teller", "untold"]
@@ -28,6 +32,7 @@ class Teller:
     def __init__(self, events: EventLog) -> None:
         self.events = events
         self._open: set[str] = set()
+        self._rung: Rung | None = None
 
     def receipt(self, receipt: Receipt) -> None:
         """Tell what became of a candidate, or of another change."""
@@ -49,6 +54,24 @@ class Teller:
         """Tell what was found without any candidate."""
         facts = {"severity": str(finding.severity), "words": finding.words, "hint": finding.hint}
         self.events.add("finding", {"code": finding.code, **facts})
+
+    def expiry(self, telling: Telling) -> None:
+        """Tell that a certificate's life ends, or has ended."""
+        self.events.add("expiry", telling.facts())
+
+    def rung(self, rung: Rung) -> None:
+        """Tell where the proxy stands, if that is another rung than was told last, also before a reload.
+
+        A start that finds everything as it should be tells nothing.
+        """
+        if rung is self._rung:
+            return
+        told = [event.facts["rung"] for event in self.events.after(0).events if event.kind == "rung"]
+        before = told[-1] if told else None
+        well = before is None and rung in {Rung.WANTED, Rung.GENERATED}
+        if str(rung) != before and not well:
+            self.events.add("rung", {"rung": str(rung), "before": before, "words": rung.words})
+        self._rung = rung
 
     def served(self, generation: Generation | None) -> None:
         """Tell what all workers serve now; None: what lies in memory only."""

@@ -32,6 +32,11 @@ RECEIPT = {
             "finding     warning: it is so [path_missing]",
         ),
         (
+            {**HEAD, "kind": "expiry", "step": "urgent", "role": "served", "words": "it ends", "code": "c"},
+            "expiry      urgent (served): it ends [c]",
+        ),
+        ({**HEAD, "kind": "rung", "rung": "expired", "words": "it has"}, "rung        expired: it has"),
+        (
             {**HEAD, "kind": "generation", "generation": 4, "cause": "proposal"},
             "generation  4 (proposal)",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from certstore import Severity
+from certstore import Severity, found
 from tlsproxy.observe.health import health_of
 from tlsproxy.observe.status import Rung
 
@@ -43,6 +43,15 @@ def test_nobody_who_accepts_or_nothing_to_serve_is_not_ready() -> None:
     assert [one.code for one in judged(accepting=0).findings] == ["no_worker"]
     assert not judged(accepting=0).ready
     assert not judged(Rung.NOTHING, serves=False).ready
+
+
+def test_what_the_expiry_ladder_says_stands_beside_the_rest() -> None:
+    ends = found("expiry_urgent", names="device.test", source="customer", not_after="tomorrow")
+    health = health_of(
+        Rung.WANTED, generation=3, serves=True, accepting=2, clock_plausible=True, expiring=(ends,)
+    )
+    assert health.ready
+    assert health.findings == (ends,)
 
 
 def test_a_clock_that_cannot_be_right_is_told() -> None:

@@ -24,9 +24,11 @@ from tests.tlsproxy.test_app import config_for
 from tests.tlsproxy.test_workers_crew import Scene, scene_of
 from tlsproxy import app, handover, reload
 from tlsproxy.cli import main
+from tlsproxy.config import NotifyConfig
 from tlsproxy.control.client import Client as Control
 from tlsproxy.errors import ReloadError
 from tlsproxy.handover import HandedOver
+from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.supervisor import Kept
@@ -115,6 +117,7 @@ async def reloader(folder: Path) -> AsyncIterator[tuple[Scene, reload.Reloader]]
                     control_fd=control.fileno,
                     kept=None,
                     events=EventLog(app.now),
+                    notifier=Notifier(NotifyConfig(), None, None, reloaded=False),
                 ),
             )
 

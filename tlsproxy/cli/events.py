@@ -36,7 +36,7 @@ def events(
     stream: str | None,
     as_json: bool,  # noqa: FBT001  click passes flags so
 ) -> None:
-    """Follow receipts, findings, generations, workers and reloads, until Ctrl-C.
+    """Follow receipts, findings, expiry, generations, workers and reloads, until Ctrl-C.
 
     Each event is told once, in order, also over a reload of the proxy: the connection is made again. What
     can't be had any more is told as `lost`. Ends with 1 when no proxy has answered for a minute.
@@ -82,6 +82,14 @@ def _finding(facts: Mapping[str, object]) -> str:
     return f"{facts['severity']}: {facts['words']} [{facts['code']}]"
 
 
+def _expiry(facts: Mapping[str, object]) -> str:
+    return f"{facts['step']} ({facts['role']}): {facts['words']} [{facts['code']}]"
+
+
+def _rung(facts: Mapping[str, object]) -> str:
+    return f"{facts['rung']}: {facts['words']}"
+
+
 def _generation(facts: Mapping[str, object]) -> str:
     return f"{facts['generation'] or 'in memory'} ({facts['cause']})"
 
@@ -99,6 +107,8 @@ _HEAD = frozenset({"stream", "number", "at", "kind"})
 _WORDS: Mapping[str, Callable[[Mapping[str, object]], str]] = {
     "receipt": _receipt,
     "finding": _finding,
+    "expiry": _expiry,
+    "rung": _rung,
     "generation": _generation,
     "worker": _worker,
     "reload": _reload,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import (
     BundleStatus,
     Rung,
@@ -24,9 +25,7 @@ from tlsproxy.observe.status import (
     workers_words,
 )
 
-# Under a month somebody should look; under a week it is urgent (ACME clients renew 30 days before the end).
-_SOON_DAYS, _URGENT_DAYS = 30, 7
-
+_STYLES = {Step.NOTICE: "yellow", Step.WARNING: "yellow", Step.URGENT: "red", Step.EXPIRED: "red"}
 _RUNG_STYLE = {
     Rung.WANTED: "green",
     Rung.FALLBACK: "yellow",
@@ -103,9 +102,10 @@ def _certificate(bundle: BundleStatus, status: Status) -> Table:
 
 
 def _validity(bundle: BundleStatus) -> str:
-    days = bundle.days_left
-    style = "red" if days < _URGENT_DAYS else "yellow" if days < _SOON_DAYS else "default"
-    return f"until {bundle.not_after:%Y-%m-%d %H:%M} UTC, [{style}]{remaining(days)}[/]"
+    style = _STYLES.get(bundle.step, "default") if bundle.days_left >= 0 else "red"
+    return (
+        f"until {bundle.not_after:%Y-%m-%d %H:%M} UTC, [{style}]{remaining(bundle.days_left, bundle.step)}[/]"
+    )
 
 
 def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:

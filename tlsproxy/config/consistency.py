@@ -23,6 +23,7 @@ from tlsproxy.config.values import (
     ListenerConfig,
     LogConfig,
     MetricsConfig,
+    NotifyConfig,
     RouteConfig,
     TLSConfig,
     WatchConfig,
@@ -52,6 +53,7 @@ class Draft:
     control: ControlConfig = field(default_factory=ControlConfig)
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -72,6 +74,7 @@ class Draft:
             control=self.control,
             metrics=self.metrics,
             log=self.log,
+            notify=self.notify,
         )
 
 
@@ -81,6 +84,10 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     `is_wrong` says whether something at or below a key was complained about before: what is wrong already
     is not called missing as well.
     """
+    command = draft.notify.command
+    if command and not command[0].startswith("/"):
+        why = f"{command[0]!r} is no absolute path: nothing is looked for, and no shell reads it"
+        yield ("notify", "command"), why, 'as in command = ["/usr/local/bin/hook", "--device"]'
     if not is_wrong(("listener",)):
         yield from _missing_listener(draft.listeners)
     if not draft.routes and not is_wrong(("route",)):

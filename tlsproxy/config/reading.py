@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from certstore import Source, normalise
 from tlsproxy import paths
@@ -32,7 +33,10 @@ from tlsproxy.config.values import (
     LogConfig,
     MetricsConfig,
     Network,
+    News,
+    NotifyConfig,
     RouteConfig,
+    Seconds,
     TLSConfig,
     WatchConfig,
     Workers,
@@ -142,6 +146,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.forwarded = _forwarded(top.table("forwarded"))
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
+    draft.notify = _notify(top.table("notify"), path_of)
     tls = top.table("tls")
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
@@ -215,6 +220,33 @@ def _control(table: Table) -> ControlConfig:
     )
     table.finish()
     return control
+
+
+def _notify(table: Table, path_of: Callable[[str], Path]) -> NotifyConfig:
+    plain = NotifyConfig()
+    notify = NotifyConfig(
+        command=tuple(table.leaf("command", list[str], [])),
+        webhook=table.parsed("webhook", parse_webhook, ""),
+        webhook_ca=table.parsed("webhook_ca", path_of, None),
+        events=tuple(table.leaf("events", list[News], plain.events)),
+        try_s=table.leaf("try_s", Seconds, plain.try_s),
+    )
+    table.finish()
+    return notify
+
+
+def parse_webhook(text: str) -> str:
+    """Read a webhook's URL: https, or http to this machine itself. What is wrong is told without the URL."""
+    try:
+        parts = urlsplit(text)
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host = "", None
+    if not host or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("this is no URL, as in https://collector.example/device")
+    if scheme != "https" and not (scheme == "http" and is_loopback(host)):
+        raise ValueError("news go out over https; http only to this machine itself (127.0.0.1)")
+    return text
 
 
 def parse_route_path(text: str) -> str:

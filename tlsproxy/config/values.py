@@ -14,13 +14,14 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from certstore import Source
-from tlsproxy import policy
+from tlsproxy import policy, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
 
 # A duration: a day is far beyond anything useful, and keeps `inf` out.
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Network = IPv4Network | IPv6Network
 Engine = Literal["auto", "system", "bundled"]
+News = Literal["expiry", "refused", "rung"]
 Workers = Annotated[int, Meta(ge=1, le=policy.WORKERS_MOST)] | Literal["auto"]
 
 
@@ -138,6 +139,25 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Who is told of news beside the log: a command, a webhook, or both; and of which news.
+
+    webhook_ca: a file with the authorities to trust instead of the system's. try_s: for one try.
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str = field(default="", repr=False)  # it may hold a secret
+    webhook_ca: Path | None = None
+    events: tuple[News, ...] = ("expiry", "refused", "rung")
+    try_s: Seconds = policy_notices.TRY_S
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody is told of anything."""
+        return bool((self.command or self.webhook) and self.events)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was asked for, complete and checked. user, group: whom to be where root starts us."""
 
@@ -157,6 +177,7 @@ class Config:
     control: ControlConfig = field(default_factory=ControlConfig)
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     @property
     def control_socket(self) -> Path:

@@ -7,6 +7,7 @@
     counters    a worker's numbers; labels: what they may be told apart by
     metrics     what is counted, and how counts of many are added; exposition: how Prometheus reads it
     status      the state of everything as one frozen value, and its text
+    expiry      on which step a certificate stands as its life ends, and when that is told again
     absence     a library kept from another one
 
 Nothing here decides anything, and nothing secret passes through it.

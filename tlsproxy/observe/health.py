@@ -6,7 +6,7 @@ wanted: that is what the rung and the findings tell. A code here is stable, as t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from certstore import Finding, Severity
@@ -58,10 +58,19 @@ _OF_RUNG = {
 
 
 def health_of(
-    rung: Rung, *, generation: int | None, serves: bool, accepting: int, clock_plausible: bool
+    rung: Rung,
+    *,
+    generation: int | None,
+    serves: bool,
+    accepting: int,
+    clock_plausible: bool,
+    expiring: Iterable[Finding] = (),
 ) -> Health:
-    """Judge from what is known; `accepting`: how many workers accept connections."""
-    findings = tuple(_findings(rung, accepting, clock_plausible=clock_plausible))
+    """Judge from what is known; `accepting`: how many workers accept connections.
+
+    expiring: what the expiry ladder says of certificates that are served.
+    """
+    findings = (*_findings(rung, accepting, clock_plausible=clock_plausible), *expiring)
     return Health(serves and accepting > 0, rung, generation, accepting, findings)
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from certstore import Bundle, Generation, Receipt, Slot, Source, State, StoreError
 from tlsproxy import __version__
+from tlsproxy.observe.expiry import Step, step_of
 from tlsproxy.privilege.facts import Confined
 
 _DAY_S = 86_400
@@ -128,6 +129,8 @@ class BundleStatus:
     self_signed: bool
     issuer: str = ""
     """Its issuer's name as RFC 4514 writes it; "" where an older proxy told of it."""
+    step: Step = Step.FINE
+    """Where on the expiry ladder it stands; fine while the clock can't be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
                 days_left=int((bundle.not_after - now).total_seconds() // _DAY_S),
                 self_signed=bundle.self_signed,
                 issuer=bundle.leaf.issuer.rfc4514_string(),
+                step=step_of(bundle.not_before, bundle.not_after, now if facts.clock_plausible else None),
             )
         )
     return tuple(found)
@@ -301,11 +305,12 @@ def shown_fingerprint(fingerprint: str) -> str:
     return ":".join(fingerprint[i : i + 2] for i in range(0, len(fingerprint), 2)).upper()
 
 
-def remaining(days: int) -> str:
-    """Say how long a certificate still holds."""
+def remaining(days: int, step: Step = Step.FINE) -> str:
+    """Say how long a certificate still holds, and how pressing that is."""
     if days < 0:
         return "expired"
-    return "ends today" if days == 0 else f"{days} day{'' if days == 1 else 's'} left"
+    pressing = "" if step in {Step.FINE, Step.EXPIRED} else f" ({step})"
+    return ("ends today" if days == 0 else f"{days} day{'' if days == 1 else 's'} left") + pressing
 
 
 def render(status: Status) -> str:
@@ -315,13 +320,14 @@ def render(status: Status) -> str:
         patterns = [row.pattern for row in status.rows if row.bundle == bundle.id]
         if bundle.id == status.default:
             patterns.append("everything else")
+        left = remaining(bundle.days_left, bundle.step)
         owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
         lines += [
             "",
             f"certificate  {shown_fingerprint(bundle.fingerprint)}",
             f"  served to  {', '.join(patterns)}",
             f"  source     {owner}; {bundle.key_type} key",
-            f"  valid      until {bundle.not_after:%Y-%m-%d %H:%M} UTC, {remaining(bundle.days_left)}",
+            f"  valid      until {bundle.not_after:%Y-%m-%d %H:%M} UTC, {left}",
         ]
     if status.receipts:
         lines += ["", "latest receipts"]

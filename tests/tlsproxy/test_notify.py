@@ -1,0 +1,222 @@
+"""News for hooks: what is news, how often it is tried, and that nothing secret of a URL is shown."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.live.test_hooks import Collector
+from tests.pki import Issued, Pki, to_pem
+from tlsproxy import policy_notices as policy
+from tlsproxy.config.reading import parse_webhook, read
+from tlsproxy.notify import letters
+from tlsproxy.notify.letters import Letter, Report, Settings
+from tlsproxy.notify.process import Postman, pause_s
+from tlsproxy.notify.webhook import post
+from tlsproxy.observe.events import Event, EventLog
+from tlsproxy.observe.status import Rung
+from tlsproxy.telling import Teller
+
+AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+ALL = ("expiry", "refused", "rung")
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "wanted", "is_news"),
+    [
+        ("expiry", {}, ALL, True),
+        ("rung", {}, ALL, True),
+        ("rung", {}, ("expiry",), False),
+        ("receipt", {"state": "refused"}, ALL, True),
+        ("receipt", {"state": "refused"}, ("expiry", "rung"), False),
+        ("receipt", {"state": "confirmed"}, ALL, False),
+        ("finding", {}, ALL, False),
+    ],
+)
+def test_news_are_the_events_that_were_asked_for(kind, facts, wanted, is_news):
+    assert letters.is_news(Event(1, AT, kind, facts), wanted) is is_news
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://a.example/", "https://a.example"),
+        ("https://a.example:8443/services/T0/B0/s3cret", "https://a.example:8443/..."),
+        ("https://me:s3cret@a.example", "https://a.example/..."),
+        ("https://a.example?key=s3cret", "https://a.example/..."),
+        ("http://s3cret@[::1]:80/x", "http://[::1]:80/..."),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_secret(url, shown):
+    assert letters.shown(url) == shown
+    assert parse_webhook(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a.example", "ftp://a.example/s3cret", "http://a.example/s3cret", "https://[::1/s3cret"]
+)
+def test_a_url_that_is_none_or_in_the_clear_is_refused_without_repeating_it(url):
+    with pytest.raises(ValueError, match=r".") as caught:
+        parse_webhook(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_configuration_of_hooks_is_read_and_its_mistakes_have_their_places() -> None:
+    text = """
+store = "s"
+[[listener]]
+address = "127.0.0.1:0"
+[[route]]
+upstream = "http://127.0.0.1:9"
+[notify]
+"""
+    good = read(
+        text + 'command = ["/bin/hook", "x"]\nwebhook = "https://h"\nwebhook_ca = "ca.pem"\n'
+        'events = ["rung"]\ntry_s = 5',
+        Path("/etc"),
+    )
+    assert good.config is not None
+    notify = good.config.notify
+    assert (notify.command, notify.webhook_ca, notify.events) == (
+        ("/bin/hook", "x"),
+        Path("/etc/ca.pem"),
+        ("rung",),
+    )
+    assert notify.is_on
+    bad = read(
+        text + 'command = ["hook"]\nwebhook = "http://h/s3cret"\nevents = ["all"]\ntry_s = 0', Path("/")
+    )
+    assert {mistake.key for mistake in bad.mistakes} == {
+        "notify.command",
+        "notify.webhook",
+        "notify.events",
+        "notify.try_s",
+    }
+    assert "s3cret" not in str(bad.mistakes)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_pauses_grow_at_random_and_stay_bounded(tries: int, chance: float) -> None:
+    assert 0 <= pause_s(tries, chance) <= policy.RETRY_MOST_S
+    assert pause_s(tries, 1.0) <= pause_s(tries + 1, 1.0)
+
+
+async def test_what_fails_for_a_day_is_given_up_and_the_next_is_tried(autojump_clock):
+    reports: list[Report] = []
+
+    async def attempt(letter: Letter) -> tuple[str, str]:
+        return ("no" if letter.text == "1" else "", "")
+
+    postman = Postman("command", attempt, reports.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(postman.run)
+        for text in ("1", "2"):
+            postman.take(Letter("expiry", text))
+        await trio.sleep(policy.GIVE_UP_S + policy.RETRY_MOST_S)
+        nursery.cancel_scope.cancel()
+    assert [one.result for one in reports[-2:]] == ["given_up", "delivered"]
+    assert {one.result for one in reports[:-2]} == {"failed"}
+    assert 24 < len(reports) < 120
+
+
+async def test_a_full_queue_drops_the_oldest_and_says_so(autojump_clock):
+    reports: list[Report] = []
+
+    async def never(_letter: Letter) -> tuple[str, str]:
+        await trio.sleep_forever()
+        return "", ""
+
+    postman = Postman("webhook", never, reports.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(postman.run)
+        postman.take(Letter("first", ""))
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(policy.LETTERS_WAITING + 2):
+            postman.take(Letter(f"n{number}", ""))
+        nursery.cancel_scope.cancel()
+    assert [(one.kind, one.result) for one in reports] == [("n0", "dropped"), ("n1", "dropped")]
+
+
+async def test_at_the_end_what_waits_is_tried_once(autojump_clock):
+    reports: list[Report] = []
+
+    async def fail(_letter: Letter) -> tuple[str, str]:
+        return "no", ""
+
+    postman = Postman("webhook", fail, reports.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(postman.run)
+        postman.take(Letter("one", ""))
+        postman.take(Letter("two", ""))
+        await trio.testing.wait_all_tasks_blocked()
+        postman.end()
+    assert [one.result for one in reports if one.result != "failed"] == ["given_up", "given_up"]
+
+
+def test_messages_survive_their_packets_and_strangers_are_passed_by():
+    for message in (
+        Settings(("/bin/x",), "https://h", "", 3.0, ("u", 1, 2, (3,))),
+        Letter("expiry", "{}"),
+        Report("expiry", "command", "failed", 2, "why", "out"),
+    ):
+        assert letters.decode(letters.encode(message)) == message
+    assert letters.decode(b'{"type":"tomorrow"}') is None
+    assert letters.decode(b"\xff") is None
+
+
+def test_the_rung_is_told_when_it_changes_and_not_again_after_a_reload():
+    events = EventLog(lambda: AT)
+    teller = Teller(events)
+    for rung in (Rung.WANTED, Rung.WANTED, Rung.EXPIRED, Rung.EXPIRED):
+        teller.rung(rung)
+    again = Teller(EventLog(lambda: AT, events.state()))
+    again.rung(Rung.EXPIRED)
+    again.rung(Rung.WANTED)
+    told = [(one.facts["before"], one.facts["rung"]) for one in again.events.after(0).events]
+    assert told == [(None, "expired"), ("expired", "wanted")]
+
+
+@contextmanager
+def secure_collector(folder: Path, issued: Issued) -> Iterator[Collector]:
+    file = folder / "server.pem"
+    file.write_bytes(issued.key_pem + issued.chain_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    with Collector() as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            ThreadingHTTPServer.shutdown(server)
+            thread.join()
+
+
+async def test_a_webhook_is_believed_only_with_a_certificate_that_is_trusted(
+    tmp_path: Path, pki: Pki
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(to_pem(pki.root))
+    with trio.fail_after(30), secure_collector(tmp_path, pki.leaf(("127.0.0.1",))) as server:
+        url = f"https://me:s3cret@127.0.0.1:{server.server_port}/x"
+        why = await post(url, b"{}", "", 10.0)
+        assert why.startswith("no connection: its certificate is not trusted"), why
+        assert server.got == []
+        assert await post(url, b'{"a":1}', str(ca), 10.0) == ""
+        assert server.got == [("/x", {"a": 1})]
+        assert "can't be used" in await post(url, b"{}", str(tmp_path / "absent"), 10.0)
+    why = await post(url, b"{}", str(ca), 10.0)
+    assert why.startswith("no connection")
+    assert "s3cret" not in why

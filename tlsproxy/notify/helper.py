@@ -1,0 +1,278 @@
+"""The helper as its supervisor holds it: started, handed events, listened to, and taken along by a reload.
+
+Promises: each wanted event is handed on once, in order, over reloads too; a helper that doesn't read, hangs
+or dies holds up nobody: what it can't take yet waits in the event log. What became of a letter is logged and
+counted, and its loss told as a finding. Refuses to know what the helper does with it.
+
+Theory. Packets (SOCK_SEQPACKET) and not a stream: a reload never leaves half a message. Between the sending
+of a letter and the noting of its number no other task runs, so an exec finds both or neither. A helper that
+is started where there was none before (`[notify]` came by a reload, or it died) begins inside our fence,
+which nobody leaves: that is told, for its hooks can write only in our own folders until a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from certstore import Finding, found
+from tlsproxy import policy_notices as policy
+from tlsproxy.config.values import NotifyConfig
+from tlsproxy.notify import letters
+from tlsproxy.notify.letters import Letter, Report, Settings
+from tlsproxy.observe.events import Event, EventLog
+from tlsproxy.observe.log import logger
+from tlsproxy.privilege.account import Account
+
+__all__ = ["Helper", "HelperState", "Notifier"]
+
+_log = logger("notify")
+_MODULE = "tlsproxy.notify.process"
+
+
+class HelperState(msgspec.Struct, frozen=True):
+    """A helper as a reload takes it along. handed: the number of the last event that was looked at."""
+
+    pid: int
+    fd: int
+    handed: int
+
+
+@dataclass(slots=True)
+class Helper:
+    """One helper process. Who makes it ends it."""
+
+    pid: int
+    sock: socket.socket
+    handed: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(cls, settings: Settings) -> Helper:
+        """Start the process, and tell it at once whom to be. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                fd = theirs.fileno()
+                process = subprocess.Popen(  # noqa: S603  ourselves
+                    [sys.executable, "-P", "-m", _MODULE, f"channel={fd}"],
+                    pass_fds=(fd,),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        with suppress(OSError):  # it has ended already, which is noticed later
+            ours.send(letters.encode(settings))
+        return cls(process.pid, ours, process=process)
+
+    @classmethod
+    def found(cls, state: HelperState) -> Helper:
+        """Take charge of the helper of the image before."""
+        sock = socket.socket(fileno=state.fd)
+        sock.setblocking(False)
+        return cls(state.pid, sock, state.handed)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this image has started it."""
+        return self.process is not None
+
+    def state(self) -> HelperState:
+        """Give what a reload takes along."""
+        return HelperState(self.pid, self.sock.fileno(), self.handed)
+
+    def end(self) -> int:
+        """Have it end, by force if it takes too long; gives its exit code, negative for a signal."""
+        self.sock.close()
+        pidfd = -1
+        with suppress(OSError):
+            pidfd = os.pidfd_open(self.pid)
+        try:
+            if pidfd >= 0 and not _ends(pidfd, policy.HELPER_END_S + 1.0):
+                os.kill(self.pid, signal.SIGKILL)
+            return self._reap()
+        finally:
+            if pidfd >= 0:
+                os.close(pidfd)
+
+    def _reap(self) -> int:
+        if self.process is not None:
+            return self.process.wait()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return 0
+
+
+def _ends(pidfd: int, within_s: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(within_s * 1_000))
+
+
+class Notifier:
+    """Hands wanted events to a helper, and says what became of them. `run` until cancelled; then `close`."""
+
+    def __init__(
+        self, config: NotifyConfig, account: Account | None, before: HelperState | None, *, reloaded: bool
+    ) -> None:
+        """Start the helper, or find it again; before the fence is entered. Raises OSError.
+
+        account: whom it shall be; None for who we are. reloaded: whether there was an image before us.
+        """
+        self._config, self._reloaded = config, reloaded
+        self.is_fenced = False
+        """Whether we are inside a fence by now."""
+        self.helper = Helper.found(before) if before is not None else None
+        if self.helper is None and config.is_on:
+            self.helper = Helper.start(_settings(config, account))
+        self._come = trio.Event()
+        self.on_report: Callable[[Report], None] = lambda _report: None
+        self.on_finding: Callable[[Finding], None] = lambda _finding: None
+
+    def state(self) -> HelperState | None:
+        """Give what a reload takes along."""
+        return self.helper.state() if self.helper is not None else None
+
+    def close(self) -> None:
+        """Have the helper end, for good."""
+        helper, self.helper = self.helper, None
+        if helper is not None:
+            helper.end()
+
+    async def run(self, events: EventLog) -> None:
+        """Hand on what comes, until cancelled; return where nothing is wanted."""
+        if not self._config.is_on:
+            await trio.to_thread.run_sync(self.close)
+            return
+        self._look_at_command()
+        if self.helper is not None and self.helper.is_ours and self._reloaded:
+            self._begin(self.helper, events)
+        while True:
+            if self.helper is None:
+                self.helper = await trio.to_thread.run_sync(Helper.start, _settings(self._config, None))
+                self._begin(self.helper, events)
+            await self._serve(self.helper, events)
+            helper, self.helper = self.helper, None
+            code = await trio.to_thread.run_sync(helper.end)
+            _log.error("hook_helper_ended", pid=helper.pid, exit_code=code, hint="what waited in it is lost")
+            await trio.sleep(policy.HELPER_RETRY_S)
+
+    def _look_at_command(self) -> None:
+        """Tell today of a hook that could not be started in a year, when it matters."""
+        command = self._config.command
+        if command and not os.access(command[0], os.X_OK):
+            _log.warning("hook_missing", command=command[0], hint="there is no program that can be run there")
+
+    def _begin(self, helper: Helper, events: EventLog) -> None:
+        """Begin with what comes from now on, with a helper that was started late."""
+        helper.handed = events.newest
+        if self.is_fenced:
+            _log.warning(
+                "hooks_fenced",
+                why="their helper was started after the proxy had entered its fence",
+                hint="hooks can write only in the proxy's own folders until the service is restarted",
+            )
+
+    async def _serve(self, helper: Helper, events: EventLog) -> None:
+        """Be there for one helper, until it ends."""
+        token = trio.lowlevel.current_trio_token()
+        unsubscribe = events.subscribe(lambda: token.run_sync_soon(self._wake))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear, helper, nursery.cancel_scope)
+                if not helper.is_ours:  # the configuration may be another one
+                    await self._send(helper, letters.encode(_settings(self._config, None)))
+                while True:
+                    self._come = trio.Event()
+                    await self._hand_on(helper, events)
+                    await self._come.wait()
+        finally:
+            unsubscribe()
+
+    def _wake(self) -> None:
+        self._come.set()
+
+    async def _hand_on(self, helper: Helper, events: EventLog) -> None:
+        while helper.handed < events.newest:
+            after = events.after(helper.handed, 100)
+            if after.lost:
+                _log.warning(
+                    "notices_lost", count=after.lost, why="the hook helper has read nothing for long"
+                )
+            for event in after.events:
+                if letters.is_news(event, self._config.events):
+                    await self._send(helper, letters.encode(_letter(event, events.stream)), event.number)
+                helper.handed = event.number
+
+    async def _send(self, helper: Helper, packet: bytes, number: int | None = None) -> None:
+        """Send a packet and note its number, in one step; wait while the helper doesn't read."""
+        if len(packet) >= policy.LETTER_BYTES:
+            _log.warning("notice_too_long", number=number)
+            return
+        while True:
+            try:
+                helper.sock.send(packet)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(helper.sock)
+            except OSError:
+                await trio.sleep_forever()  # it is gone: who listens to it will notice
+            else:
+                helper.handed = helper.handed if number is None else number
+                return
+
+    async def _hear(self, helper: Helper, serving: trio.CancelScope) -> None:
+        while packet := await _receive(helper.sock):
+            report = letters.decode(packet)
+            if isinstance(report, Report):
+                self._tell(report)
+        serving.cancel()
+
+    def _tell(self, report: Report) -> None:
+        command, webhook = self._config.command, self._config.webhook
+        to = (
+            letters.shown(webhook) if report.way == "webhook" else command[0] if command else ""
+        ) or report.way
+        facts = {"told": report.kind, "way": report.way, "to": to, "tries": report.tries}
+        said = {"output": report.output} if report.output else {}
+        if report.result == "delivered":
+            _log.info("notified", **facts, **said)
+        else:
+            _log.warning(f"notice_{report.result}", **facts, **said, why=report.why)
+        self.on_report(report)
+        if report.result in {"given_up", "dropped"}:
+            self.on_finding(found("notice_lost", kind=report.kind, to=to, why=report.why))
+
+
+def _settings(config: NotifyConfig, account: Account | None) -> Settings:
+    whom = (account.name, account.uid, account.gid, account.groups) if account is not None else None
+    ca = str(config.webhook_ca) if config.webhook_ca is not None else ""
+    return Settings(config.command, config.webhook, ca, config.try_s, whom)
+
+
+def _letter(event: Event, stream: str) -> Letter:
+    return Letter(event.kind, msgspec.json.encode(event.to_json(stream)).decode())
+
+
+async def _receive(sock: socket.socket) -> bytes:
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(policy.LETTER_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            return b""

@@ -1,0 +1,112 @@
+"""Runs the hook command once: one line on its standard input, a clean environment, a time limit, no shell.
+
+Promises: within the limit it has ended, or it and its process group were killed; what it left in its group is
+killed in any case; its output is read to the end and kept to a bound. Refuses to know about another try.
+
+Theory. A group is killed while its leader is not reaped yet: until then its number can't be anybody else's
+(a pidfd tells of the end without reaping, pidfd_open(2)). Whoever makes a session of its own escapes that;
+it is the device maker's program. A child that keeps our pipe open doesn't keep us: after the kill nobody
+waits for the pipe's end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from tlsproxy import policy_notices as policy
+
+__all__ = ["Ended", "run"]
+
+_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+_READ_BYTES: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """why: "" where it ended with 0. output: what it wrote, cut and made printable."""
+
+    why: str
+    output: str = ""
+
+
+async def run(command: Sequence[str], line: bytes, kind: str, limit_s: float) -> Ended:
+    """Run the command; cancelled, it is killed."""
+    try:
+        process = _start(command, kind)  # some milliseconds, in a process that has nothing better to do
+    except OSError as error:
+        return Ended(f"it can't be started: {(error.strerror or str(error)).lower()}")
+    output = bytearray()
+    in_time = False
+    try:
+        with trio.move_on_after(limit_s):
+            await _converse(process, line, output)
+            in_time = True
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()  # it is dead: this takes no time
+    told = "".join(c if c.isprintable() else " " for c in output.decode("utf-8", "replace")).strip()
+    if not in_time:
+        return Ended(f"it was killed: it did not end within {limit_s:g} s", told)
+    return Ended(_why(process.returncode), told)
+
+
+def _start(command: Sequence[str], kind: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  what was configured
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        env={**_ENVIRONMENT, "TLSPROXY_EVENT": kind},
+        start_new_session=True,
+    )
+
+
+def _why(code: int) -> str:
+    if code < 0:
+        return f"it ended by signal {-code}"
+    return f"it ended with exit code {code}" if code else ""
+
+
+async def _converse(process: subprocess.Popen[bytes], line: bytes, output: bytearray) -> None:
+    """Give it its line, take what it says, and return when it has ended, not reaped yet."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin = trio.lowlevel.FdStream(os.dup(process.stdin.fileno()))
+    process.stdin.close()
+    stdout = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
+    process.stdout.close()
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        async with stdin, stdout, trio.open_nursery() as nursery:
+            nursery.start_soon(_write, stdin, line)
+            nursery.start_soon(_read, stdout, output)
+            await trio.lowlevel.wait_readable(pidfd)
+            with trio.move_on_after(0.05):  # what it wrote last is in the pipe already
+                await trio.sleep_forever()
+            nursery.cancel_scope.cancel()
+    finally:
+        os.close(pidfd)
+
+
+async def _write(stdin: trio.lowlevel.FdStream, line: bytes) -> None:
+    with suppress(trio.BrokenResourceError):  # it need not listen
+        await stdin.send_all(line)
+    await stdin.aclose()
+
+
+async def _read(stdout: trio.lowlevel.FdStream, output: bytearray) -> None:
+    async for data in stdout:
+        output += data[: max(policy.OUTPUT_BYTES - len(output), 0)]

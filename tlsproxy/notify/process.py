@@ -1,0 +1,199 @@
+"""The hook helper: runs hooks and posts to webhooks, tries again, and says what became of each letter.
+
+Promises: each way has a queue of its own, bounded, in order: one that fails holds up nobody else; a letter is
+tried again for a day, at random growing intervals, and then given up; the supervisor is told of every try. It
+ends when the supervisor has closed the channel. Refuses to know what letters mean.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import TypeAlias
+
+import trio
+
+from tlsproxy import policy_notices as policy
+from tlsproxy.notify import hook, letters
+from tlsproxy.notify.letters import Letter, Report, Result, Settings, Way
+from tlsproxy.privilege import capabilities
+from tlsproxy.privilege.account import Account
+from tlsproxy.privilege.supervisor import become
+from tlsproxy.privilege.worker import hide_memory
+from tlsproxy.signals import let_in
+from tlsproxy.workers.spawn import descriptors
+
+__all__ = ["Postman", "main", "pause_s"]
+
+Try: TypeAlias = Callable[[Letter], Awaitable[tuple[str, str]]]
+"""Tries once; gives why it failed ("": it did not) and what was written meanwhile."""
+Say: TypeAlias = Callable[[Report], None]
+
+
+def pause_s(tries: int, chance: float) -> float:
+    """Say how long to wait after so many tries; chance: from 0 to 1, at random."""
+    return chance * min(policy.RETRY_FIRST_S * 2.0 ** min(tries, 30), policy.RETRY_MOST_S)
+
+
+class Postman:
+    """One way with its queue. `run` works it off until cancelled, or `ended` once nothing may come."""
+
+    def __init__(self, way: Way, attempt: Try, say: Say) -> None:
+        self._way, self._attempt, self._say = way, attempt, say
+        self._waiting: deque[Letter] = deque()
+        self._come = trio.Event()
+        self._is_ending = False
+
+    def take(self, letter: Letter) -> None:
+        """Queue a letter; the oldest that waits makes room."""
+        if len(self._waiting) >= policy.LETTERS_WAITING:
+            dropped = self._waiting.popleft()
+            self._tell(dropped, "dropped", 0, "too many wait")
+        self._waiting.append(letter)
+        self._come.set()
+
+    def end(self) -> None:
+        """Try once what waits, and no more."""
+        self._is_ending = True
+        self._come.set()
+
+    async def run(self) -> None:
+        """Work off the queue."""
+        while True:
+            while self._waiting:
+                await self._bring(self._waiting.popleft())
+            if self._is_ending:
+                return
+            await self._come.wait()
+            self._come = trio.Event()
+
+    async def _bring(self, letter: Letter) -> None:
+        since, tries = trio.current_time(), 0
+        while True:
+            why, output = await self._attempt(letter)
+            tries += 1
+            if not why:
+                return self._tell(letter, "delivered", tries, "", output)
+            if self._is_ending or trio.current_time() - since >= policy.GIVE_UP_S:
+                return self._tell(letter, "given_up", tries, why, output)
+            self._tell(letter, "failed", tries, why, output)
+            with trio.move_on_after(pause_s(tries, random.random())):  # noqa: S311  no secret: it spreads
+                while not self._is_ending:
+                    await self._come.wait()
+                    if not self._is_ending:
+                        self._come = trio.Event()
+
+    def _tell(self, letter: Letter, result: Result, tries: int, why: str, output: str = "") -> None:
+        self._say(Report(letter.kind, self._way, result, tries, why, output))
+
+
+class _Office:
+    """All ways of one helper, by the settings that came last."""
+
+    def __init__(self, sock: socket.socket, settings: Settings) -> None:
+        self._sock, self._settings = sock, settings
+        self._postmen: dict[Way, Postman] = {
+            "command": Postman("command", self._run_command, self._say),
+            "webhook": Postman("webhook", self._post, self._say),
+        }
+
+    async def run(self) -> None:
+        """Take letters until the supervisor is gone, and try for a moment what is left."""
+        async with trio.open_nursery() as nursery:
+            for postman in self._postmen.values():
+                nursery.start_soon(postman.run)
+            await self._listen()
+            nursery.cancel_scope.deadline = trio.current_time() + policy.HELPER_END_S
+            for postman in self._postmen.values():
+                postman.end()
+
+    async def _listen(self) -> None:
+        while packet := await _receive(self._sock):
+            match letters.decode(packet):
+                case Settings() as settings:
+                    self._settings = settings
+                case Letter() as letter:
+                    if self._settings.command:
+                        self._postmen["command"].take(letter)
+                    if self._settings.webhook:
+                        self._postmen["webhook"].take(letter)
+
+    async def _run_command(self, letter: Letter) -> tuple[str, str]:
+        settings = self._settings
+        if not settings.command:
+            return "", ""  # not wanted any more
+        line = letter.text.encode() + b"\n"
+        ended = await hook.run(settings.command, line, letter.kind, settings.try_s)
+        return ended.why, ended.output
+
+    async def _post(self, letter: Letter) -> tuple[str, str]:
+        settings = self._settings
+        if not settings.webhook:
+            return "", ""
+        from tlsproxy.notify.webhook import post  # 20 MB, which nobody pays who has no webhook
+
+        why = f"no answer within {settings.try_s:g} s"
+        with trio.move_on_after(settings.try_s):
+            why = await post(settings.webhook, letter.text.encode(), settings.webhook_ca, settings.try_s)
+        return why, ""
+
+    def _say(self, report: Report) -> None:
+        with suppress(OSError):  # nobody listens
+            self._sock.send(letters.encode(report))
+
+
+async def _receive(sock: socket.socket) -> bytes:
+    """Take a packet, b"" for the end."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(policy.LETTER_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            return b""
+
+
+async def serve(fd: int) -> None:
+    """Be a helper: the first packet says whom to be and what to do."""
+    with socket.socket(fileno=fd) as sock:
+        sock.setblocking(False)
+        settings = letters.decode(await _receive(sock))
+        if not isinstance(settings, Settings):
+            return
+        _step_down(settings)
+        await _Office(sock, settings).run()
+
+
+def _step_down(settings: Settings) -> None:
+    """Become the proxy's user, without capabilities; no fence, and setuid programs may still be used."""
+    if settings.account is not None:
+        become(Account(*settings.account))
+    elif os.geteuid() != 0:
+        capabilities.hold_only()
+    os.umask(0o077)
+    hide_memory()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the hook helper."""
+    signal.signal(signal.SIGINT, _pass_by)
+    signal.signal(signal.SIGHUP, _pass_by)
+    signal.signal(signal.SIGTERM, _pass_by)  # a service manager asks all: the supervisor says when we end
+    let_in()
+    trio.run(serve, descriptors(arguments)["channel"])
+
+
+def _pass_by(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: unlike SIG_IGN, no hook inherits it."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
