@@ -162,8 +162,9 @@ def test_the_log_tells_how_many_lines_were_dropped_once_there_is_room(pipe, monk
         got += everything_from(reader, outlet)
     structlog.reset_defaults()
     events = [json.loads(line) for line in got.splitlines()]
-    assert [e["count"] for e in events if e["event"] == "lines_dropped"] == [dropped]
-    assert [e["event"] for e in events[-2:]] == ["last", "lines_dropped"]
+    # more than once, where the writer found room amidst the flood
+    assert sum(e["count"] for e in events if e["event"] == "lines_dropped") == dropped
+    assert "last" in [e["event"] for e in events[-2:]]
 
 
 def test_the_journal_gets_priorities_and_a_pipe_to_somebody_else_none(pipe, monkeypatch):
