@@ -9,8 +9,10 @@ from pathlib import Path
 
 from certstore.bundle import Bundle
 from certstore.decode import Candidate
+from certstore.examination import InProcess
 from certstore.findings import Finding, found
 from certstore.generation import Generation
+from certstore.slots import Source
 from certstore.store import Store
 from tests.pki import Issued
 
@@ -66,6 +68,11 @@ class NotingPublisher:
 
 def candidate_of(issued: Issued) -> Candidate:
     return Candidate((("tls.key", issued.key_pem), ("tls.crt", issued.chain_pem)))
+
+
+def propose(store, issued, source=Source.CUSTOMER, gate=None):
+    examiner = InProcess(gate or OpenGate())
+    return store.propose(candidate_of(issued), source=source, via="test", examiner=examiner)
 
 
 def files_under(root: Path) -> dict[str, bytes | None]:

@@ -17,7 +17,7 @@ from certstore.probation import BootTime
 from certstore.receipts import State
 from certstore.slots import Source
 from certstore.store import Store
-from tests.storing import Clock, NotingPublisher, OpenGate, candidate_of, files_under, served
+from tests.storing import OpenGate, candidate_of, files_under, served
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
 
@@ -39,18 +39,8 @@ class Boot:
 
 
 @pytest.fixture
-def clock(now):
-    return Clock(now)
-
-
-@pytest.fixture
 def boot():
     return Boot()
-
-
-@pytest.fixture
-def publisher():
-    return NotingPublisher()
 
 
 @pytest.fixture

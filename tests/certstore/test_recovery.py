@@ -23,11 +23,6 @@ CUSTOMER, ACME, FACTORY, GENERATED = Source
 
 
 @pytest.fixture
-def clock(now):
-    return Clock(now)
-
-
-@pytest.fixture
 def root(tmp_path):
     return tmp_path / "store"
 

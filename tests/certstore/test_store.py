@@ -14,31 +14,16 @@ from certstore.gates import NullGate
 from certstore.receipts import State
 from certstore.slots import Source
 from certstore.store import Store, read_bundle, read_generation
-from tests.storing import Clock, NotingPublisher, OpenGate, ShutGate, candidate_of, files_under, served
+from tests.storing import (
+    NotingPublisher,
+    OpenGate,
+    ShutGate,
+    files_under,
+    propose,
+    served,
+)
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
-
-
-@pytest.fixture
-def clock(now):
-    return Clock(now)
-
-
-@pytest.fixture
-def publisher():
-    return NotingPublisher()
-
-
-@pytest.fixture
-def store(tmp_path, clock, publisher):
-    with Store.open(tmp_path / "store", clock=clock, publisher=publisher) as store:
-        yield store
-
-
-def propose(store, issued, source=CUSTOMER, gate=None):
-    return store.propose(
-        candidate_of(issued), source=source, via="test", examiner=InProcess(gate or OpenGate())
-    )
 
 
 def test_an_empty_store_serves_nothing_and_is_private(store):

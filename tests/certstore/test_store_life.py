@@ -10,34 +10,13 @@ import pytest
 
 from certstore.atomic import Disk
 from certstore.errors import Refusal, StoreInsecure, StoreLocked, StoreNewer, StoreNotWritable
-from certstore.examination import InProcess
 from certstore.findings import found
 from certstore.receipts import State
 from certstore.slots import Source
 from certstore.store import Store
-from tests.storing import Clock, NotingPublisher, OpenGate, candidate_of, files_under, served
+from tests.storing import Clock, NotingPublisher, files_under, propose, served
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
-
-
-@pytest.fixture
-def clock(now):
-    return Clock(now)
-
-
-@pytest.fixture
-def publisher():
-    return NotingPublisher()
-
-
-@pytest.fixture
-def store(tmp_path, clock, publisher):
-    with Store.open(tmp_path / "store", clock=clock, publisher=publisher) as store:
-        yield store
-
-
-def propose(store, issued, source=CUSTOMER):
-    return store.propose(candidate_of(issued), source=source, via="test", examiner=InProcess(OpenGate()))
 
 
 # --- expiry ---

@@ -30,6 +30,7 @@ from tlsproxy import policy_notices as policy
 from tlsproxy.config.values import NotifyConfig
 from tlsproxy.notify import letters
 from tlsproxy.notify.letters import Letter, Report, Settings
+from tlsproxy.notify.packets import receive
 from tlsproxy.observe.events import Event, EventLog
 from tlsproxy.observe.log import logger
 from tlsproxy.privilege.account import Account
@@ -235,7 +236,7 @@ class Notifier:
                 return
 
     async def _hear(self, helper: Helper, serving: trio.CancelScope) -> None:
-        while packet := await _receive(helper.sock):
+        while packet := await receive(helper.sock):
             report = letters.decode(packet)
             if isinstance(report, Report):
                 self._tell(report)
@@ -265,14 +266,3 @@ def _settings(config: NotifyConfig, account: Account | None) -> Settings:
 
 def _letter(event: Event, stream: str) -> Letter:
     return Letter(event.kind, msgspec.json.encode(event.to_json(stream)).decode())
-
-
-async def _receive(sock: socket.socket) -> bytes:
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return sock.recv(policy.LETTER_BYTES)
-        except BlockingIOError:
-            continue
-        except OSError:
-            return b""

@@ -23,6 +23,7 @@ import trio
 from tlsproxy import policy_notices as policy
 from tlsproxy.notify import hook, letters
 from tlsproxy.notify.letters import Letter, Report, Result, Settings, Way
+from tlsproxy.notify.packets import receive
 from tlsproxy.privilege import capabilities
 from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import become
@@ -115,7 +116,7 @@ class _Office:
                 postman.end()
 
     async def _listen(self) -> None:
-        while packet := await _receive(self._sock):
+        while packet := await receive(self._sock):
             match letters.decode(packet):
                 case Settings() as settings:
                     self._settings = settings
@@ -149,23 +150,11 @@ class _Office:
             self._sock.send(letters.encode(report))
 
 
-async def _receive(sock: socket.socket) -> bytes:
-    """Take a packet, b"" for the end."""
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return sock.recv(policy.LETTER_BYTES)
-        except BlockingIOError:
-            continue
-        except OSError:
-            return b""
-
-
 async def serve(fd: int) -> None:
     """Be a helper: the first packet says whom to be and what to do."""
     with socket.socket(fileno=fd) as sock:
         sock.setblocking(False)
-        settings = letters.decode(await _receive(sock))
+        settings = letters.decode(await receive(sock))
         if not isinstance(settings, Settings):
             return
         _step_down(settings)
