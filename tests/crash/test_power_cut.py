@@ -122,6 +122,14 @@ def test_a_power_cut_while_it_is_on_probation_ends_with_what_was_confirmed(root,
     power.close()
 
 
+def assert_turned_once(power: PowerCut, pki, before, after) -> None:
+    """Each cut left the one or the other whole, and from some step on the other."""
+    outcomes = [assert_whole(cut, pki, {before, after}).bundle for cut in power.cuts]
+    turn = outcomes.index(after)
+    assert outcomes == [before] * turn + [after] * (len(outcomes) - turn)
+    power.close()
+
+
 def test_a_power_cut_while_a_slot_goes_back_ends_with_the_one_or_the_other(root, target, pki):
     with Store.open(root, clock=clock) as store:
         old, new = (put(store, pki.leaf().bundle()) for _ in range(2))
@@ -129,10 +137,7 @@ def test_a_power_cut_while_a_slot_goes_back_ends_with_the_one_or_the_other(root,
     with Store.open(root, clock=clock, disk=Disk(power)) as store:
         store.roll_back(store.slots()[0].key, via="x")
         power.cut()
-    outcomes = [assert_whole(cut, pki, {old, new}).bundle for cut in power.cuts]
-    turn = outcomes.index(old)
-    assert outcomes == [new] * turn + [old] * (len(outcomes) - turn)
-    power.close()
+    assert_turned_once(power, pki, new, old)
 
 
 def test_a_power_cut_while_a_slot_is_removed_ends_with_it_or_without_it(root, target, pki):
@@ -145,7 +150,4 @@ def test_a_power_cut_while_a_slot_is_removed_ends_with_it_or_without_it(root, ta
     with Store.open(root, clock=clock, disk=Disk(power)) as store:
         store.remove(store.slots()[0].key, via="x")
         power.cut()
-    outcomes = [assert_whole(cut, pki, {own, mine}).bundle for cut in power.cuts]
-    turn = outcomes.index(own)
-    assert outcomes == [mine] * turn + [own] * (len(outcomes) - turn)
-    power.close()
+    assert_turned_once(power, pki, mine, own)

@@ -38,16 +38,20 @@ def started(here: Stage, config: Path, *options: str, **env: str) -> AbstractAsy
     return running(config, python=here.python, env={**here.env, **env}, options=options)
 
 
-def refused(here: Stage, config: Path, *options: str) -> list[str]:
-    """Start one that must not start; gives its error and hint lines."""
-    done = subprocess.run(
-        [here.python, "-m", "tlsproxy", "run", "--config", str(config), *options],
+def commanded(here: Stage, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [here.python, "-m", "tlsproxy", *words],
         env={**os.environ, **here.env},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def refused(here: Stage, config: Path, *options: str) -> list[str]:
+    """Start one that must not start; gives its error and hint lines."""
+    done = commanded(here, "run", "--config", str(config), *options)
     assert done.returncode == 1, done.stderr
     return [line.removeprefix("tlsproxy: ") for line in done.stderr.splitlines()]
 
@@ -359,14 +363,7 @@ def test_the_command_line_as_root_leaves_nothing_that_the_service_cannot_read(
     upload.write_bytes(issued.key_pem + issued.chain_pem)
     upload.chmod(0o600)
     place = ["--config", str(config)] if is_new else ["--store", str(here.folder / "store")]
-    done = subprocess.run(
-        [here.python, "-m", "tlsproxy", "certs", "import", str(upload), *place],
-        env={**os.environ, **here.env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = commanded(here, "certs", "import", str(upload), *place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("stored: ")
     (audited,) = map(json.loads, (here.folder / "store" / "audit.jsonl").read_text("ascii").splitlines())

@@ -1,4 +1,4 @@
-"""A plain socket as a byte stream: try the call first, wait only when the kernel says so.
+"""A plain socket as a byte stream: a call that the kernel can satisfy is made, not waited for.
 
 Promises: `ByteStream`, the one interface that plain and TLS connections share, and `SocketStream`, its
 plain form. A failed peer is `trio.BrokenResourceError`, a stream closed under its user
@@ -7,11 +7,12 @@ deadline: the sweeper keeps those.
 
 Theory. trio's own SocketStream makes a checkpoint of each call, which costs more than the call. Here a call
 that the kernel can satisfy at once returns without one, so that a peer who always has bytes ready could
-hold the loop for ever. Therefore each call is charged what it moved plus a constant, and a stream that has
-spent `policy.YIELD_BYTES` without once having waited yields to the others before it goes on. Cancellation
-arrives at a wait or at such a yield, never between a successful `recv` and its return: no byte that was
-received is lost by it. A cancelled `send_all` may have sent any part of its data; the only sane thing left
-to do with that stream is to close it.
+hold the loop for ever. Only a read after one that brought little waits first: the socket was empty a moment
+ago, and asking it in vain costs more than to be told (readiness.py). Therefore each call is charged what it
+moved plus a constant, and a stream that has spent `policy.YIELD_BYTES` without once having waited yields to
+the others before it goes on. Cancellation arrives at a wait or at such a yield, never between a successful
+`recv` and its return: no byte that was received is lost by it. A cancelled `send_all` may have sent any
+part of its data; the only sane thing left to do with that stream is to close it.
 """
 
 from __future__ import annotations
