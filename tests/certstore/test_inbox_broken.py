@@ -213,7 +213,9 @@ async def test_a_flood_of_broken_files_leaves_few_folders_behind_long_before_the
         for number in range(12):
             os.mkfifo(place / f"{number:02}")
         await inbox.receipt(11)
-        await inbox.looks()
+        with trio.move_on_after(20):  # on a busy machine the looks that it takes come late
+            while inbox.names() or len(list((place / ".refused").iterdir())) > 3:
+                await inbox.looks()
         assert inbox.names() == set()
     assert len(list((place / ".refused").iterdir())) <= 3
 
