@@ -3,7 +3,8 @@
 A number that can be argued about stands here, with its precedent or measurement beside it; a number of a
 protocol stands beside its RFC, where it is used. What a user may change is a key of the configuration,
 whose default is taken from here. Values only: nothing here imports anything of ours, opens anything or
-reads a clock. Sizes are bytes, durations float seconds. What is told unasked stands in policy_notices.py.
+reads a clock. Sizes are bytes, durations float seconds. What is told unasked stands in policy_notices.py,
+shortages of the system in policy_service.py.
 """
 
 from __future__ import annotations

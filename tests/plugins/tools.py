@@ -25,6 +25,8 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "zsh": "zsh",
+    "fish": "fish",
 }
 
 

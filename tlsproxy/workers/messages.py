@@ -6,7 +6,7 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
-                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
+                           Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
 """
 
@@ -44,6 +44,7 @@ __all__ = [
     "Started",
     "Stop",
     "ToWorker",
+    "TurnAway",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -116,6 +117,10 @@ class Ping(_Message, frozen=True):
 
 class Retire(_Message, frozen=True):
     """A newer worker has your sockets: finish what is open, lose no request, and end."""
+
+
+class TurnAway(_Message, frozen=True):
+    """To a retired worker: close whoever hasn't said hello yet; there is nothing here to serve them."""
 
 
 class Stop(_Message, frozen=True):
@@ -199,7 +204,7 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels
+ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | TurnAway | Stop | CloseTunnels
 FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
 M = TypeVar("M")
 

@@ -65,6 +65,7 @@ from tlsproxy.workers.messages import (
     Started,
     Stop,
     ToWorker,
+    TurnAway,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
@@ -141,6 +142,8 @@ class WorkerProcess:
                     self._worker.retire()
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
+                case TurnAway():
+                    self._worker.turn_away()
                 case CloseTunnels(code=code):
                     self._worker.close_tunnels(code)
                 case Stop(seconds=seconds):
@@ -163,7 +166,7 @@ class WorkerProcess:
         """Prepare and commit generations, one after the other."""
         async for order in self._orders:
             act = self._prepare if isinstance(order, Prepare) else self._commit
-            why = await trio.to_thread.run_sync(partial(_attempt, partial(act, order)))
+            why = await _in_a_thread(partial(_attempt, partial(act, order)))
             answer = Prepared if isinstance(order, Prepare) else Committed
             self._channel.send(answer(order.number, why))
 
@@ -196,6 +199,13 @@ class WorkerProcess:
             task_status.started()
             async for _ in signals:
                 self._channel.send(Leaving())
+
+
+async def _in_a_thread(act: Callable[[], str]) -> str:
+    try:
+        return await trio.to_thread.run_sync(act)
+    except RuntimeError:  # no thread is to be had: the loop stands still meanwhile, but nobody is lost
+        return act()
 
 
 def _attempt(act: Callable[[], None]) -> str:
