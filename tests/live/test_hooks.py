@@ -203,7 +203,10 @@ async def test_hooks_that_come_by_a_reload_run_and_their_fence_is_told(tmp_path:
             confined = [line for line in proxy.log if line["event"] == "confined"]
             fenced = [line for line in proxy.log if line["event"] == "hooks_fenced"]
             assert bool(fenced) == confined[0]["landlock"].startswith("Landlock")
-            found = {one["kind"]: one["facts"]["landlock"] for one in (await proxy.status())["confinement"]}
+            found: dict[str, int] = {}
+            while "hook helper" not in found:
+                status = await proxy.status()
+                found = {one["kind"]: one["facts"]["landlock"] for one in status["confinement"]}
             assert found["hook helper"] == found["supervisor"]
             await refuse(proxy, tmp_path)
             await until(lambda: sum(line["event"] == "notified" for line in proxy.log) == 2)

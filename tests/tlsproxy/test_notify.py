@@ -16,12 +16,15 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.live.test_hooks import Collector
 from tests.pki import Issued, Pki, to_pem
 from tlsproxy import policy_notices as policy
+from tlsproxy.config import NotifyConfig
 from tlsproxy.config.reading import parse_webhook, read
 from tlsproxy.notify import hook, letters
+from tlsproxy.notify.helper import Helper, Notifier
 from tlsproxy.notify.letters import Letter, Renew, Report, Settings, Waiting
 from tlsproxy.notify.process import Postman, pause_s
 from tlsproxy.notify.webhook import post
@@ -285,3 +288,31 @@ async def test_a_halted_queue_ends_what_it_tries_and_keeps_the_rest_for_later(au
         await trio.testing.wait_all_tasks_blocked()
         later.end()
     assert [(one.result, one.tries) for one in reports[1:]] == [("delivered", 2), ("delivered", 1)]
+
+
+async def test_a_helper_that_cannot_be_started_is_told_once_and_tried_again_and_ends_nothing(monkeypatch):
+    """It ended the proxy, where no process, descriptor or thread was left for a moment."""
+    start, failures = Helper.start, [OSError(errno.EAGAIN, "Resource temporarily unavailable")] * 3
+
+    def start_at_last(settings: Settings) -> Helper:
+        if failures:
+            raise failures.pop()
+        return start(settings)
+
+    monkeypatch.setattr(Helper, "start", start_at_last)
+    monkeypatch.setattr(policy, "HELPER_RETRY_S", 0.01)
+    events, reports = EventLog(lambda: AT), list[Report]()
+    with trio.fail_after(60), capture_logs() as log:
+        notifier = Notifier(NotifyConfig(command=("/bin/cat",), events=ALL), None, None, reloaded=False)
+        notifier.on_report = reports.append
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run, events)
+            while notifier.helper is None or notifier.confined is None:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            events.add("rung", {"rung": "expired"})
+            while not reports:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(notifier.close)
+    assert (reports[0].result, '"rung":"expired"' in reports[0].output) == ("delivered", True)
+    assert [line["event"] for line in log].count("hook_helper_not_started") == 1
