@@ -12,7 +12,7 @@ import pytest
 
 from tests.tlsproxy.tls_pair import client_context, connect, read_all
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import TLSBroken, make_context
 from tlsproxy.tls.engines.system import openssl_conf
 

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Finding, found
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.clienthello import parse
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, TLSBroken, make_context
-from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, program_probe
+from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, hybrid_probe, program_probe
 
 if TYPE_CHECKING:
     from certstore import Bundle
@@ -62,7 +62,8 @@ def prove(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
 
     All that a worker asks: what browsers can't use is a warning, and was told when the bundle came.
     """
-    failed = _first_failure(context, bundle, program_probe, _samples(bundle.names))
+    program = hybrid_probe if context.policy.needs_hybrid else program_probe
+    failed = _first_failure(context, bundle, program, _samples(bundle.names))
     return () if failed is None else (found("gate_failed", why=failed),)
 
 
@@ -76,7 +77,7 @@ def _first_failure(
     context: Context, bundle: Bundle, maker: _Maker, names: Iterable[str | None]
 ) -> str | None:
     leaf = bundle.leaf.public_bytes(Encoding.DER)
-    versions = [Version.TLS13] if context.policy.profile is Profile.MODERN else list(Version)
+    versions = [Version.TLS13] if context.policy.is_tls13_only else list(Version)
     for version, name in product(versions, names):
         try:
             _try(context, maker(version, name, context.policy.alpn), name, leaf)

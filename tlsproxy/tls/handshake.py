@@ -34,7 +34,8 @@ Tables: TypeAlias = Callable[[], Table[Context]]
 
 _TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
-_DECODE_ERROR, _INTERNAL_ERROR, _NO_APPLICATION_PROTOCOL = 50, 80, 120
+_DECODE_ERROR, _INTERNAL_ERROR, _MISSING_EXTENSION = 50, 80, 109
+_UNRECOGNIZED_NAME, _NO_APPLICATION_PROTOCOL = 112, 120
 
 
 def _alert(description: int) -> bytes:
@@ -122,13 +123,24 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
     address = _local_address(sock) if hello.server_name is None and table.has_addresses else None
     context = table.choose(hello.server_name, address)
     if context is None:
-        _send_alert(sock, _INTERNAL_ERROR)
-        raise HandshakeError("no_bundle")
+        raise _refused(sock, hello, table)
     # RFC 7301 section 3.2. Neither engine does it: both would go on without a protocol.
     if hello.alpn and not any(name in hello.alpn for name in context.policy.alpn):
         _send_alert(sock, _NO_APPLICATION_PROTOCOL)
         raise HandshakeError("no_application_protocol")
     return context
+
+
+def _refused(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> HandshakeError:
+    """Tell a client for whom there is no row why, before any certificate is shown."""
+    if not table.is_strict:
+        _send_alert(sock, _INTERNAL_ERROR)
+        return HandshakeError("no_bundle")
+    if hello.server_name is None:  # RFC 8446 section 9.2
+        _send_alert(sock, _MISSING_EXTENSION)
+        return HandshakeError("no_server_name")
+    _send_alert(sock, _UNRECOGNIZED_NAME)  # RFC 6066 section 3
+    return HandshakeError("unknown_name")
 
 
 async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Context, data: bytes) -> TLSStream:

@@ -53,6 +53,7 @@ class Birth:
                 MODULE,
                 fds={"channel": theirs.fileno()},
                 engine=self.config.tls.engine,
+                policy=self.config.tls.policy,
                 unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
             )
             failed.callback(_end, process)
@@ -70,6 +71,8 @@ class Birth:
             seat=seat,
             store=str(config.store),
             engine=config.tls.engine,
+            tls=config.tls.policy,
+            ticket_s=config.tls.ticket_s,
             listening=[
                 ListeningAt(sock.fileno(), door.config.kind, self._https_port_of(door.port, door.config.kind))
                 for door in doors.doors

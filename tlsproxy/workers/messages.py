@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 
 __all__ = [
@@ -86,6 +87,8 @@ class Setup(_Message, frozen=True):
     limits: LimitsConfig
     memory_fd: int
     log: LogConfig = LogConfig()
+    tls: TLSPolicy = TLSPolicy()
+    ticket_s: float = TICKET_S
 
 
 class Prepare(_Message, frozen=True):

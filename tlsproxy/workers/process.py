@@ -24,7 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,6 @@ from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.counters import Counters
-from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
@@ -118,6 +117,8 @@ class WorkerProcess:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._leave_at_signal)
             nursery.start_soon(self._publish)
+            if self._setup.tls.tickets:
+                nursery.start_soon(self._renew_tickets)
             async with trio.open_nursery() as working:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
@@ -186,6 +187,13 @@ class WorkerProcess:
                 raise RuntimeError("it was not prepared")
         self._next = None
 
+    async def _renew_tickets(self) -> None:
+        """Let no ticket key live longer than configured: what it resumed is as secret as it is."""
+        while True:
+            await trio.sleep(self._setup.ticket_s)
+            with suppress(RuntimeError):  # no thread is to be had: the next turn tries again
+                await trio.to_thread.run_sync(self._serving.renew_tickets)
+
     async def _tell_when_quiet(self) -> None:
         await self._worker.wait_greeted()
         self._channel.send(Quiet())
@@ -223,11 +231,11 @@ async def serve(fd: int) -> None:
 
 
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
-    load(setup.engine)
+    load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
     confined = give_up_all_but(needs_of(setup))
     voice, sweeper = Voice(channel), Sweeper()
-    serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
+    serving = Serving(Contexts(setup.tls, setup.engine, voice.bundle_lost))
     serving.load_from(partial(read_bundle, Path(setup.store)))
     failures = Failures(voice.say)
     paths, upstreams = [path for path, _ in setup.routes], [name for _, name in setup.routes]
