@@ -30,7 +30,7 @@ from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate
 from tlsproxy.telling import Teller
 from tlsproxy.tls.engines import resolve
-from tlsproxy.workers.birth import Birth, wanted_workers
+from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
@@ -70,7 +70,8 @@ async def run(
         doors, notifier, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
-        birth = Birth(config, doors, memory, wanted_workers(config.workers))
+        seats = wanted_workers(config.workers)
+        birth = Birth(config, doors, memory, seats, Mailboxes.make(seats, stack))
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
         examiner = stack.enter_context(ExaminerProcess(config.tls.policy, config.tls.engine))

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tlsproxy.tls.engines import EngineName
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers.spawn import descriptors, spawn
 
 CHILD = """

@@ -62,9 +62,7 @@ def _lines(tls: TLSConfig, engine: str) -> list[tuple[str, str]]:
     rules = tls.policy
     versions = "TLS 1.3" if rules.is_tls13_only else "TLS 1.3, TLS 1.2"
     strangers = "refused" if rules.strict_names else "served the default certificate"
-    tickets = (
-        f"one a connection, with keys for {tls.ticket_s / 3600:g} hours" if rules.tickets else "none"
-    )
+    tickets = f"one a connection, with keys for {tls.ticket_s / 3600:g} hours" if rules.tickets else "none"
     return [
         ("profile", str(rules.profile)),
         ("versions", versions),

@@ -106,6 +106,7 @@ class LazyContext:
         bundle = bundle or self._bundle_of(self.wanted)
         self._made = made = make_context(bundle, self._home.policy, self._home.engine)
         self._home.keep(self)
+        self._home.on_made(made)
         return made
 
     def prove(self) -> None:
@@ -134,6 +135,8 @@ class Contexts:
         self.lost = lost
         self.table: Table[LazyContext] = Table(0, {}, {}, None)
         """What is served now; replaced whole, by one assignment."""
+        self.on_made: Callable[[Context], None] = lambda _context: None
+        """Hears of each context that is made, in whichever thread that is."""
         self._kept: OrderedDict[LazyContext, None] = OrderedDict()
         self._keeping = threading.Lock()
 

@@ -109,6 +109,14 @@ class BundledEngine(Reading):
             resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
         )
 
+    def returning(self) -> BundledEngine:
+        """Give a client that wants to resume this client's session."""
+        again = BundledEngine(self._tls.get_context(), server_side=False)
+        session = self._tls.get_session()
+        if session is not None:
+            again._tls.set_session(session)
+        return again
+
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
         shown = self._tls.get_peer_certificate(as_cryptography=True)

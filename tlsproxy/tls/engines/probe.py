@@ -17,7 +17,7 @@ from tlsproxy.tls.engines.system import SystemEngine
 if TYPE_CHECKING:
     from tlsproxy.tls.engines.bundled import BundledEngine
 
-__all__ = ["Probe", "Version", "browser_probe", "hybrid_probe", "program_probe"]
+__all__ = ["Probe", "Version", "browser_probe", "hybrid_probe", "program_probe", "returning"]
 
 Probe: TypeAlias = "SystemEngine | BundledEngine"
 
@@ -88,3 +88,8 @@ def hybrid_probe(version: Version, server_name: str | None, alpn: tuple[bytes, .
     if alpn:
         context.set_alpn_protos(list(alpn))
     return BundledEngine(context, server_side=False, server_name=server_name)
+
+
+def returning(client: Probe) -> Probe:
+    """Make a client that wants to resume the session of `client`, which has been given a ticket."""
+    return client.returning()

@@ -39,12 +39,17 @@ class SystemEngine(Reading):
     __slots__ = ("_in", "_out", "_shut", "_tls")
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool = True, server_name: str | None = None
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = True,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
     ) -> None:
         super().__init__()
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side, server_name)
+        self._tls = context.wrap_bio(self._in, self._out, server_side, server_name, session)
         self._shut = False
 
     def feed(self, data: Data) -> None:
@@ -96,6 +101,10 @@ class SystemEngine(Reading):
             alpn=tls.selected_alpn_protocol(),
             resumed=bool(tls.session_reused),
         )
+
+    def returning(self) -> SystemEngine:
+        """Give a client that wants to resume this client's session."""
+        return SystemEngine(self._tls.context, server_side=False, session=self._tls.session)
 
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
