@@ -101,7 +101,7 @@ class Readiness:
             reschedule(task)
 
     def forget(self) -> None:
-        """Leave the epoll: the connection goes on in another process, and the kernel would go on telling us."""
+        """Leave the epoll: the connection lives on in another process, so closing it here would not do."""
         if self._poller is not None:
             self._poller.forget(self._sock.fileno())
 

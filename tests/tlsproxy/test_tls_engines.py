@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from tests.tlsproxy.tls_pair import Client, client_context, connect, read_all, shake_hands
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy_tls import TICKETS, Profile, TLSPolicy
+from tlsproxy.policy_tls import PROFILES, TICKETS, Profile, TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, Engine, make_context, reason_of, resolve
 from tlsproxy.tls.engines.bundled import BundledEngine
 

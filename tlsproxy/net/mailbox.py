@@ -14,7 +14,7 @@ import trio
 
 __all__ = ["LARGEST_NOTE", "collect", "make", "post", "shut", "wait_post"]
 
-# Bytes that go along with a connection: a ClientHello at its largest, in its records, and what came behind it.
+# Bytes that go along with a connection: a ClientHello at its largest, in its records, and what came with it.
 LARGEST_NOTE = 131_072
 
 

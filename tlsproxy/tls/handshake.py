@@ -78,8 +78,8 @@ async def accept_tls(
 
     `sock` is connected and non-blocking; the stream that is returned owns it. Whoever keeps its deadline
     wakes us by `readiness.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
-    HandshakeError after the alert was sent and `sock` closed, and PlainHTTP or HandedOn, after which (as after
-    a cancellation) `sock` is still the caller's. `first`: bytes that were read from it already.
+    HandshakeError after the alert was sent and `sock` closed, and PlainHTTP or HandedOn, after which (as
+    after a cancellation) `sock` is still the caller's. `first`: bytes that were read from it already.
     """
     try:
         readiness = Readiness(sock)

@@ -1,9 +1,9 @@
 """The name of a context's ticket key: by it a ClientHello tells whose context gave its ticket.
 
-Theory. A ticket begins with 16 bytes that name the key which sealed it (RFC 5077 section 4; OpenSSL draws them
-with the key, once a context). Neither library tells that name. But a client that comes back shows its ticket in
-the clear, in its hello; so we come back ourselves: one handshake in memory for a ticket, and the hello of a
-second one, which is read and thrown away.
+Theory. A ticket begins with 16 bytes that name the key which sealed it (RFC 5077 section 4; OpenSSL draws
+them with the key, once a context). Neither library tells that name. But a client that comes back shows its
+ticket in the clear, in its hello; so we come back ourselves: one handshake in memory for a ticket, and the
+hello of a second one, which is read and thrown away.
 """
 
 from __future__ import annotations

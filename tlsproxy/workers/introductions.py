@@ -1,7 +1,7 @@
 """Workers make each other's acquaintance: whose ticket keys are whose, told from each to all others.
 
-Promises: who comes to accept hears of all that accept with the same mailboxes; what a worker says of its keys is
-bounded, and passed on only as far as it can be keys. Refuses to know what a key is good for (siblings.py).
+Promises: who comes to accept hears of all that accept with the same mailboxes; what a worker says of its keys
+is bounded, and passed on only as far as it can be keys. Refuses to know what a key is good for (siblings.py).
 
 Theory. A worker that a stranger has taken over can claim keys of others and be handed their clients'
 connections. It has listening sockets and certificates' keys anyway; it gains nothing that it had not.

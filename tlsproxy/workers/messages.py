@@ -7,7 +7,8 @@ know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; TicketKeys, Said, BundleLost
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
+                           TicketKeys, BundleLost
 """
 
 from __future__ import annotations

@@ -111,6 +111,7 @@ class WorkerProcess:
         setup: Setup,
         serving: Serving,
         worker: Worker,
+        *,
         siblings: Siblings,
         confined: Confined,
         count: Callable[[], Counts],
@@ -273,7 +274,10 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             if access is not None:
                 nursery.start_soon(access.run)
             nursery.start_soon(announcing.run)
-            await WorkerProcess(channel, setup, serving, worker, siblings, confined, count).run()
+            process = WorkerProcess(
+                channel, setup, serving, worker, siblings=siblings, confined=confined, count=count
+            )
+            await process.run()
             nursery.cancel_scope.cancel()
     if access is not None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other

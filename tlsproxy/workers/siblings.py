@@ -5,13 +5,13 @@ accepts and has room in its mailbox; else it is served here, by a full handshake
 connection is handed on once at the most, and loses nothing. Refuses to know TLS (handshake.py has read the
 hello) and who is alive: the supervisor says that.
 
-Theory. The kernel spreads connections over the workers by their ports, so with N of them a client would meet
-its own ticket's key only one time in N. Its hello is read before TLS begins, and nothing was answered yet: so
-the connection itself can go to the sibling, as a descriptor with the bytes that were read. Only a ticket of the
-bundle that would be served here is worth that: one of a former bundle resumes nowhere.
-*What could be lost.* A connection lies in a mailbox while nobody reads there. A worker that is replaced leaves
-its mailbox to its successor. One that has no successor with the same mailbox (a reload, the end) shuts it, so
-that nothing more is posted, and then takes in what is there; and who is asked to end hands nothing on.
+Theory. The kernel spreads connections over the workers by their ports, so with N of them a client would
+meet its own ticket's key only one time in N. Its hello is read before TLS begins, and nothing was answered
+yet: so the connection itself can go to the sibling, as a descriptor with the bytes that were read. Only a
+ticket of the bundle that would be served here is worth that: one of a former bundle resumes nowhere.
+*What could be lost.* A connection lies in a mailbox while nobody reads there. A worker that is replaced
+leaves its mailbox to its successor. One that has no successor with the same mailbox (a reload, the end) shuts
+it, so that nothing more is posted, and then takes in what is there; who is asked to end hands nothing on.
 """
 
 from __future__ import annotations
