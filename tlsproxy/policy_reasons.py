@@ -99,6 +99,7 @@ _FAULTS: Final = (
 )
 _UNKNOWN_CIPHER: Final = "it is no cipher that is known here"
 _UNKNOWN_GROUP: Final = "it is no group that is known here"
+_NAME: Final = re.compile(r"[A-Z0-9_-]+")
 _IANA: Final = re.compile(
     r"TLS_(ECDHE)_(ECDSA|RSA)_WITH_(AES_(?:128|256)_GCM_SHA\d{3}|CHACHA20_POLY1305)(?:_SHA256)?"
 )
@@ -117,6 +118,8 @@ def cipher_named(text: str) -> str:
 def why_not_cipher(text: str) -> str:
     """Say why a cipher may stand in no policy; only for one that policy_tls.py doesn't have."""
     name = text.strip().upper()
+    if not _NAME.fullmatch(name):
+        return "it is no name of one: ciphers are named one by one, in quotes, without OpenSSL's signs"
     found = next((why for pattern, why in _FAULTS if pattern.search(name)), None)
     return found or _UNKNOWN_CIPHER
 
@@ -166,7 +169,7 @@ def _explained_cipher(name: str) -> Explained | None:
         return Explained(cipher, "suite", _SPOKEN, _SUITES[cipher])
     if cipher in TLS12_CIPHERS:
         return Explained(cipher, "cipher", _SPOKEN, _why_cipher(cipher))
-    why = why_not_cipher(name)
+    why = why_not_cipher(name) if _NAME.fullmatch(cipher) else _UNKNOWN_CIPHER
     return Explained(cipher, "cipher", _NEVER, why) if why != _UNKNOWN_CIPHER else None
 
 

@@ -73,7 +73,7 @@ def test_a_custom_policy_of_tls13_alone_has_no_ciphers_of_tls12():
         ('profile = "old"', "'old' is none of modern, intermediate, pq-only, custom"),
         ('profile = "custom"\nciphers = ["AES128-SHA"]', "below the floor: no forward secrecy"),
         ('profile = "custom"\nciphers = ["ECDHE-RSA-AES128-SHA"]', "below the floor: CBC"),
-        ('profile = "custom"\nciphers = ["HIGH:!aNULL"]', "below the floor: it is no cipher"),
+        ('profile = "custom"\nciphers = ["HIGH:!aNULL"]', "below the floor: it is no name of one"),
         ('profile = "custom"\nciphers = ["TLS_AES_128_GCM_SHA256"]', "it stands in suites"),
         ('profile = "custom"\nciphers = []', "nobody could connect"),
         ('profile = "custom"\nciphers = ["ECDHE-RSA-AES128-GCM-SHA256"]', "own certificate has an EC key"),

@@ -62,7 +62,8 @@ def test_the_name_is_found_where_only_hybrid_groups_are_spoken(pki):
 
 
 def test_whoever_wants_to_know_hears_of_each_context_that_is_made(engine, pki):
-    contexts, made = Contexts(TLSPolicy(), engine), []
+    made: list[Context] = []
+    contexts = Contexts(TLSPolicy(), engine)
     contexts.on_made = made.append
     bundle = pki.leaf().bundle()
     contexts.serve_only(bundle)

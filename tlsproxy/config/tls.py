@@ -68,7 +68,7 @@ def _chosen(table: Table, key: str, parse: Any, default: tuple[str, ...]) -> tup
     found: tuple[str, ...] = table.parsed_list(key, parse)
     if key not in table:
         return default
-    if not found:
+    if table.leaf(key, list[str], None) == []:
         table.refuse(key, "without any nobody could connect", "name one, or leave the key out")
     return tuple(dict.fromkeys(found)) or default
 

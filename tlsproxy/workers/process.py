@@ -273,7 +273,8 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             await nursery.start(sweeper.run)
             if access is not None:
                 nursery.start_soon(access.run)
-            nursery.start_soon(announcing.run)
+            if siblings.are_there:
+                nursery.start_soon(announcing.run)
             process = WorkerProcess(
                 channel, setup, serving, worker, siblings=siblings, confined=confined, count=count
             )
