@@ -303,7 +303,7 @@ async def test_a_helper_that_cannot_be_started_is_told_once_and_tried_again_and_
     monkeypatch.setattr(policy, "HELPER_RETRY_S", 0.01)
     events, reports = EventLog(lambda: AT), list[Report]()
     with trio.fail_after(60), capture_logs() as log:
-        notifier = Notifier(NotifyConfig(command=("/bin/cat",), events=ALL), None, None, reloaded=False)
+        notifier = Notifier(NotifyConfig(command=("/bin/cat",)), None, None, reloaded=False)
         notifier.on_report = reports.append
         async with trio.open_nursery() as nursery:
             nursery.start_soon(notifier.run, events)

@@ -24,7 +24,7 @@ from click.core import ParameterSource
 from tlsproxy.errors import ConfigError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import Engine
+    from tlsproxy.config.values import TLSConfig
     from tlsproxy.control.client import Client
 
 __all__ = [
@@ -54,11 +54,11 @@ _MOST_BYTES = 4_194_304
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A control socket, and the store and inbox where they are known; engine, user and group where named."""
+    """A control socket; store and inbox where they are known; TLS, user and group where they are named."""
 
     known: tuple[Path, Path] | None
     control: Path
-    engine: Engine = "auto"
+    tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
 
@@ -176,9 +176,7 @@ def _of_file(config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(file)
-    return Whereabouts(
-        (found.store, found.inbox), found.control_socket, found.tls.engine, found.user, found.group
-    )
+    return Whereabouts((found.store, found.inbox), found.control_socket, found.tls, found.user, found.group)
 
 
 _OTHERWISE = (

@@ -117,12 +117,14 @@ class RemoteWorker:
         self.exit_code: int | None = None
         self.on_stage: Callable[[RemoteWorker], None] = lambda _worker: None
         """Called when it has come to another stage."""
-        self.accepts_on: tuple[int, ...] | None = None
-        """The sockets that it was told to accept on."""
+        self.accepts_on: tuple[tuple[int, ...], set[int]] | None = None
+        """The sockets that it was told to accept on, and whose seats are taken."""
         self.confined: Confined | None = None
         """What it has given up; None where it didn't tell us."""
         self.counts: Counts | None = None
         """What it has said last that it counted, as far as it is believed."""
+        self.ticket_keys: dict[str, str] = {}
+        """The names of its ticket keys, as it says, each with the bundle that it is for."""
         self.names = Names()
         """What it may count by."""
         self.published: Publication | None = None
@@ -263,10 +265,10 @@ class RemoteWorker:
 
     # --- what it is told
 
-    def retire(self) -> None:
-        """Tell it that another worker has its sockets."""
+    def retire(self, *, last: bool = False) -> None:
+        """Tell it that another worker has its sockets; `last`: but not its mailbox."""
         if self.stage < Stage.RETIRED:
-            self.channel.send(Retire())
+            self.channel.send(Retire(last))
             self.leave(Stage.RETIRED)
 
     async def turn_away(self) -> None:
