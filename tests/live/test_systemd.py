@@ -120,7 +120,7 @@ async def test_systemd_hears_at_the_beginning_of_a_drain_that_the_service_stops(
             env = {"NOTIFY_SOCKET": systemd.path}
             async with running(config, killed=True, env=env) as proxy:
                 async with Client.to(proxy.port) as client:
-                    await client.start("/download")
+                    await client.start("/events")
                     proxy.process.send_signal(signal.SIGTERM)
                     await systemd.hear_next("STOPPING=1")
                     assert proxy.process.returncode is None
