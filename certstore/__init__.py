@@ -4,7 +4,8 @@ The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
-    are they good         checks (dates, names, keys), then a gate that is handed in
+    are they good         checks (a certificate and its circumstances), then a gate that is handed in
+    compared with what    reference (known roots, blocklist, own names); constraints, weakness, webpki: pure
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
@@ -57,12 +58,14 @@ from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
     from certstore.backup import Backup, take_backup
-    from certstore.checks import check
+    from certstore.checks import check, check_shown
+    from certstore.circumstances import Circumstances
     from certstore.contents import Content
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
+    from certstore.reference import Comparison, Reference
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -78,7 +81,9 @@ __all__ = [
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Circumstances",
     "Clock",
+    "Comparison",
     "Content",
     "Examination",
     "Examiner",
@@ -96,6 +101,7 @@ __all__ = [
     "Probation",
     "Publisher",
     "Receipt",
+    "Reference",
     "Refusal",
     "Row",
     "Severity",
@@ -112,6 +118,7 @@ __all__ = [
     "StoreNotWritable",
     "assemble",
     "check",
+    "check_shown",
     "clock_plausible",
     "compute",
     "covers",
@@ -142,6 +149,8 @@ _LATER = {
     "seal": "certstore.sealing",
     "unseal": "certstore.sealing",
     "check": "certstore.checks",
+    "check_shown": "certstore.checks",
+    "Circumstances": "certstore.circumstances",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
     "Candidate": "certstore.decode",
@@ -155,6 +164,8 @@ _LATER = {
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
     "Identity": "certstore.issuers.selfsigned",
+    "Comparison": "certstore.reference",
+    "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

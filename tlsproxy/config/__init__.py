@@ -20,6 +20,7 @@ from tlsproxy.config.addresses import (
     parse_upstream,
 )
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -33,6 +34,7 @@ from tlsproxy.config.values import (
 )
 
 __all__ = [
+    "ChecksConfig",
     "Config",
     "ControlConfig",
     "ForwardedConfig",

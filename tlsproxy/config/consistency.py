@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
 from tlsproxy.config.lines import Path
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -47,6 +48,7 @@ class Draft:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""
@@ -68,6 +70,7 @@ class Draft:
             forwarded=self.forwarded,
             limits=self.limits,
             tls=self.tls,
+            checks=self.checks,
             workers=self.workers,
             user=self.user,
             group=self.group,

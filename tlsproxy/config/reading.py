@@ -23,6 +23,7 @@ from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     Engine,
@@ -150,6 +151,11 @@ def _document(top: Table, folder: Path) -> Draft:
     tls = top.table("tls")
     draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
     tls.finish()
+    checks = top.table("checks")
+    draft.checks = ChecksConfig(
+        checks.parsed("roots", path_of, None), checks.parsed_list("blocklists", path_of)
+    )
+    checks.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
