@@ -32,7 +32,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
+from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -45,6 +45,7 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
+from certstore.extensions import alternative_names, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -58,6 +59,7 @@ from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
     from certstore.backup import Backup, take_backup
+    from certstore.chain import build_chain, is_authority
     from certstore.checks import check, check_shown
     from certstore.circumstances import Circumstances
     from certstore.contents import Content
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
+    from certstore.loading import load_certificate
     from certstore.reference import Comparison, Reference
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
@@ -116,7 +119,9 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "alternative_names",
     "assemble",
+    "build_chain",
     "check",
     "check_shown",
     "clock_plausible",
@@ -125,8 +130,13 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_authority",
+    "is_issued_by",
     "key_from_pem",
     "key_to_pem",
+    "key_words",
+    "load_certificate",
+    "name_words",
     "newest_seen",
     "normalise",
     "random_ready",
@@ -138,6 +148,7 @@ __all__ = [
     "seal",
     "slot_id",
     "spki_of",
+    "subject_words",
     "take_backup",
     "unseal",
 ]
@@ -148,6 +159,8 @@ _LATER = {
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
     "unseal": "certstore.sealing",
+    "build_chain": "certstore.chain",
+    "is_authority": "certstore.chain",
     "check": "certstore.checks",
     "check_shown": "certstore.checks",
     "Circumstances": "certstore.circumstances",
@@ -164,6 +177,7 @@ _LATER = {
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
     "Identity": "certstore.issuers.selfsigned",
+    "load_certificate": "certstore.loading",
     "Comparison": "certstore.reference",
     "Reference": "certstore.reference",
     "Clock": "certstore.store",

@@ -70,7 +70,7 @@ def test_badkeys_reads_the_same_list_in_the_same_way(pki: Pki, tmp_path, monkeyp
     (home / "badkeysdata.json").write_text(json.dumps({"blocklists": [{"id": 7, "name": "seven"}]}))
     key = pki.make_key("ec")
     (home / "blocklist.dat").write_bytes(records((number_of(key), 7), (b"another", 9)))
-    assert blocklist(key.public_key().public_numbers().x)["subtest"] == "seven"
+    assert blocklist(int.from_bytes(number_of(key), "big"))["subtest"] == "seven"
     ask = open_blocklist(home / "blocklist.dat")
     assert [ask(trace) for trace in traces_of(key.public_key())] == [None, "blocklist.dat, collection 7"]
 

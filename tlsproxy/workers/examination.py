@@ -46,7 +46,6 @@ from certstore import (
     key_from_pem,
 )
 from certstore.issuers import selfsigned
-from certstore.reference import NOTHING
 from tlsproxy import policy
 from tlsproxy.privilege.worker import Needs, give_up_all_but
 from tlsproxy.tls.gate import HandshakeGate
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
         if not first:
             return
         manner = msgspec.msgpack.decode(first, type=said.Manner)
-        reference = NOTHING if manner.comparison is None else Reference.open(manner.comparison)
+        reference = Reference(None) if manner.comparison is None else Reference.open(manner.comparison)
         examiner = InProcess(HandshakeGate(manner.policy, manner.engine), reference)
         uid, gid = os.geteuid(), os.getegid()
         leave_network()
