@@ -36,6 +36,8 @@ Blocklist: TypeAlias = Callable[[bytes], str | None]
 
 def open_blocklist(path: Path) -> Blocklist:
     """Open a list, for as long as it is used. Raises OSError, or ValueError where it is none."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # a pipe would hold us up for ever
     if path.suffix == ".dat":
         with path.open("rb") as file:
             records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # ValueError where it is empty

@@ -65,6 +65,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "others can look into the certificate store {path} (mode {mode})",
         "close it: chmod 700 {path}",
     ),
+    "store_foreign": Entry(
+        _E,
+        "the certificate store {path} belongs to uid {owner}, and the proxy is to run as {user}",
+        "give it back: chown -R {user} {path}",
+    ),
     "disk_read_only": Entry(
         _E, "the disk under {path} takes no writes: it is mounted read-only", "see the system's log (dmesg)"
     ),

@@ -124,6 +124,8 @@ NOTHING: Final = Reference(None)
 
 def _read_roots(path: Path) -> list[x509.Certificate]:
     """Read all that can be read: old lists hold certificates that today's libraries refuse."""
+    if path.exists() and not path.is_file():
+        raise OSError(None, "it is no file")  # a pipe would hold us up for ever
     with path.open("rb") as file:
         content = file.read(_LARGEST_ROOTS)
     roots: list[x509.Certificate] = []
@@ -131,5 +133,7 @@ def _read_roots(path: Path) -> list[x509.Certificate]:
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # serial numbers below 1
         for pem in _PEM.findall(content):
             with suppress(ValueError):
-                roots.append(x509.load_pem_x509_certificate(pem))
+                root = x509.load_pem_x509_certificate(pem)
+                _ = root.subject  # parsed on first use, and that is here
+                roots.append(root)
     return roots

@@ -96,12 +96,15 @@ def test_a_list_in_text_names_keys_and_certificates_by_their_hashes(pki: Pki, ar
         ("binary.txt", b"\xff\xfe", "utf-8"),
         ("huge.txt", b"#" * (LARGEST_TEXT + 1), "larger"),
         ("absent.dat", None, "no such file"),
+        ("folder.txt", None, "no file"),
     ],
 )
 def test_a_list_that_cant_be_read_is_noted_and_the_others_count(pki, around, tmp_path, name, content, why):
     bad, good = tmp_path / name, tmp_path / "good.txt"
     if content is not None:
         bad.write_bytes(content)
+    elif name == "folder.txt":
+        bad.mkdir()
     bundle = pki.leaf().bundle()
     good.write_text(bundle.spki)
     found = check(bundle, surrounded(bundle, around, bad, good))

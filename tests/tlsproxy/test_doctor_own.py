@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,18 @@ def test_a_store_that_others_can_look_into_and_a_disk_without_room_are_told(tmp_
     found = diagnosed(place_of(tmp_path))
     assert codes(found) == ["store_open", "disk_nearly_full", "proxy_not_running"]
     assert "mode 0755" in found.findings[0].words
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [(os.getuid(), []), (os.getuid() + 1, ["store_foreign"]), ("nobody-of-this-name", ["config_advice"])],
+)
+def test_a_store_of_another_user_than_the_proxys_is_told(tmp_path, pki: Pki, user, expected):
+    put(tmp_path, pki.leaf())
+    file = tmp_path / "tlsproxy.toml"
+    file.write_text(f'user = "{user}"\n' + CONFIG.format(upstream=f"unix:{tmp_path}/nobody"))
+    found = diagnosed(find_place(None, file), file)
+    assert codes(found) == [*expected, "proxy_not_running", "upstream_silent"]
 
 
 def test_a_damaged_store_is_told_and_the_rest_is_looked_at(tmp_path: Path, pki: Pki):

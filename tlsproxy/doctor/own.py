@@ -26,9 +26,10 @@ from tlsproxy.config.reading import read_file
 from tlsproxy.control.client import Client
 from tlsproxy.doctor.diagnosis import Diagnosis
 from tlsproxy.doctor.surroundings import look_around
-from tlsproxy.errors import ConfigError, ControlError, NotRunningError, UsageError
+from tlsproxy.errors import ConfigError, ControlError, NotRunningError, PrivilegeError, UsageError
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import Status
+from tlsproxy.privilege.account import named
 
 __all__ = ["Patient", "Premises", "diagnose_ourselves"]
 
@@ -70,7 +71,7 @@ def diagnose_ourselves(patient: Patient, now: datetime) -> Diagnosis:
     findings = [*_configuration(patient)]
     status: Status | None = None
     if patient.place is not None:
-        findings += _disk(patient.place.store)
+        findings += [*_disk(patient.place.store), *_owner(patient.place)]
         status, told = _status(patient)
         findings += told
         if status is not None:
@@ -130,6 +131,21 @@ def _disk(store: Path) -> Iterator[Finding]:
         yield found("disk_nearly_full", path=store, left=f"{left >> 20} MB")
     elif disk.f_files and disk.f_favail < policy.FREE_FILES:  # file systems without a fixed number say 0
         yield found("disk_nearly_full", path=store, left=f"place for {disk.f_favail} files")
+
+
+def _owner(place: Premises) -> Iterator[Finding]:
+    """Compare whose the store is with whom the proxy becomes: somebody may have worked on it as root."""
+    config = place.configured
+    if config is None or not config.user or not place.store.is_dir():
+        return
+    try:
+        wanted = named(config.user, config.group)
+    except PrivilegeError as error:
+        yield found("config_advice", place="user", why=error, remedy=error.hint or "make that user")
+        return
+    owner = place.store.stat().st_uid
+    if owner != wanted.uid:
+        yield found("store_foreign", path=place.store, owner=owner, user=config.user)
 
 
 def _status(patient: Patient) -> tuple[Status | None, list[Finding]]:
