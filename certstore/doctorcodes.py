@@ -36,6 +36,16 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate does not cover {name}, which was asked for: it covers {covered}",
         "ask for a name that it covers, or have a certificate issued for this one",
     ),
+    "server_address_silent": Entry(
+        _W,
+        "no handshake succeeds with {address}, which is an address of the server too: {why}",
+        "clients take any of its addresses: mend this one, or take it out of the DNS",
+    ),
+    "server_address_differs": Entry(
+        _W,
+        "{address}, which is an address of the server too, shows another certificate than {other}",
+        "clients take any of its addresses: bring the same certificate to all of them",
+    ),
     "server_old_version": Entry(
         _W, "the server does not speak TLS 1.3: {why}", "update it: TLS 1.3 is faster, and hides more"
     ),

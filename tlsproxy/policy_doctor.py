@@ -9,6 +9,8 @@ from __future__ import annotations
 # To connect, and from then to the end of the handshake, each: browsers wait longer, people don't.
 CONNECT_S = 5.0
 HANDSHAKE_S = 5.0
+# Of a server's addresses so many are looked at; names of large services have eight.
+ADDRESSES = 8
 # A port of this machine answers at once, or something is wrong.
 OWN_PORT_S = 2.0
 # What a server sends in a handshake: its chain, which OpenSSL takes up to 100 KB of, and some for the rest.

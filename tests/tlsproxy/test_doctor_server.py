@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from tlsproxy import policy_doctor
 from tlsproxy.doctor.destination import Destination, parse_destination
 from tlsproxy.doctor.diagnosis import Diagnosis
 from tlsproxy.doctor.server import diagnose_server
-from tlsproxy.doctor.visiting import Visit, visit, visit_all
+from tlsproxy.doctor.visiting import Look, Visit, look_at, look_at_places
 from tlsproxy.tls.engines.bundled import BundledEngine
 from tlsproxy.tls.engines.probe import Version
 from tlsproxy.tls.engines.visitor import Visitor
@@ -65,10 +66,10 @@ async def serving(handler: Handler) -> AsyncIterator[int]:
 
 async def diagnosed(port: int, name: str = "device.test", roots: Path | None = None) -> Diagnosis:
     destination = Destination(name, "127.0.0.1", port)
-    visits = await visit_all(destination)
+    looks = await look_at(destination)
     reference = Reference.open(Comparison(str(roots or "/nowhere")))
     around = Circumstances(datetime.now(UTC), clock_plausible=True)
-    found = diagnose_server(destination, visits, reference, around)
+    found = diagnose_server(destination, looks, reference, around)
     assert [line for line, _ in found.lines()][-1].startswith("verdict: ")
     return found
 
@@ -232,6 +233,38 @@ async def test_where_nobody_listens_the_systems_reason_is_told():
     assert "connection refused" in found.findings[0].words
 
 
+async def test_each_address_of_a_server_is_looked_at(tmp_path, pki: Pki):
+    one, other = (context_of(tmp_path, both(pki.leaf())) for _ in range(2))
+    async with (
+        serving(partial(speak_tls, one)) as first,
+        serving(partial(speak_tls, one)) as second,
+        serving(partial(speak_tls, other)) as stale,
+    ):
+        with trio.socket.socket() as sock:  # bound, and not listening
+            await sock.bind(("127.0.0.1", 0))
+            ports = (sock.getsockname()[1], first, second, stale)
+            places = [(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+            looks = await look_at_places(places, "device.test", [Version.TLS13, Version.TLS12], 5.0)
+    destination = Destination("device.test", "device.test", 443)
+    around = Circumstances(datetime.now(UTC), clock_plausible=True)
+    found = diagnose_server(destination, looks, Reference(None), around)
+    assert codes(found) == ["server_address_silent", "server_address_differs"]
+    assert f"127.0.0.1:{ports[0]}" in found.findings[0].words
+    assert f"127.0.0.1:{stale}" in found.findings[1].words
+    assert f"127.0.0.1:{first}" in found.findings[1].words
+
+
+async def test_a_name_that_nobody_knows_is_told():
+    looks = await look_at(Destination("device.invalid", "device.invalid", 443), connect_s=20)
+    found = diagnose_server(
+        Destination("device.invalid", "device.invalid", 443),
+        looks,
+        Reference(None),
+        Circumstances(datetime.now(UTC), clock_plausible=True),
+    )
+    assert codes(found) == ["server_unreachable"]
+
+
 async def test_ipv6_is_spoken_and_the_name_is_asked_for_where_we_connect(tmp_path, pki: Pki):
     seen: list[str | None] = []
     context = context_of(tmp_path, both(pki.leaf()))
@@ -243,12 +276,12 @@ async def test_ipv6_is_spoken_and_the_name_is_asked_for_where_we_connect(tmp_pat
             port = listeners[0].socket.getsockname()[1]
             destination = parse_destination(f"https://device.test:{port}", connect="::1")
             assert destination is not None
-            one = await visit(destination, Version.TLS13)
+            (one,) = await look_at(destination, [Version.TLS13])
             other = parse_destination(f"[::1]:{port}")
             assert other is not None
-            await visit(other, Version.TLS13)
+            await look_at(other, [Version.TLS13])
             nursery.cancel_scope.cancel()
-    assert one.facts is not None
+    assert one.is_answered
     assert seen == ["device.test", None]
 
 
@@ -280,7 +313,9 @@ def test_a_stapled_answer_is_seen_and_lets_must_staple_be(pki: Pki, staple: byte
         client.feed(server.take())
     seen = Visit(Version.TLS13, True, client.facts(), client.chain_der(), client.has_staple())
     around = Circumstances(datetime.now(UTC), clock_plausible=True)
-    found = diagnose_server(Destination("device.test", "::1", 1), (seen,), Reference(None), around)
+    found = diagnose_server(
+        Destination("device.test", "::1", 1), (Look("::1", (seen,)),), Reference(None), around
+    )
     assert codes(found) == (["incomplete_chain"] if staple else ["incomplete_chain", "must_staple"])
 
 

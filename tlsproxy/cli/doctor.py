@@ -108,12 +108,12 @@ def _of_server(destination: Destination, comparison: Comparison) -> Diagnosis:
 
     from certstore import Reference
     from tlsproxy.doctor.server import diagnose_server
-    from tlsproxy.doctor.visiting import visit_all
+    from tlsproxy.doctor.visiting import look_at
 
-    visits = trio.run(visit_all, destination)
+    looks = trio.run(look_at, destination)
     # by which names this device is reached has nothing to do with another server
     reference = Reference.open(replace(comparison, reached_by=()))
-    return diagnose_server(destination, visits, reference, _around(()))
+    return diagnose_server(destination, looks, reference, _around(()))
 
 
 def _of_ourselves(store: Path | None, config: Path | None) -> Diagnosis:
@@ -138,9 +138,12 @@ def _around(reached_by: tuple[str, ...]) -> Circumstances:
 
 def _place(store: Path | None, config: Path | None) -> Whereabouts | None:
     """Give where a proxy is, where one is named or custom has one: nothing here needs it."""
-    if store is None and config is None and not USUAL_CONFIG.exists():
+    if store is not None or config is not None:
+        return find_place(store, config)
+    try:
+        return find_place(None, None) if USUAL_CONFIG.exists() else None
+    except ConfigError:  # what is wrong with it is told by the doctor without arguments
         return None
-    return find_place(store, config)
 
 
 def _comparison(store: Path | None, config: Path | None) -> Comparison:

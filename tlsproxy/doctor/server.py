@@ -29,7 +29,7 @@ from certstore.circumstances import Anchor
 from tlsproxy.doctor.anatomy import Anatomy, anatomy_of
 from tlsproxy.doctor.destination import Destination
 from tlsproxy.doctor.diagnosis import Diagnosis
-from tlsproxy.doctor.visiting import Visit
+from tlsproxy.doctor.visiting import Look, Visit
 from tlsproxy.tls.engines.probe import Version
 
 __all__ = ["diagnose_server"]
@@ -54,14 +54,15 @@ class _Shown:
 
 
 def diagnose_server(
-    destination: Destination, visits: Sequence[Visit], reference: Reference, around: Circumstances
+    destination: Destination, looks: Sequence[Look], reference: Reference, around: Circumstances
 ) -> Diagnosis:
-    """Judge what the visits brought, the best version first."""
-    good = next((visit for visit in visits if visit.facts is not None and visit.chain), None)
+    """Judge by the first address that answers; of the others, what is different there."""
+    chosen = _chosen(looks)
+    good = next((visit for visit in chosen.visits if visit.facts is not None and visit.chain), None)
     findings: tuple[Finding, ...]
     anatomy: Anatomy | None = None
     if good is None:
-        findings = (_failure(destination, visits),)
+        findings = (_failure(destination, chosen.visits),)
     else:
         try:
             shown = _Shown.of(good.chain)
@@ -70,7 +71,8 @@ def diagnose_server(
         else:
             anatomy = anatomy_of(shown.leaf, shown.chain)
             judged = _judged(shown, good, reference, around)
-            findings = (*_versions(visits), *_name(destination, shown), *judged)
+            findings = (*_versions(chosen.visits), *_name(destination, shown), *judged)
+        findings += tuple(_elsewhere(chosen, looks))
     is_well = not any(finding.is_error for finding in findings)
     return Diagnosis(
         subject=f"{destination.server_name} at {destination}",
@@ -78,8 +80,15 @@ def diagnose_server(
         is_well=is_well,
         findings=findings,
         anatomy=anatomy,
-        facts=tuple(_facts(destination, visits)),
+        facts=tuple(_facts(destination, chosen, looks)),
     )
+
+
+def _chosen(looks: Sequence[Look]) -> Look:
+    """Take the first that answers, else the first that can be connected to, else the first."""
+    answered = (look for look in looks if look.is_answered)
+    connected = (look for look in looks if any(visit.is_connected for visit in look.visits))
+    return next(answered, next(connected, looks[0]))
 
 
 def _failure(destination: Destination, visits: Sequence[Visit]) -> Finding:
@@ -91,6 +100,18 @@ def _failure(destination: Destination, visits: Sequence[Visit]) -> Finding:
         return found("server_unreachable", address=destination, why=visits[0].failure)
     why = "; ".join(f"{visit.version}: {visit.failure}" for visit in visits)
     return found("server_handshake_failed", address=destination, why=why)
+
+
+def _elsewhere(chosen: Look, looks: Sequence[Look]) -> Iterator[Finding]:
+    """Tell of further addresses that are silent, or show something else: clients take any of them."""
+    leaves = {visit.version: visit.chain[:1] for visit in chosen.visits if visit.chain}
+    for look in looks:
+        if look is chosen:
+            continue
+        if not look.is_answered:
+            yield found("server_address_silent", address=look.address, why=look.visits[0].failure)
+        elif any(visit.chain and visit.chain[:1] != leaves.get(visit.version) for visit in look.visits):
+            yield found("server_address_differs", address=look.address, other=chosen.address)
 
 
 def _versions(visits: Sequence[Visit]) -> Iterator[Finding]:
@@ -127,15 +148,16 @@ def _order(shown: _Shown) -> Iterator[Finding]:
         yield found(code, subject=subject_words(certificate))
 
 
-def _facts(destination: Destination, visits: Sequence[Visit]) -> Iterator[tuple[str, str]]:
+def _facts(destination: Destination, chosen: Look, looks: Sequence[Look]) -> Iterator[tuple[str, str]]:
     yield "server", f"{destination}, asked for {destination.server_name}"
-    for visit in visits:
+    yield "addresses", ", ".join(dict.fromkeys(look.address for look in (chosen, *looks)))
+    for visit in chosen.visits:
         if visit.facts is None:
             yield str(visit.version), f"no: {visit.failure}"
             continue
         parts = [visit.facts.cipher, visit.facts.group or "", f"ALPN {visit.facts.alpn or 'none'}"]
         yield str(visit.version), ", ".join(part for part in parts if part)
-    good = [visit for visit in visits if visit.facts is not None]
+    good = [visit for visit in chosen.visits if visit.facts is not None]
     if good:
         yield "OCSP staple", "yes" if any(visit.has_staple for visit in good) else "no"
         yield "certificates", f"{len(good[0].chain)} sent"

@@ -15,7 +15,7 @@ from certstore import Finding, found, load_certificate, subject_words
 from tlsproxy import policy_doctor as policy
 from tlsproxy.config import Config, RouteConfig, UpstreamAddress, parse_listen
 from tlsproxy.doctor.destination import Destination
-from tlsproxy.doctor.visiting import connected, visit
+from tlsproxy.doctor.visiting import connected, look_at
 from tlsproxy.observe.status import ListenerStatus, Status
 from tlsproxy.tls.engines.probe import Version
 
@@ -48,7 +48,8 @@ async def _listener(listener: ListenerStatus, served: frozenset[str]) -> Finding
     if listener.kind != "tls":
         why = await connected(UpstreamAddress("http", host, listener.port))
         return found("port_silent", address=listener.address, why=why) if why else None
-    seen = await visit(Destination(host, host, listener.port), Version.TLS13, policy.OWN_PORT_S)
+    (look, *_) = await look_at(Destination(host, host, listener.port), (Version.TLS13,), policy.OWN_PORT_S)
+    seen = look.visits[0]
     if seen.facts is None or not seen.chain:
         return found("port_silent", address=listener.address, why=seen.failure)
     leaf = seen.chain[0]

@@ -1,4 +1,4 @@
-"""Visiting: going to a server and looking at what it shows in a TLS handshake, once for each version.
+"""Visiting: going to each address of a server and looking at what it shows, once for each TLS version.
 
 Promises: takes bounded time and memory, whatever the server does; what it shows comes back as values, and a
 visit that fails says why, in words. Nothing is sent after the handshake. Refuses to know what is good
@@ -7,22 +7,23 @@ visit that fails says why, in words. Nothing is sent after the handshake. Refuse
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from certstore import is_address
 from tlsproxy import policy_doctor as policy
-from tlsproxy.config import UpstreamAddress
+from tlsproxy.config import UpstreamAddress, host_and_port
 from tlsproxy.doctor.destination import Destination
 from tlsproxy.errors import HandshakeError
-from tlsproxy.net.dial import Dialler
+from tlsproxy.net.dial import Dialler, Place, dial, resolve
 from tlsproxy.net.stream import BROKEN, SocketStream
 from tlsproxy.tls.engines import TLSFacts
 from tlsproxy.tls.engines.probe import Version
 from tlsproxy.tls.engines.visitor import Visitor
 
-__all__ = ["Visit", "connected", "visit", "visit_all"]
+__all__ = ["Look", "Visit", "connected", "look_at", "look_at_places"]
 
 _RECORDS = frozenset(range(20, 25))  # content types of TLS records (RFC 8446 appendix B.1)
 _ANSWER_BYTES = 40
@@ -44,34 +45,84 @@ class Visit:
     answer: bytes = b""
 
 
-async def visit_all(destination: Destination) -> tuple[Visit, ...]:
-    """Visit by TLS 1.3 and by TLS 1.2, at the same time."""
-    visits: dict[Version, Visit] = {}
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The visits to one of a server's addresses, the newest version first."""
 
-    async def one(version: Version) -> None:
-        visits[version] = await visit(destination, version)
+    address: str
+    visits: tuple[Visit, ...]
 
-    async with trio.open_nursery() as nursery:
-        for version in Version:
-            nursery.start_soon(one, version)
-    return tuple(visits[version] for version in sorted(visits, reverse=True))
+    @property
+    def is_answered(self) -> bool:
+        """Whether a handshake came about."""
+        return any(visit.facts is not None and visit.chain for visit in self.visits)
 
 
-async def visit(destination: Destination, version: Version, connect_s: float = policy.CONNECT_S) -> Visit:
-    """Visit once; what goes wrong stands in the answer."""
+async def look_at(
+    destination: Destination,
+    versions: Iterable[Version] = tuple(Version),
+    connect_s: float = policy.CONNECT_S,
+) -> tuple[Look, ...]:
+    """Visit each address that the host has by each version, all at the same time; gives one look at least."""
+    wanted = sorted(versions, reverse=True)
     address = UpstreamAddress("http", destination.host, destination.port)
     try:
-        stream = await Dialler(address, connect_s=connect_s)()
+        with trio.fail_after(connect_s):
+            places = await resolve(address, trio.CapacityLimiter(1))
+    except trio.TooSlowError:
+        places, why = (), f"its address isn't found within {connect_s:g} s"
+    except OSError as error:
+        places, why = (), _why(error)
+    else:
+        why = ""
+    if not places:
+        return (Look(destination.host, tuple(Visit(version, failure=why) for version in wanted)),)
+    distinct = tuple(dict.fromkeys(places))[: policy.ADDRESSES]
+    return await look_at_places(distinct, destination.server_name, wanted, connect_s)
+
+
+async def look_at_places(
+    places: Sequence[Place], server_name: str, versions: Sequence[Version], connect_s: float
+) -> tuple[Look, ...]:
+    """Visit each place by each version; the looks come in the order of the places."""
+    visits: dict[tuple[Place, Version], Visit] = {}
+
+    async def one(place: Place, version: Version) -> None:
+        visits[place, version] = await visit(place, server_name, version, connect_s)
+
+    async with trio.open_nursery() as nursery:
+        for place in places:
+            for version in versions:
+                nursery.start_soon(one, place, version)
+    return tuple(
+        Look(_shown(place), tuple(visits[place, version] for version in versions)) for place in places
+    )
+
+
+async def visit(place: Place, server_name: str, version: Version, connect_s: float) -> Visit:
+    """Visit once; what goes wrong stands in the answer."""
+    try:
+        with trio.fail_after(connect_s):
+            stream = SocketStream(await dial((place,)))
+    except trio.TooSlowError:
+        return Visit(version, failure=f"no connection within {connect_s:g} s")
     except OSError as error:
         return Visit(version, failure=_why(error))
     try:
         with trio.fail_after(policy.HANDSHAKE_S):
-            return await _look(stream, destination.server_name, version)
+            return await _look(stream, server_name, version)
     except trio.TooSlowError:
         why = f"no handshake within {policy.HANDSHAKE_S:g} s"
         return Visit(version, is_connected=True, failure=why)
     finally:
         stream.close()
+
+
+def _shown(place: Place) -> str:
+    """Write a TCP address as people do."""
+    where = place[1]
+    assert isinstance(where, tuple)
+    return host_and_port(str(where[0]), int(where[1]))
 
 
 async def connected(address: UpstreamAddress) -> str:
