@@ -23,7 +23,7 @@ from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
-from certstore.slots import Slot, in_order
+from certstore.slots import Slot, Source, in_order
 from certstore.succession import Succession
 
 __all__ = ["Clock", "Shown"]
@@ -107,8 +107,11 @@ class Shown:
         return self._handled.receipt(str(path), digest)
 
     def circumstances(self, bundle: Bundle) -> Circumstances:
-        """Say what a bundle is to be judged by here: the time, and what else has its key."""
-        slots = self._succession.view.slots.values()
+        """Say what a bundle is to be judged by here: the time, and what else has its key.
+
+        The device's own certificates don't count: they keep their key while their names come and go.
+        """
+        slots = [slot for slot in self._succession.view.slots.values() if slot.source is not Source.GENERATED]
         served = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed)}
         others = [meta for meta in self._shelf.holding(bundle.spki) if meta.id in served]
         return Circumstances(
