@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -172,8 +173,9 @@ def _status(patient: Patient) -> tuple[Status | None, list[Finding]]:
 
 def _health(client: Client) -> Iterator[Finding]:
     """Give the findings of the proxy itself: workers, clock, the rung that it stands on, what ends."""
-    for one in json.loads(client.page("/v1/health"))["findings"]:
-        yield Finding(one["code"], Severity(one["severity"]), one["words"], one["hint"])
+    for one in json.loads(client.page("/v1/health")).get("findings", ()):
+        with suppress(KeyError, ValueError):  # of another version than this command's
+            yield Finding(one["code"], Severity(one["severity"]), one["words"], one["hint"])
 
 
 def _of_status(status: Status, now: datetime) -> Iterator[Finding]:
