@@ -14,7 +14,7 @@ from tlsproxy.cli import main
 from tlsproxy.doctor.diagnosis import Diagnosis
 from tlsproxy.doctor.files import diagnose_files
 from tlsproxy.errors import ExitCode
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.gate import HandshakeGate
 
 

@@ -9,8 +9,8 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
-    support  what an engineer asks for       demo     a sample device to look at
-    doctor   files, servers, this proxy: explained
+    policy   how TLS is spoken, and why      demo     a sample device to look at
+    support  what an engineer asks for       doctor   files, servers, this proxy: explained
     completion  for shells                   endings  how commands end
 """
 
@@ -30,6 +30,7 @@ from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.policy import policy
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
@@ -58,7 +59,7 @@ def tlsproxy() -> None:
 
 
 for _command in (
-    *(run, reload, check, certs, status, workers, events),
+    *(run, reload, check, certs, status, workers, events, policy),
     *(doctor, backup, restore, support, completion, demo),
 ):
     tlsproxy.add_command(_command)

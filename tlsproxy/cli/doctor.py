@@ -89,14 +89,15 @@ def _show(diagnosis: Diagnosis) -> None:
 def _of_files(names: Sequence[str], against: str, store: Path | None, config: Path | None) -> Diagnosis:
     from certstore import Reference
     from tlsproxy.cli.handing_in import read_files
+    from tlsproxy.config.values import TLSConfig
     from tlsproxy.doctor.files import diagnose_files
-    from tlsproxy.policy import TLSPolicy
     from tlsproxy.workers.examiner import ExaminerProcess
 
     candidate, unreadable = read_files(names)
     place = _place(store, config)
     comparison = _comparison(store, config)
-    with ExaminerProcess(TLSPolicy(), place.engine if place else "auto", comparison) as examiner:
+    tls = (place.tls if place is not None else None) or TLSConfig()
+    with ExaminerProcess(tls.policy, tls.engine, comparison) as examiner:
         around = _around(_names(against))
         return diagnose_files(candidate, unreadable, examiner, Reference.open(comparison), around)
 

@@ -18,7 +18,7 @@ from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
     from certstore import Comparison
-    from tlsproxy.config.values import Config, Engine
+    from tlsproxy.config.values import Config, TLSConfig
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -28,12 +28,12 @@ USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A store, its inbox and control socket; its proxy's TLS engine, and user and group where named."""
+    """A store, its inbox and control socket; how its proxy speaks TLS, and user and group where named."""
 
     store: Path
     inbox: Path
     control: Path
-    engine: Engine = "auto"
+    tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
     configured: Config | None = None
@@ -81,7 +81,7 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
 
     found = load(config or USUAL_CONFIG)
     return Whereabouts(
-        found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group, found
+        found.store, found.inbox, found.control_socket, found.tls, found.user, found.group, found
     )
 
 
