@@ -22,6 +22,7 @@ from tlsproxy.net.stream import SocketStream
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.routing.table import RouteTable
 from tlsproxy.upstream.connection import Upstream, UpstreamConnection
+from tlsproxy.upstream.guard import Guards
 
 SocketUpstream = Upstream[SocketStream]
 SocketConnection = UpstreamConnection[SocketStream]
@@ -126,6 +127,8 @@ class Site:
     observer: Observer | None = None
     trace: bool = False
     """Whether each request has a W3C trace context when it goes on."""
+    guards: Guards | None = None
+    """Who stands before upstreams that may be down; None where no route asks for that."""
 
 
 def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:
