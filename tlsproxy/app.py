@@ -30,6 +30,7 @@ from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate
 from tlsproxy.telling import Teller
+from tlsproxy.upstreams import Upstreams
 from tlsproxy.workers.birth import Birth, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -69,7 +70,8 @@ async def run(
         doors, notifier, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
-        birth = Birth(config, doors, memory, wanted_workers(config.workers))
+        upstreams = Upstreams(config.routes, now, before.upstreams if before is not None else ())
+        birth = Birth(config, doors, memory, wanted_workers(config.workers), upstreams.checked)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
         examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
@@ -92,6 +94,7 @@ async def run(
                 kept=kept,
                 teller=Teller(EventLog(now, before.events if before is not None else None)),
                 notifier=notifier,
+                upstreams=upstreams,
             ).run(task_status)
 
 

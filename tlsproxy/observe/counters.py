@@ -76,7 +76,9 @@ class Counters:
             seconds = record.seconds
             route.durations[bisect_left(REQUEST_BOUNDS_S, seconds)] += 1
             route.seconds += seconds
-        if record.code:
+        if record.code == "upstream_down":  # told once, by who says so
+            self._count("tlsproxy_upstream_refusals_total", record.upstream, record.route)
+        elif record.code:
             if record.fault is Fault.UPSTREAM:
                 self._count("tlsproxy_upstream_errors_total", record.upstream, _kind_of(record))
             self._failed(record)

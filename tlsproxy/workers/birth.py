@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,7 +19,14 @@ from tlsproxy.config import Config, LimitsConfig
 from tlsproxy.listening import Doors
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, ListeningAt, Setup, decode_from_worker
+from tlsproxy.workers.messages import (
+    MAX_WORD_BYTES,
+    Checked,
+    FromWorker,
+    ListeningAt,
+    Setup,
+    decode_from_worker,
+)
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
@@ -31,12 +39,13 @@ MODULE = "tlsproxy.workers.process"
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """All that a worker of this configuration needs."""
+    """All that a worker of this configuration needs. checked: tells which upstreams are down."""
 
     config: Config
     doors: Doors
     memory: Memory
     seats: int
+    checked: Callable[[], Sequence[Checked]] = tuple
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -82,6 +91,12 @@ class Birth:
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
+            health={
+                route.path: (route.health_check, route.breaker)
+                for route in config.routes
+                if route.health_check is not None or route.breaker is not None
+            },
+            checked=list(self.checked()),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

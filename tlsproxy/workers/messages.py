@@ -6,8 +6,10 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
+                           Checked (whether an upstream is up);
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost;
+                           Tripped (a breaker has opened, or closed)
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
 from tlsproxy.privilege.facts import Confined
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
+    "Checked",
     "CloseTunnels",
     "Commit",
     "Committed",
@@ -44,6 +47,7 @@ __all__ = [
     "Started",
     "Stop",
     "ToWorker",
+    "Tripped",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -69,11 +73,24 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     pass
 
 
+class Checked(_Message, frozen=True):
+    """What the check of an upstream at this path says: it is down, which holds for `holds_s`; 0: it is up.
+
+    retry_s: in how long it may be up. Said again as long as it is down.
+    """
+
+    upstream: str
+    path: str
+    retry_s: float = 0.0
+    holds_s: float = 0.0
+
+
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
-    holds key and chain while nothing on disk can be served.
+    holds key and chain while nothing on disk can be served. health: of routes that ask for it, by path;
+    checked: which upstreams are down now.
     """
 
     seat: int
@@ -86,6 +103,8 @@ class Setup(_Message, frozen=True):
     limits: LimitsConfig
     memory_fd: int
     log: LogConfig = LogConfig()
+    health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
+    checked: list[Checked] = []
 
 
 class Prepare(_Message, frozen=True):
@@ -199,8 +218,15 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels
-FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
+class Tripped(_Message, frozen=True):
+    """This worker leaves an upstream alone, since requests to it fail by `kind`; "": it asks it again."""
+
+    upstream: str
+    kind: str = ""
+
+
+ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Checked | Retire | Stop | CloseTunnels
+FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost | Tripped
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

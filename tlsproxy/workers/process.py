@@ -44,10 +44,12 @@ from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
+from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
+    Checked,
     CloseTunnels,
     Commit,
     Committed,
@@ -65,6 +67,7 @@ from tlsproxy.workers.messages import (
     Started,
     Stop,
     ToWorker,
+    Tripped,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
@@ -88,6 +91,10 @@ class Voice:
     def say(self, level: str, event: str, fields: dict[str, object]) -> None:
         """Tell of an event."""
         self._channel.send(Said(level, event, fields))
+
+    def tripped(self, upstream: str, kind: str) -> None:
+        """Tell that requests to an upstream fail by `kind`, so that it is left alone; "": not any more."""
+        self._channel.send(Tripped(upstream, kind))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
@@ -135,6 +142,8 @@ class WorkerProcess:
                     self._channel.send(self._count())
                 case Prepare() | Commit():
                     self._out.send_nowait(message)
+                case Checked() if (guards := self._worker.guards) is not None:
+                    guards.note(message.upstream, message.path, message.retry_s, message.holds_s)
                 case AcceptOn(places=places):
                     self._worker.accept_on([self._listening(place) for place in places])
                 case Retire():
@@ -238,7 +247,8 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             counters.connection_faulted()
         failures.fault(code, partial(_facts_of, error))
 
-    with site_of(setup, sweeper, observer_of(counters, access)) as site:
+    guards = guards_of(setup, voice.tripped)
+    with site_of(setup, sweeper, observer_of(counters, access), guards) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
