@@ -304,3 +304,12 @@ class UpstreamDownError(UpstreamError):
 
     def __str__(self) -> str:
         return f"upstream {self.upstream} is down: come again in {self.retry_s} s"
+
+
+class UpstreamBusyError(UpstreamDownError):
+    """As many ask an upstream as may, and none was ready in time."""
+
+    code = "upstream_busy"
+
+    def __str__(self) -> str:
+        return f"upstream {self.upstream} is busy: come again in {self.retry_s} s"

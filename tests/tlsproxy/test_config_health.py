@@ -49,11 +49,11 @@ def test_a_path_is_all_that_a_check_needs_and_a_breaker_needs_nothing():
 
 def test_each_number_can_be_said_also_in_a_table_of_its_own():
     config = reading(
-        '[route.health_check]\npath = "/h?x=1"\ninterval_s = 1\ntimeout_s = 0.5\nrise = 1\nfall = 9\n'
+        '[route.health_check]\npath = "/h/x"\ninterval_s = 1\ntimeout_s = 0.5\nrise = 1\nfall = 9\n'
         'status = ["200", "3xx"]\n[route.breaker]\nfailures = 1\nwithin_s = 2\ndown_s = 3\nstatus = ["503"]'
     ).config
     assert config is not None
-    assert config.routes[0].health_check == HealthCheckConfig("/h?x=1", 1, 0.5, 1, 9, ("200", "3xx"))
+    assert config.routes[0].health_check == HealthCheckConfig("/h/x", 1, 0.5, 1, 9, ("200", "3xx"))
     assert config.routes[0].breaker == BreakerConfig(1, 2, 3, ("503",))
 
 
@@ -75,7 +75,7 @@ def test_each_number_can_be_said_also_in_a_table_of_its_own():
         ),
         (
             'health_check = { path = "h" }',
-            "line 7: route[0].health_check.path: 'h' is no path to ask for, as in /healthz",
+            "line 7: route[0].health_check.path: 'h' is no path to ask for, as in /healthz (without",
         ),
         (
             'health_check = { path = "/h", status = ["ok"] }',
@@ -98,6 +98,16 @@ def test_what_is_wrong_is_told_with_its_line(text, mistake):
     assert found.startswith(mistake)
 
 
+def test_an_upstream_gets_as_many_connections_as_is_said_by_whichever_route():
+    config = reading("max_connections = 8").config
+    assert config is not None
+    assert [one.max_connections for one in config.routes] == [8, None]
+    assert mistakes_of("max_connections = 0") == ["line 7: route[0].max_connections: 0 must be at least 1"]
+    assert mistakes_of("max_connections = 8", "max_connections = 9") == [
+        "line 11: route[1].max_connections: another route gives http://127.0.0.1:3000 8 connections"
+    ]
+
+
 def test_two_routes_may_not_say_different_things_of_one_upstream():
     check = 'health_check = {{ path = "/h", fall = {} }}'
     assert mistakes_of(check.format(2), check.format(3)) == [
@@ -112,7 +122,7 @@ def test_two_routes_may_not_say_different_things_of_one_upstream():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h", "/ h", "/h\r\nX: y", "/h#x", "/\u00e4", "/" + "h" * 2000, "http://x/h"]
+    "text", ["", "h", "/ h", "/h\r\nX: y", "/h#x", "/h?token=x", "/\u00e4", "/" + "h" * 2000, "http://x/h"]
 )
 def test_a_path_cannot_become_another_request(text):
     with pytest.raises(ValueError, match="no path to ask for"):

@@ -17,6 +17,7 @@ from tlsproxy.errors import (
     Mistake,
     NotRunningError,
     ProxyError,
+    UpstreamBusyError,
     UpstreamDownError,
     UpstreamError,
     UpstreamProtocolError,
@@ -34,6 +35,7 @@ ALL = [
     UpstreamProtocolError("bad_status_line", "the status line can't be read"),
     UpstreamError("http://a:80", "connect", reused=True, status=504),
     UpstreamDownError("http://a:80", 7),
+    UpstreamBusyError("http://a:80", 7),
 ]
 
 
@@ -63,6 +65,7 @@ def test_a_client_and_an_upstream_are_never_blamed_for_each_other() -> None:
     assert {e.code for e in ALL if e.fault is Fault.CLIENT} == {"head_too_large", "handshake_failed"}
     assert {e.code for e in ALL if e.fault is Fault.UPSTREAM} == {
         "bad_status_line",
+        "upstream_busy",
         "upstream_down",
         "upstream_failed",
     }

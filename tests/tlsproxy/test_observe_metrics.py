@@ -102,10 +102,13 @@ def test_a_request_that_was_not_passed_on_is_no_upstream_error_and_is_not_told_e
     one = Counters(["/"], [UPSTREAM], told.append)
     one.exchange_done(exchange(503, "upstream_down", fault=Fault.UPSTREAM))
     found = exposed(one.counted(()))
-    assert found["tlsproxy_upstream_refusals_total"] == {(UPSTREAM, "/"): 1}
+    assert found["tlsproxy_upstream_refusals_total"] == {(UPSTREAM, "/", "down"): 1}
     assert sum(found["tlsproxy_upstream_errors_total"].values()) == 0
     assert found["tlsproxy_requests_total"] == {("/", "5xx"): 1}
     assert told == []
+    one.exchange_done(exchange(503, "upstream_busy", fault=Fault.UPSTREAM))
+    assert exposed(one.counted(()))["tlsproxy_upstream_refusals_total"][UPSTREAM, "/", "busy"] == 1
+    assert len(told) == 1
 
 
 def test_a_clients_fault_is_no_upstream_error():

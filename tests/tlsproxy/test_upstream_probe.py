@@ -15,7 +15,7 @@ from tlsproxy import policy_health
 from tlsproxy.net.dial import Dialler
 from tlsproxy.upstream.probe import RESULTS, Outcome, probe, request_for
 
-REQUEST = request_for("127.0.0.1:3000", "/healthz?deep=1")
+REQUEST = request_for("127.0.0.1:3000", "/healthz")
 
 
 async def check(device: Device, timeout_s: float = 30.0, wanted: tuple[str, ...] = ("2xx",)) -> Outcome:
@@ -36,7 +36,7 @@ async def test_a_service_that_answers_passes_and_sees_an_orderly_request_of_its_
         assert (await check(device)).result == "passed"
         (head,) = device.heads
         lines = head.split(b"\r\n")
-        assert lines[0] == b"GET /healthz?deep=1 HTTP/1.1"
+        assert lines[0] == b"GET /healthz HTTP/1.1"
         assert b"Host: 127.0.0.1:3000" in lines
         assert b"Connection: close" in lines
 

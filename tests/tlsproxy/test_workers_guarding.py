@@ -11,7 +11,7 @@ from tlsproxy.errors import UpstreamDownError, UpstreamError
 from tlsproxy.listening import Doors
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.workers.birth import Birth
-from tlsproxy.workers.guarding import guards_of
+from tlsproxy.workers.guarding import guards_of, rooms_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import Checked, Setup, Tripped, decode_from_worker, decode_to_worker, encode
 
@@ -36,6 +36,7 @@ breaker = {{ failures = 1 }}
 [[route]]
 path = "/free"
 upstream = "{UPSTREAM}"
+max_connections = 5
 """
 
 
@@ -45,7 +46,7 @@ def setup(tmp_path):
     assert config is not None
     memory = Memory(None)
     down = Checked(UPSTREAM, "/h", retry_s=5.0, holds_s=10.0)
-    born = Birth(config, Doors(()), memory, 1, lambda: [down]).setup(0)
+    born = Birth(config, Doors(()), memory, 2, lambda: [down]).setup(0)
     memory.close()
     heard = decode_to_worker(encode(born))  # as a worker hears it
     assert isinstance(heard, Setup)
@@ -85,7 +86,15 @@ async def test_an_upstream_has_one_breaker_whichever_route_has_tripped_it(setup)
 
 
 def test_where_no_route_asks_there_are_no_guards(setup):
-    assert guards_of(msgspec.structs.replace(setup, health={}), print) is None
+    assert guards_of(msgspec.structs.replace(setup, health={}, rooms={}), print) is None
+
+
+def test_connections_are_shared_out_and_never_more_than_were_said(setup):
+    assert setup.rooms == {UPSTREAM: 2}
+    assert [room.places for room in rooms_of(setup).values()] == [2]
+    guards = guards_of(msgspec.structs.replace(setup, health={}, checked=[]), print)
+    assert guards is not None, "an exchange looks for room only where somebody stands"
+    assert guards.by_route == {}
 
 
 @pytest.mark.parametrize("message", [Checked("u", "/h", 1.5, 10.0), Checked("u", "/h")])

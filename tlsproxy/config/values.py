@@ -67,13 +67,15 @@ class BreakerConfig:
 class RouteConfig:
     """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes.
 
-    health_check, breaker: None where it isn't asked whether the upstream is up.
+    health_check, breaker: None where it isn't asked whether the upstream is up. max_connections: to the
+    upstream, of all routes to it; None for no limit.
     """
 
     path: str
     upstream: UpstreamAddress
     health_check: HealthCheckConfig | None = None
     breaker: BreakerConfig | None = None
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ and the whole request is in memory. A request that can't be repeated takes only 
 ago (see upstream/connection.py).
 
 An upstream that is known to be down isn't asked (upstream/guard.py): the client is told so at once, and when
-to come again. That is decided when a request is ready to be sent, not before: a slow sender must not hold the
-one trial that a breaker allows, and a small body that was taken lets the connection live on.
+to come again; one that is asked by as many as may is waited for a little (upstream/room.py). That is decided
+when a request is ready to be sent, not before: a slow sender must not hold the one trial that a breaker
+allows, and a small body that was taken lets the connection live on.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ from tlsproxy.http.headers import request_headers_for_upstream, response_headers
 from tlsproxy.http.replies import come_again, reply
 from tlsproxy.http.trace import continue_trace
 from tlsproxy.net.stream import BROKEN
-from tlsproxy.upstream.guard import Visit
+from tlsproxy.upstream.guard import Guards, Visit
+from tlsproxy.upstream.room import Room
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 Failure = (ClientProtocolError, UpstreamError, UpstreamProtocolError)
@@ -65,6 +67,7 @@ class Exchange:
         "_link",
         "_request",
         "_response",
+        "_room",
         "_route",
         "_started",
         "_status",
@@ -81,6 +84,7 @@ class Exchange:
         self._upstream: SocketUpstream | None = None
         self._link: SocketConnection | None = None  # lent to us, neither given back nor closed yet
         self._visit: Visit | None = None  # who wants to know how the upstream does, until it is told
+        self._room: Room | None = None  # where we are one of so many who ask the upstream
         self._response: Response | None = None
         self._status = 0
         self._code = ""
@@ -122,16 +126,28 @@ class Exchange:
                 first = await body.receive_small(first)
             data += first
             if not body.done:
-                self._enter()
+                if client.site.guards is not None:
+                    await self._enter(client.site.guards)
                 return await self._exchange_streaming(data, body)
             self._unread = False
-        self._enter()
+        if client.site.guards is not None:
+            await self._enter(client.site.guards)
         return await self._exchange(data)
 
-    def _enter(self) -> None:
-        """See whether the upstream may be asked. Raises UpstreamDownError."""
-        guards = self._client.site.guards
-        if guards is not None and (guard := guards.by_route.get(self._route)) is not None:
+    async def _enter(self, guards: Guards) -> None:
+        """See whether the upstream may be asked, and wait for room. Raises UpstreamDownError."""
+        assert self._upstream is not None
+        guard, room = guards.by_route.get(self._route), self._upstream.room
+        if room is not None:
+            if guard is not None:
+                guard.look()  # nobody waits for room at a service that is down
+            self._client.watch()
+            await room.enter()
+            self._room = room
+            self._client.watch_fd = -1
+            if self._client.gone:
+                raise UpstreamError(self._upstream.name, "connect")
+        if guard is not None:
             self._visit = guard.enter()
 
     # --- the plain path: the request is whole
@@ -232,6 +248,9 @@ class Exchange:
         if self._link is not None:
             self._link.stream.close()
             self._link = None
+        if self._room is not None:
+            self._room.leave()
+            self._room = None
 
     async def _tunnel(self, response: Response) -> bool:
         client, link = self._client, self._link

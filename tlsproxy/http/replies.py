@@ -46,6 +46,7 @@ _ANSWERS = {
     505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
 _BY_CODE = {
+    "upstream_busy": "the service behind this address is busy, try again in a moment",
     "upstream_down": "the service behind this address is down: it may be starting, try again in a moment",
     "upstream_unreachable": "the service behind this address isn't there: it may be starting, or not running",
 }

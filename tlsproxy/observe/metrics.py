@@ -122,8 +122,8 @@ _ALL = (
     Family(
         "tlsproxy_upstream_refusals_total",
         _C,
-        "Requests that were answered 503 at once, since the upstream is down.",
-        ("upstream", "route"),
+        "Requests that were answered 503, since the upstream is down or busy.",
+        ("upstream", "route", "reason"),
     ),
     Family(
         "tlsproxy_log_lines_left_out_total",

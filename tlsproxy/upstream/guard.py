@@ -138,19 +138,28 @@ class Guard:
     now: Callable[[], float]
     spread: Callable[[], float]
 
+    def look(self) -> None:
+        """See whether a request would be let through now. Raises UpstreamDownError."""
+        self._ask_check()
+        if self.circuit is not None and (wait := self.circuit.wait_s()):
+            raise self._refusal(wait)
+
     def enter(self) -> Visit | None:
         """Let a request through; gives what wants to know its outcome, None where nobody does.
 
         Raises UpstreamDownError.
         """
-        if self.checked is not None and (wait := self.checked.wait_s(self.now())):
-            raise self._refusal(wait)
+        self._ask_check()
         if self.circuit is None:
             return None
         visit = self.circuit.enter()
         if visit is None:
             raise self._refusal(self.circuit.wait_s())
         return visit
+
+    def _ask_check(self) -> None:
+        if self.checked is not None and (wait := self.checked.wait_s(self.now())):
+            raise self._refusal(wait)
 
     def _refusal(self, wait_s: float) -> UpstreamDownError:
         return UpstreamDownError(self.upstream, retry_after(wait_s, policy.RETRY_SPREAD * self.spread()))

@@ -97,6 +97,11 @@ class Birth:
                 if route.health_check is not None or route.breaker is not None
             },
             checked=list(self.checked()),
+            rooms={
+                str(route.upstream): max(route.max_connections // self.seats, 1)
+                for route in config.routes
+                if route.max_connections is not None
+            },
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

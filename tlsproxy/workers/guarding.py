@@ -11,14 +11,15 @@ import trio
 from tlsproxy.config.values import BreakerConfig
 from tlsproxy.upstream.breaker import Breaker
 from tlsproxy.upstream.guard import Checked, Circuit, Guard, Guards
+from tlsproxy.upstream.room import Room
 from tlsproxy.workers.messages import Setup
 
-__all__ = ["guards_of"]
+__all__ = ["guards_of", "rooms_of"]
 
 
 def guards_of(setup: Setup, tell: Callable[[str, str], None]) -> Guards | None:
-    """Make all guards; None where no route asks for any. tell: gets an upstream and its breaker's word."""
-    if not setup.health:
+    """Make all guards; None where no route needs any. tell: gets an upstream and its breaker's word."""
+    if not setup.health and not setup.rooms:
         return None
     upstreams = dict(setup.routes)
     checked: dict[tuple[str, str], Checked] = {}
@@ -41,6 +42,12 @@ def guards_of(setup: Setup, tell: Callable[[str, str], None]) -> Guards | None:
     for one in setup.checked:
         guards.note(one.upstream, one.path, one.retry_s, one.holds_s)
     return guards
+
+
+def rooms_of(setup: Setup) -> dict[str, Room]:
+    """Make the rooms of upstreams; who finds no place waits for as long as connecting may take."""
+    patience_s = setup.limits.connect_s
+    return {name: Room(name, places, patience_s, random) for name, places in setup.rooms.items()}
 
 
 def _circuit(wanted: BreakerConfig, tell: Callable[[str], None]) -> Circuit:

@@ -90,7 +90,8 @@ class Setup(_Message, frozen=True):
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
     holds key and chain while nothing on disk can be served. health: of routes that ask for it, by path;
-    checked: which upstreams are down now.
+    checked: which upstreams are down now. rooms: how many
+    connections to an upstream are this worker's share.
     """
 
     seat: int
@@ -105,6 +106,7 @@ class Setup(_Message, frozen=True):
     log: LogConfig = LogConfig()
     health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
     checked: list[Checked] = []
+    rooms: dict[str, int] = {}
 
 
 class Prepare(_Message, frozen=True):

@@ -16,6 +16,7 @@ from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.privilege.worker import Needs
 from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.upstream.guard import Guards
+from tlsproxy.workers.guarding import rooms_of
 from tlsproxy.workers.messages import Setup
 from tlsproxy.workers.worker import Capacity
 
@@ -28,8 +29,9 @@ def site_of(
 ) -> Iterator[Site]:
     """Make the site; at the end the upstreams' idle connections are closed."""
     limits = setup.limits
+    rooms = rooms_of(setup)
     upstreams = {
-        name: make_upstream(name, parse_upstream(name), sweeper, limits.connect_s)
+        name: make_upstream(name, parse_upstream(name), sweeper, limits.connect_s, rooms.get(name))
         for name in {upstream for _, upstream in setup.routes}
     }
     try:
