@@ -113,6 +113,8 @@ class House:
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
+            # old workers of a reload want to be told on, and new ones shall know before they accept
+            nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
@@ -123,7 +125,6 @@ class House:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
-                keeping.start_soon(self.upstreams.run, lambda: self.crew.workers)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 keeping.start_soon(self._probation.run, controller.tell_gone_back)
                 await self._start_control(keeping, controller, before)

@@ -93,6 +93,14 @@ async def status(proxy: Proxy) -> dict[str, Any]:
     return await told(proxy, "/v1/status")
 
 
+async def reloaded(proxy: Proxy) -> None:
+    """Have it execute itself anew; that takes as long as a busy machine takes."""
+    since = len(proxy.log)
+    proxy.process.send_signal(signal.SIGHUP)
+    while not any(line.get("event") == "reloaded" for line in proxy.log[since:]):
+        await proxy.grew.wait()
+
+
 def assert_fast(load: Load) -> None:
     """Everybody is told when to come again, in the way of all our answers."""
     for answer in load.last.values():
@@ -158,7 +166,7 @@ async def test_workers_that_are_born_while_it_is_down_know_it_and_a_reload_forge
             while len([w for w in (await status(proxy))["workers"] if w["stage"] == "accepting"]) < 2:  # noqa: ASYNC110  another process
                 await trio.sleep(0.01)
             assert await ask_newcomers() == {503}
-            assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
+            await reloaded(proxy)
             assert await ask_newcomers() == {503}
             (after,) = (await status(proxy))["upstreams"]
             assert (after["up"], after["since"]) == (False, down["since"])
@@ -167,8 +175,9 @@ async def test_workers_that_are_born_while_it_is_down_know_it_and_a_reload_forge
             # what is configured can be changed by a reload, too: now it is asked whatever happens
             config = tmp_path / "tlsproxy.toml"
             config.write_text(config.read_text().replace(CHECK, ""))
-            assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
-            assert await ask_newcomers() == {502}
+            await reloaded(proxy)
+            while await ask_newcomers() != {502}:  # an old worker may accept a last one
+                pass
             assert (await status(proxy))["upstreams"] == []
 
 
