@@ -113,7 +113,6 @@ class House:
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
-            # old workers of a reload want to be told on, and new ones shall know before they accept
             nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)

@@ -141,7 +141,10 @@ class Upstreams:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Check for ever, if there is anything to check. workers: gives all that live."""
+        """Check for ever, if there is anything to check. workers: gives all that live.
+
+        Begin before any is started: old ones want to be told on after a reload, new ones shall know at birth.
+        """
         self._workers = workers
         task_status.started()
         if not self._statuses:
