@@ -206,7 +206,7 @@ class Controller:
         return replace(
             found,
             confinement=tuple(self.confinement()),
-            software=loaded(config.tls.engine),
+            software=loaded(config.tls),
             upstreams=tuple(self.upstreams()),
         ).to_json()
 

@@ -286,7 +286,7 @@ class House:
         self._probation.wake()
 
     def _meter(self, process: Process) -> Meter:
-        engine = resolve(self.config.tls.engine)
+        engine = resolve(self.config.tls.engine, self.config.tls.policy)
         crew, seen = self.crew, self.upstreams.measured
         meter = Meter(crew.sums, crew.count, crew.statuses, self.store.meta, process, engine, seen)
         for finding in self.store.recovered:
@@ -328,7 +328,7 @@ class House:
             workers=self.crew.birth.seats,
             epoch=self.crew.epoch,
             fingerprint=default.fingerprint if (default := self._default()) is not None else None,
-            engine=resolve(self.config.tls.engine),
+            engine=resolve(self.config.tls.engine, self.config.tls.policy),
             inbox=str(self.config.inbox),
         )
 

@@ -46,7 +46,7 @@ def setup(tmp_path):
     assert config is not None
     memory = Memory(None)
     down = Checked(UPSTREAM, "/h", retry_s=5.0, holds_s=10.0)
-    born = Birth(config, Doors(()), memory, 2, lambda: [down]).setup(0)
+    born = Birth(config, Doors(()), memory, 2, checked=lambda: [down]).setup(0)
     memory.close()
     heard = decode_to_worker(encode(born))  # as a worker hears it
     assert isinstance(heard, Setup)
