@@ -20,6 +20,7 @@ from certstore import Source, normalise
 from tlsproxy import paths
 from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
+from tlsproxy.config.health import read_breaker, read_health_check, read_max_connections
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.tls import read_tls
@@ -174,8 +175,9 @@ def _route(table: Table) -> RouteConfig | None:
     table.require("upstream")
     path = table.parsed("path", parse_route_path, None if "path" in table else "/")
     upstream = table.parsed("upstream", parse_upstream, None)
+    health = read_health_check(table), read_breaker(table), read_max_connections(table)
     table.finish()
-    return None if path is None or upstream is None else RouteConfig(path, upstream)
+    return None if path is None or upstream is None else RouteConfig(path, upstream, *health)
 
 
 def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:
