@@ -24,7 +24,8 @@ from click.core import ParameterSource
 from tlsproxy.errors import ConfigError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import TLSConfig
+    from certstore import Comparison
+    from tlsproxy.config.values import Config, TLSConfig
     from tlsproxy.control.client import Client
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Whereabouts",
     "as_typed",
     "asking",
+    "compared",
     "find_place",
     "find_proxy",
     "place_in",
@@ -61,6 +63,8 @@ class Whereabouts:
     tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
+    configured: Config | None = None
+    """All that the configuration file says, where one names this place."""
 
     @property
     def store(self) -> Path:
@@ -176,7 +180,8 @@ def _of_file(config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(file)
-    return Whereabouts((found.store, found.inbox), found.control_socket, found.tls, found.user, found.group)
+    known = (found.store, found.inbox)
+    return Whereabouts(known, found.control_socket, found.tls, found.user, found.group, found)
 
 
 _OTHERWISE = (
@@ -232,6 +237,14 @@ def _control_sockets() -> set[str]:
     found = [line.split(maxsplit=7) for line in lines]
     paths = {one[7] for one in found if len(one) == 8 and one[3] == _LISTENS}
     return {path for path in paths if path.startswith("/") and path.endswith(f"/{_NAME}")}
+
+
+def compared(place: Whereabouts) -> Comparison:
+    """Say what certificates are compared with there: by its configuration, else with the system's roots."""
+    from certstore import Comparison
+    from tlsproxy.device import comparison
+
+    return Comparison() if place.configured is None else comparison(place.configured)
 
 
 def as_typed() -> str:
