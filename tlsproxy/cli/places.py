@@ -124,9 +124,9 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
         ConfigError: the configuration file is wrong.
 
     """
-    context = click.get_current_context()
-    socket, is_typed = context.meta.get(_SOCKET, (None, False))
-    typed = [name for name in ("store", "config") if _is_typed(context, name)]
+    context = click.get_current_context(silent=True)
+    socket, is_typed = (None, False) if context is None else context.meta.get(_SOCKET, (None, False))
+    typed = [name for name in ("store", "config") if context is not None and _is_typed(context, name)]
     if socket is not None and typed and not is_typed:
         socket = None
     if is_typed and not typed:
