@@ -25,6 +25,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "zbarimg": "zbar-tools",
 }
 
 

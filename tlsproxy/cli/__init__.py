@@ -9,6 +9,7 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
+    factory  an identity for life            label    the sticker
     support  what an engineer asks for       demo     a sample device to look at
     completion  for shells                   endings  how commands end
 """
@@ -28,6 +29,8 @@ from tlsproxy.cli.demo import demo
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.factory import factory
+from tlsproxy.cli.label import label
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
@@ -56,7 +59,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events),
-    *(backup, restore, support, completion, demo),
+    *(backup, restore, factory, label, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 
