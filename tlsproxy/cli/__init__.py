@@ -9,8 +9,9 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
+    policy   how TLS is spoken, and why      demo     a sample device to look at
     factory  an identity for life            label    the sticker
-    support  what an engineer asks for       demo     a sample device to look at
+    support  what an engineer asks for
     completion  for shells                   endings  how commands end
 """
 
@@ -31,6 +32,7 @@ from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.factory import factory
 from tlsproxy.cli.label import label
+from tlsproxy.cli.policy import policy
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
@@ -58,7 +60,7 @@ def tlsproxy() -> None:
 
 
 for _command in (
-    *(run, reload, check, certs, status, workers, events),
+    *(run, reload, check, certs, status, workers, events, policy),
     *(backup, restore, factory, label, support, completion, demo),
 ):
     tlsproxy.add_command(_command)

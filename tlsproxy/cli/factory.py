@@ -229,10 +229,11 @@ def _install(place: Whereabouts, files: tuple[str, ...], *, unsafe_reseal: bool)
     from certstore import InProcess
     from tlsproxy.cli.either import VIA, whichever
     from tlsproxy.cli.handing_in import read_files
-    from tlsproxy.policy import TLSPolicy
+    from tlsproxy.config.values import TLSConfig
     from tlsproxy.tls.gate import HandshakeGate
 
     candidate, unreadable = read_files(files)
+    tls = place.tls or TLSConfig()
     if unreadable:
         return _Report(_state(place), unreadable=unreadable)
 
@@ -241,7 +242,7 @@ def _install(place: Whereabouts, files: tuple[str, ...], *, unsafe_reseal: bool)
         return receipt, client.factory()
 
     def act(held: Store) -> tuple[Receipt, FactoryState]:
-        examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
+        examiner = InProcess(HandshakeGate(tls.policy, tls.engine))
         door = held.factory
         receipt = door.install(candidate, via=VIA, examiner=examiner, unsafe_reseal=unsafe_reseal)
         return receipt, door.state()
