@@ -13,6 +13,7 @@ from typing import Final
 
 from certstore.bundle import Bundle
 from certstore.changing import Case, Changing
+from certstore.circumstances import Circumstances
 from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.examination import Examiner, KnownKey
@@ -57,7 +58,7 @@ class Proposing:
     shelf: Shelf
     probations: Probations
     clock: Callable[[], datetime]
-    clock_plausible: Callable[[], bool]
+    circumstances: Callable[[Bundle], Circumstances]
     boot_clock: BootClock
 
     def propose(
@@ -78,7 +79,7 @@ class Proposing:
             if not terms.unseals and self._is_sealed(source, bundle):
                 raise Refusal(found("slot_sealed", source=source))
             terms.look(bundle)
-            case.tell(*examination.judge(self.clock(), self.clock_plausible()))
+            case.tell(*examination.judge(self.circumstances(bundle)))
         return self._put(case, bundle, slot, terms)
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:

@@ -15,7 +15,7 @@ FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def signed(
-    pki: Pki, request: str, *, serial: str | None = None, start: datetime | None = None
+    pki: Pki, request: str, *, serial: str | None = None, end: datetime = FOR_EVER
 ) -> x509.Certificate:
     """Sign a request: its key, and all that it asks for, but for another `serial` where one is given."""
     asked = x509.load_pem_x509_csr(request.encode())
@@ -26,8 +26,8 @@ def signed(
         .issuer_name(pki.intermediate.subject)
         .public_key(asked.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start or datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(FOR_EVER)
+        .not_valid_before(min(end, datetime.now(UTC)) - timedelta(hours=1))
+        .not_valid_after(end)
     )
     for extension in asked.extensions:
         builder = builder.add_extension(extension.value, extension.critical)

@@ -208,11 +208,11 @@ class TestInstall:
 
     def test_a_certificate_that_no_client_would_take_is_refused_here_too(self, store, pki):
         request = store.factory.request(DEVICE).request
-        start = datetime(2099, 1, 1, tzinfo=UTC)
-        receipt = install(store, Candidate((("a.pem", to_pem(signed(pki, request, start=start))),)))
+        end = datetime(2026, 11, 2, tzinfo=UTC)
+        receipt = install(store, Candidate((("a.pem", to_pem(signed(pki, request, end=end))),)))
         assert receipt.state is State.REFUSED
         assert receipt.codes[0] == "incomplete_chain"
-        assert "not_yet_valid" in receipt.codes
+        assert "expired" in receipt.codes
         assert store.factory.state().stage is Stage.WAITING  # and the answer may come again
 
 

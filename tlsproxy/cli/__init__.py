@@ -10,8 +10,8 @@ that `--help` and completion are quick.
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
     policy   how TLS is spoken, and why      demo     a sample device to look at
+    support  what an engineer asks for       doctor   files, servers, this proxy: explained
     factory  an identity for life            label    the sticker
-    support  what an engineer asks for
     completion  for shells                   endings  how commands end
 """
 
@@ -27,6 +27,7 @@ from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
+from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
@@ -52,6 +53,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         "tlsproxy check --config /etc/tlsproxy/tlsproxy.toml",
         "tlsproxy certs import device.pem device.key",
         "tlsproxy status",
+        "tlsproxy doctor",
     ),
 )
 @click.version_option(__version__, prog_name="tlsproxy", message="%(prog)s %(version)s")
@@ -61,7 +63,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events, policy),
-    *(backup, restore, factory, label, support, completion, demo),
+    *(doctor, backup, restore, factory, label, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 
