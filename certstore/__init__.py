@@ -12,10 +12,12 @@ The life of a certificate, and who is asked on the way:
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
     for a time only       probation -> confirming: confirmed, or gone back
+    for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
     what became of it     receipts
     after a crash         recovery
 
-Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
+Values:  names  findings  fingerprints  bundle  meta  slots  generation  receipts  factorystate
+         they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
 Door:    store (held, locked, changed)  showing (its half that only reads)
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
@@ -36,6 +38,7 @@ from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
+    RandomNotReady,
     Refusal,
     StoreCorrupt,
     StoreError,
@@ -103,6 +106,7 @@ __all__ = [
     "PrivateKey",
     "Probation",
     "Publisher",
+    "RandomNotReady",
     "Receipt",
     "Reference",
     "Refusal",

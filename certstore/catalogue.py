@@ -3,8 +3,8 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of a
-certificate stands in checkcodes.py, what of changes and of the store in
-lifecodes.py, what the doctor finds in doctorcodes.py.
+certificate stands in checkcodes.py, what of changes and of the store in lifecodes.py, of the factory in
+factorycodes.py, what the doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -17,6 +17,7 @@ from typing import Final
 from certstore.checkcodes import CHECKS
 from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
+from certstore.factorycodes import FACTORY
 from certstore.lifecodes import LIFE
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
@@ -164,4 +165,4 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **CHECKS, **LIFE, **DOCTOR})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **CHECKS, **LIFE, **FACTORY, **DOCTOR})

@@ -17,6 +17,7 @@ from certstore.findings import Finding, Severity
 __all__ = [
     "BackupUnreadable",
     "NotFound",
+    "RandomNotReady",
     "Refusal",
     "StoreCorrupt",
     "StoreError",
@@ -177,6 +178,20 @@ class BackupUnreadable(StoreError):
     def hint(self) -> str:
         """What to try."""
         return "try its passphrase again, or another copy of the file; nothing has changed"
+
+
+class RandomNotReady(StoreError):
+    """A key is wanted before the kernel can make one that nobody guesses."""
+
+    code = "random_not_ready"
+
+    def __str__(self) -> str:
+        return "the kernel's random generator is not ready: no key is made before it is"
+
+    @property
+    def hint(self) -> str:
+        """What to do, and what lacks."""
+        return "try again in some seconds; a device that stays so has no source of randomness"
 
 
 class NotFound(StoreError):

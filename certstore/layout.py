@@ -7,6 +7,7 @@
     receipts/<id>.json
     handled/<hash of path and digest>.json
     probation.json                                 only while a change is in probation
+    authority/factory/request/{key.pem,request.pem}   the key that waits for the manufacturer's certificate
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -24,8 +25,12 @@ from certstore.slots import Source
 __all__ = [
     "ACTIVE",
     "ASIDE",
+    "AUTHORITY",
     "BUNDLES",
     "CHAIN",
+    "FACTORY",
+    "FACTORY_CSR",
+    "FACTORY_REQUEST",
     "FORMAT",
     "GENERATIONS",
     "HANDLED",
@@ -59,10 +64,15 @@ SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
 PROBATION = PurePosixPath("probation.json")
+AUTHORITY = PurePosixPath("authority")
+"""What is the supervisor's alone: no worker may read it."""
+FACTORY = AUTHORITY / "factory"
+FACTORY_REQUEST = FACTORY / "request"
 
 KEY = "key.pem"
 CHAIN = "chain.pem"
 META = "meta.json"
+FACTORY_CSR = "request.pem"
 
 # whatever begins with this is half done, and is removed at the next start
 ASIDE = ".new-"
@@ -72,7 +82,8 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
-    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED)
+    slots = (SLOTS, *(SLOTS / source for source in Source))
+    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, AUTHORITY, FACTORY)
 
 
 def aside(name: str) -> str:

@@ -41,6 +41,7 @@ from certstore.lock import Lock
 from certstore.premises import enter, furnish
 from certstore.probation import BootClock, Probations, unknown_boot
 from certstore.proposing import Proposing
+from certstore.provisioning import Factory
 from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
@@ -101,6 +102,7 @@ class Store(Shown):
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, clock)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
+        self.factory = Factory(root, disk, self._change, changes, self._proposing)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         self._pruned: _Pruned | None = None
@@ -111,6 +113,7 @@ class Store(Shown):
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
         self.recovered = recovered.findings
         self.settled = recovered.settled
+        self.factory.settle()
 
     @classmethod
     def open(  # noqa: PLR0913  each has another owner, and all but two a default

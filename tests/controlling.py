@@ -29,6 +29,7 @@ from tlsproxy.observe.audit import AuditLog
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process, WorkerStatus
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.rehearsal import Rehearsal
 from tlsproxy.telling import Teller
 
@@ -152,7 +153,7 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
     with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
-        backing = Backing(controller, api.changes, api.reloads, store, api.events)
+        backing = Backing(controller, api.changes, api.reloads, store, api.events, FactoryDesk(controller))
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api

@@ -38,6 +38,11 @@ def identity(config: IdentityConfig) -> Identity:
     return Identity(names=usable, serial=config.serial or serial_number(), common_name=common_name)
 
 
+def factory_identity(config: IdentityConfig) -> Identity:
+    """Tell who the device is for its life: by the names that were configured, not by addresses of today."""
+    return Identity(names=tuple(config.names), serial=config.serial or serial_number(), common_name="")
+
+
 def comparison(config: Config) -> Comparison:
     """Say what certificates are compared with here; names count that were configured, not those found out.
 

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     MISUSE = 2  # the command line or the configuration is wrong: click's own number for it
+    AGAIN = 75  # the same again, later, may well succeed: EX_TEMPFAIL of sysexits.h
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 

@@ -43,6 +43,7 @@ from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Kept
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.reload import Reloader
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
@@ -151,7 +152,8 @@ class House:
         self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
     ) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        backing = Backing(controller, controller, controller, self.store, self.teller.events)
+        desk = FactoryDesk(controller)
+        backing = Backing(controller, controller, controller, self.store, self.teller.events, desk)
         wanted = self.config.control
         answer = partial(
             control_server.run,

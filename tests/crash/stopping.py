@@ -20,8 +20,11 @@ from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
 from certstore.bundle import Bundle
+from certstore.decode import Candidate
 from certstore.examination import InProcess
+from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
+from certstore.receipts import State
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
@@ -127,6 +130,27 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+DEVICE = Identity(("px-1.example",), "PX-1", "px-1")
+
+
+def request_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    arm()
+    Store.open(root, clock=now, disk=disk).factory.request(DEVICE)
+
+
+def mend_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.factory.request(DEVICE, serial="PX-2")
+
+
+def install_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    candidate = Candidate((("device.pem", bundle.chain_pem()),))
+    assert store.factory.install(candidate, via="crash", examiner=InProcess()).state is State.CONFIRMED
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -143,6 +167,9 @@ ACTS = {
         activate,
         remove,
         restore,
+        request_factory,
+        mend_request,
+        install_factory,
     )
 }
 

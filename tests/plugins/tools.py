@@ -31,6 +31,7 @@ PACKAGES = {
     "sslscan": "sslscan",
     "sslyze": "",
     "testssl": "testssl.sh",
+    "zbarimg": "zbar-tools",
 }
 # Where `make test-deps` puts programs of Python that can't live in our environment.
 APART = Path(__file__).parents[2] / ".venv-scan" / "bin"

@@ -25,6 +25,7 @@ from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.tls.gate import HandshakeGate
 
 
@@ -267,7 +268,8 @@ async def test_with_a_running_proxy_the_certificate_is_live_when_the_command_ret
     with trio.fail_after(60), Store.open(store, clock=clock) as held:
         examiner = InProcess(HandshakeGate(TLSPolicy()))
         controller = replace(controller_of(held), examiner=examiner)
-        backing = Backing(controller, controller, controller, held, controller.teller.events)
+        events, desk = controller.teller.events, FactoryDesk(controller)
+        backing = Backing(controller, controller, controller, held, events, desk)
         control = store / "run" / "control.sock"
         await nursery.start(partial(server.run, control, backing))
         code, document = await run_command("certs", "import", "--store", str(store), "--json", *files)

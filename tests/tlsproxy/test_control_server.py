@@ -23,6 +23,7 @@ from tlsproxy.control.client import Client
 from tlsproxy.control.peers import Access
 from tlsproxy.control.values import MAX_BODY_BYTES, candidate_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
+from tlsproxy.provisioning import FactoryDesk
 
 CANDIDATE = Candidate((("device.pem", b"-----BEGIN\x00\xff"), ("key", b"")))
 
@@ -200,7 +201,8 @@ def another(api: Api, path: Path | None = None) -> Callable[[], Awaitable[None]]
     """Give what runs a second server over the same store."""
     controller = controller_of(api.store)
     events = controller.teller.events
-    backing = Backing(controller, Changes(controller), Reloads(), api.store, events)
+    desk = FactoryDesk(controller)
+    backing = Backing(controller, Changes(controller), Reloads(), api.store, events, desk)
     return partial(server.run, path or api.path, backing)
 
 

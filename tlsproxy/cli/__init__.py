@@ -11,6 +11,7 @@ that `--help` and completion are quick.
     backup   all of it in a file, and back   workers  who serves whom
     policy   how TLS is spoken, and why      demo     a sample device to look at
     support  what an engineer asks for       doctor   files, servers, this proxy: explained
+    factory  an identity for life            label    the sticker
     completion  for shells                   endings  how commands end
 """
 
@@ -30,6 +31,8 @@ from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.factory import factory
+from tlsproxy.cli.label import label
 from tlsproxy.cli.policy import policy
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
@@ -60,7 +63,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events, policy),
-    *(doctor, backup, restore, support, completion, demo),
+    *(doctor, backup, restore, factory, label, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

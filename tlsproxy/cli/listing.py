@@ -101,15 +101,15 @@ def show(
     if as_json:
         click.echo(json.dumps(entry, indent=2))
         return
-    from tlsproxy.observe.status import shown_fingerprint
+    from certstore.fingerprints import grouped
 
     for line in (
         f"names        {', '.join(slot.names) or 'none'}",
         f"source       {slot.source} via {slot.via}, {slot.stored_at:%Y-%m-%d %H:%M:%S} UTC",
         f"state        {entry['state']}",
         f"valid        {str(entry['not_before'])[:16]} to {str(entry['not_after'])[:16]} UTC",
-        f"SHA-256      {shown_fingerprint(str(entry['fingerprint']))}",
-        f"key          {entry['key_type']}; SPKI SHA-256 {entry['spki_sha256']}",
+        f"SHA-256      {grouped(str(entry['fingerprint']))}",
+        f"key          {grouped(str(entry['spki_sha256']))} (SPKI SHA-256), {entry['key_type']}",
         f"id           slot {slot.id}, bundle {slot.bundle}",
         *(f"chain        {one.subject.rfc4514_string()}" for one in certificates),
         f"issued by    {certificates[-1].issuer.rfc4514_string()}",
@@ -246,8 +246,10 @@ def _state(slot: Slot, meta: Meta | None, *, served: bool) -> str:
     if not slot.is_confirmed:
         return "waits for confirmation"
     if meta.facts.not_after < datetime.now(UTC):
-        return "served, expired" if served else "expired"
-    return "served" if served else "in reserve"
+        state = "served, expired" if served else "expired"
+    else:
+        state = "served" if served else "in reserve"
+    return f"{state}, sealed" if slot.sealed else state
 
 
 def _link(certificate: Certificate) -> dict[str, object]:

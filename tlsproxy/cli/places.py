@@ -56,7 +56,7 @@ _MOST_BYTES = 4_194_304
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A control socket; store and inbox where they are known; TLS, user and group where they are named."""
+    """A control socket; store and inbox where known; TLS, user, group, identity where they are named."""
 
     known: tuple[Path, Path] | None
     control: Path

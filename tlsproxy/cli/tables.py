@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from certstore.fingerprints import in_lines
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import (
     BundleStatus,
@@ -22,7 +23,6 @@ from tlsproxy.observe.status import (
     confinement_lines,
     receipt_line,
     remaining,
-    shown_fingerprint,
     waiting_lines,
     workers_words,
 )
@@ -38,9 +38,12 @@ _RUNG_STYLE = {
 }
 
 
+_GROUPS = 8  # a line, as on the label (certstore/label.py)
+
+
 def show_status(status: Status, out: TextIO) -> None:
     """Write a status to a terminal."""
-    # without emoji: in a fingerprint :AB: and :CD: would become pictures
+    # without emoji: in an address :ab: and :cd: would become pictures
     console = Console(file=out, highlight=False, emoji=False)
     console.print(_facts(status))
     for bundle in status.bundles:
@@ -93,9 +96,8 @@ def _certificate(bundle: BundleStatus, status: Status) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    # Sixteen pairs a line: two lines that a person can compare with the browser's.
-    fingerprint = shown_fingerprint(bundle.fingerprint)
-    table.add_row("[bold]certificate[/bold]", f"{fingerprint[:47]}\n{fingerprint[48:]}")
+    table.add_row("[bold]certificate[/bold]", "\n".join(in_lines(bundle.fingerprint, _GROUPS)))
+    table.add_row("  key", "\n".join(in_lines(bundle.spki, _GROUPS)))
     names = [row.pattern for row in status.rows if row.bundle == bundle.id]
     if bundle.id == status.default:
         names.append("everything else")

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from certstore import Candidate, Receipt, Store
+from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
 
-__all__ = ["Backing", "Changing", "Reloading", "Telling"]
+__all__ = ["Backing", "Changing", "Provisioning", "Reloading", "Telling"]
 
 
 class Telling(Protocol):
@@ -70,6 +71,20 @@ class Reloading(Protocol):
         ...
 
 
+class Provisioning(Protocol):
+    """What gives the device its identity for life (certstore/provisioning.py). `by` is who asked."""
+
+    async def request(
+        self, serial: str | None, names: tuple[str, ...] | None, *, by: Peer, unsafe_reseal: bool
+    ) -> FactoryState:
+        """Have a key and its request wait; None is what waits already, else what the configuration says."""
+        ...
+
+    async def install(self, candidate: Candidate, via: str, *, by: Peer, unsafe_reseal: bool) -> Receipt:
+        """Return when its receipt is live or refused."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Backing:
     """All that an operation may ask."""
@@ -79,3 +94,4 @@ class Backing:
     reloading: Reloading
     store: Store
     events: EventLog
+    provisioning: Provisioning

@@ -10,6 +10,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,19 @@ from typing import Self, TypeVar
 import httpx2
 import msgspec
 
-from certstore import Candidate, Generation, Meta, Receipt, Slot, Source
+from certstore import (
+    Candidate,
+    Finding,
+    Generation,
+    Meta,
+    RandomNotReady,
+    Receipt,
+    Refusal,
+    Severity,
+    Slot,
+    Source,
+)
+from certstore.factorystate import FactoryState
 from tlsproxy.control.values import candidate_to_json, problem_words
 from tlsproxy.errors import AnswerError, ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
@@ -65,6 +78,23 @@ class Client:
         target = "/v1/candidates"
         if confirm_within_s is not None:
             target += f"?confirm_within_s={confirm_within_s}"
+        return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
+
+    def factory(self) -> FactoryState:
+        """Ask what the device has of its manufacturer."""
+        return self._read(FactoryState.from_json, self._ask("GET", "/v1/factory"))
+
+    def request_factory(
+        self, serial: str | None, names: tuple[str, ...] | None, *, unsafe_reseal: bool
+    ) -> FactoryState:
+        """Have a key and the request for its certificate wait; None: as it is."""
+        body = {"serial": serial, "names": names}
+        target = f"/v1/factory/request?unsafe_reseal={str(unsafe_reseal).lower()}"
+        return self._read(FactoryState.from_json, self._ask("POST", target, body))
+
+    def install_factory(self, candidate: Candidate, via: str, *, unsafe_reseal: bool) -> Receipt:
+        """Hand in the manufacturer's certificate; returns when its receipt is live or refused."""
+        target = f"/v1/factory/certificate?unsafe_reseal={str(unsafe_reseal).lower()}"
         return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
 
     def roll_back(self, key: tuple[Source, str], via: str) -> Receipt:
@@ -175,6 +205,7 @@ class Client:
             words, hint = problem_words(document), str(document.get("hint", ""))
             if isinstance(receipt := document.get("receipt"), dict):
                 raise _RefusedError(self._path, words, hint, receipt)
+            _raise_alike(document)
             if document.get("code") == ReloadError.code:
                 raise ReloadError(words.removeprefix(ReloadError.words), hint)
             raise AnswerError(self._path, words, hint, str(document.get("code") or ControlError.code))
@@ -217,6 +248,18 @@ class _RefusedError(AnswerError):
 
 
 _OTHER_VERSION = "is the running proxy of another version? restart it"
+
+
+def _raise_alike(document: Mapping[str, object]) -> None:
+    """Raise what the store itself would have raised: a refusal without a receipt, or that it is too early."""
+    if document.get("code") == RandomNotReady.code:
+        raise RandomNotReady
+    found = document.get("findings")
+    if isinstance(found, list):
+        with suppress(TypeError, ValueError):
+            findings = [Finding(**{**one, "severity": Severity(one["severity"])}) for one in found]
+            if any(finding.is_error for finding in findings):
+                raise Refusal(*findings)
 
 
 def _slot(key: tuple[Source, str]) -> str:

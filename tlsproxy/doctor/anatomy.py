@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import alternative_names, is_issued_by, key_words, name_words, spki_of, subject_words
-from tlsproxy.observe.status import shown_fingerprint
+from certstore.fingerprints import grouped
 
 __all__ = ["Anatomy", "Link", "anatomy_of"]
 
@@ -68,7 +68,7 @@ class Anatomy:
         days = (leaf.not_after - leaf.not_before).days
         yield f"  valid      {_day(leaf.not_before)} to {_day(leaf.not_after)} UTC, {days} days"
         yield f"  key        {leaf.key}"
-        yield f"  SHA-256    {shown_fingerprint(leaf.sha256)}"
+        yield f"  SHA-256    {grouped(leaf.sha256)}"
         if leaf.spki:
             yield f"  SPKI       {leaf.spki}"
         yield from self._tree()
