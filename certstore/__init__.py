@@ -3,7 +3,7 @@
 The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
-    what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
+    what is in them       decode (any file a customer has) -> assembly -> bundle (a key and its chain)
     are they good         checks (dates, names, keys), then a gate that is handed in
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
@@ -56,10 +56,11 @@ from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
+    from certstore.assembly import assemble
     from certstore.backup import Backup, take_backup
     from certstore.checks import check
     from certstore.contents import Content
-    from certstore.decode import LARGEST_FILE, Candidate, assemble
+    from certstore.decode import LARGEST_FILE, LONGEST_PASSPHRASE, Candidate, locked
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
     "Backup",
     "BackupUnreadable",
@@ -120,6 +122,7 @@ __all__ = [
     "is_address",
     "key_from_pem",
     "key_to_pem",
+    "locked",
     "newest_seen",
     "normalise",
     "random_ready",
@@ -144,8 +147,10 @@ _LATER = {
     "check": "certstore.checks",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
+    "LONGEST_PASSPHRASE": "certstore.decode",
+    "locked": "certstore.decode",
     "Candidate": "certstore.decode",
-    "assemble": "certstore.decode",
+    "assemble": "certstore.assembly",
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
     "InProcess": "certstore.examination",

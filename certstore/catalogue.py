@@ -3,7 +3,7 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-changes and of the store stands in lifecodes.py.
+files and containers stands in intakecodes.py, of changes and of the store in lifecodes.py.
 Refuses to know: who finds what.
 """
 
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from certstore.entries import Entry, Severity
+from certstore.intakecodes import INTAKE
 from certstore.lifecodes import LIFE
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
@@ -85,21 +86,6 @@ _TABLE: Final[dict[str, Entry]] = {
         _E, "a certificate in {file} is damaged: {why}", "export or copy the certificate again"
     ),
     "key_unparsable": Entry(_E, "a private key in {file} is damaged: {why}", "export or copy the key again"),
-    "key_encrypted": Entry(
-        _E,
-        "the private key in {file} is protected by a pass phrase",
-        "take the pass phrase off: openssl pkey -in KEY -out PLAIN-KEY",
-    ),
-    "container_unsupported": Entry(
-        _E,
-        "{file} is a {kind} container, which can't be read yet",
-        "convert it to PEM: {command}",
-    ),
-    "trusted_certificate": Entry(
-        _E,
-        "{file} holds OpenSSL's own TRUSTED CERTIFICATE form",
-        "convert it: openssl x509 -in FILE -out CERT.pem",
-    ),
     "too_many_certificates": Entry(
         _E,
         "there are more than {limit} certificates in these files",
@@ -274,4 +260,4 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **INTAKE, **LIFE})
