@@ -52,7 +52,7 @@ def opened(candidate: Candidate, files: Sequence[str], path: Path | None) -> Can
         if str(path) == "-" and "-" in files:
             raise UsageError("stdin can't be both a certificate and its passphrase", "put one into a file")
         return replace(candidate, passphrases=(_bytes(first_line(path, LONGEST_PASSPHRASE)),))
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return candidate
     found = locked(candidate)
     for _ in range(_TURNS):
