@@ -156,6 +156,10 @@ def _none(world: World) -> Iterator[Case]:
         b"x", one.key, one.certificate, [one.intermediate], NoEncryption()
     )
     yield Case("p12-none-cryptography", "python", {"device.p12": made})
+    one = world.issue()
+    made = pkcs12.serialize_key_and_certificates(
+        b"x", one.key, one.certificate, [one.intermediate], NoEncryption()
+    )
     yield Case("p12-none-passphrase-given", "python", {"device.p12": made}, passphrase="not needed")
 
 
