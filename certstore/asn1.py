@@ -80,28 +80,32 @@ class Fields:
     """The elements of a constructed one, to be taken in their order."""
 
     def __init__(self, content: bytes) -> None:
-        self._rest = content
-        self._taken = 0
+        self._content = content
+        self._at = self._taken = 0
 
     def __iter__(self) -> Iterator[Element]:
-        while self._rest:
+        while self._at < len(self._content):
             yield self._next()
 
     def take(self, tag: int) -> Element:
         """Take the next one, which must have this tag."""
-        if not self._rest or self._rest[0] | _CONSTRUCTED != tag | _CONSTRUCTED:
+        if self._tag() | _CONSTRUCTED != tag | _CONSTRUCTED:
             raise ValueError("a part is missing, or another than belongs there")
         return self._next()
 
     def maybe(self, tag: int) -> Element | None:
         """Take the next one if it has this tag."""
-        return self._next() if self._rest and self._rest[0] == tag else None
+        return self._next() if self._tag() == tag else None
+
+    def _tag(self) -> int:
+        """Give the next one's tag; 0, which is nobody's, at the end."""
+        return self._content[self._at] if self._at < len(self._content) else 0
 
     def _next(self) -> Element:
         self._taken += 1
         if self._taken > MOST_CHILDREN:
             raise ValueError(f"it has more than {MOST_CHILDREN} parts in one place")
-        element, self._rest = first(self._rest)
+        element, self._at = _element(self._content, self._at)
         return element
 
 
@@ -115,12 +119,18 @@ def only(data: bytes) -> Element:
 
 def first(data: bytes) -> tuple[Element, bytes]:
     """Read the element at the beginning; gives what follows too."""
-    tag, start, size = _header(data, 0)
+    element, end = _element(data, 0)
+    return element, data[end:]
+
+
+def _element(data: bytes, at: int) -> tuple[Element, int]:
+    """Read the element that begins there, and say where it ends."""
+    tag, start, size = _header(data, at)
     if size is None:
         end = _end_of_contents(data, start)
-        return Element(tag, data[start : end - 2], data[:end]), data[end:]
+        return Element(tag, data[start : end - 2], data[at:end]), end
     end = start + size
-    return Element(tag, data[start:end], data[:end]), data[end:]
+    return Element(tag, data[start:end], data[at:end]), end
 
 
 def _header(data: bytes, at: int) -> tuple[int, int, int | None]:

@@ -111,3 +111,4 @@ def test_an_element_and_what_follows_it_are_what_there_was(data):
     except ValueError:
         return
     assert b"".join(part.whole for part in parts) == element.content
+    assert all(first(part.whole) == (part, b"") for part in parts)

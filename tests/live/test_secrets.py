@@ -27,7 +27,7 @@ from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
 from tests.pki import Key, Pki, key_to_pem
 
-DEADLINE_S = 150
+DEADLINE_S = 400
 PASSPHRASE = "correct horse sesame42 battery"
 SPOKEN = {
     "bearer": "bearer-sesame42-abcdefgh",
