@@ -80,7 +80,8 @@ _TABLE: Final[dict[str, Entry]] = {
     "unparsable": Entry(
         _E,
         "{file} holds neither a certificate nor a private key in a form that we know",
-        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines) or DER",
+        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines), DER or PKCS #12 (.p12,"
+        " .pfx)",
     ),
     "certificate_unparsable": Entry(
         _E, "a certificate in {file} is damaged: {why}", "export or copy the certificate again"
