@@ -12,7 +12,7 @@ from tests.examining import NOW, Keys, Outcome, outcome
 from tests.intake import corpus
 from tests.live.test_broken_candidates import kinds
 from tests.storing import candidate_of
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers.examiner import ExaminerProcess
