@@ -67,7 +67,7 @@ async def answer_to(context: Context, sent: bytes) -> tuple[str | None, bytes]:
             if came[:1] == b"\x16":
                 nursery.cancel_scope.cancel()
     server.close()
-    return (reason or [None])[0], came
+    return (reason[0] if reason else None), came
 
 
 @pytest.fixture(params=["system", "bundled"])

@@ -81,7 +81,19 @@ class Acceptor:
         except OSError:  # the client is gone
             sock.close()
             return
-        self._let_in(sock, address, self.admission.judge(address), serve, connections, last_word)
+        verdict = self.admission.judge(address)
+        if verdict is Verdict.FULL:
+            connections.start_soon(
+                self._adopt_once_there_is_room, sock, address, serve, connections, last_word
+            )
+        else:
+            self._let_in(sock, address, verdict, serve, connections, last_word)
+
+    async def _adopt_once_there_is_room(
+        self, sock: socket.socket, address: str, serve: Serve, connections: trio.Nursery, last_word: bytes
+    ) -> None:
+        verdict = await self._squeeze_in(sock, address)
+        self._let_in(sock, address, verdict, serve, connections, last_word)
 
     def _let_in(
         self,

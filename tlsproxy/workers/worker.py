@@ -133,6 +133,7 @@ class Worker:
                     if self._siblings is not None:
                         await self._siblings.take_in(self.adopt)
                     await trio.sleep_forever()
+        self._nursery = None  # who is told to end once more has nobody to take in
 
     def accept_on(self, listening: Sequence[Listening]) -> None:
         """Accept on exactly these from now on: sockets that are new are adopted, others left.
@@ -168,9 +169,10 @@ class Worker:
         at its usual deadline; tunnels and event streams have none. `run` returns after the last of them.
         """
         if self._take_leave is None:
-            self._begin_to_end(Connection.retire, last=last)
+            self._begin_to_end(Connection.retire)
             for redirect in self._redirects:
                 redirect.retire()
+            self._part(last=last)
 
     def stop(self, seconds: float, code: int = GOING_AWAY) -> None:
         """Accept nothing more, let exchanges end and WebSockets be closed with `code`; then cut what is left.
@@ -178,12 +180,13 @@ class Worker:
         Who has not even said hello is closed, and who has nothing under way; a handshake under way goes on,
         and one request may follow it. After `seconds` everything is cut; a second call can only shorten them.
         """
-        self._begin_to_end(partial(Connection.drain, code=code), last=True)
+        self._begin_to_end(partial(Connection.drain, code=code))
         for greeting in tuple(self._greetings):
             if not greeting.chosen:
                 greeting.give_way()
         for redirect in self._redirects:
             redirect.give_way()
+        self._part(last=True)  # those have said hello: a handshake, and one request, as others under way
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
 
     def close_tunnels(self, code: int = SERVICE_RESTART) -> None:
@@ -193,10 +196,12 @@ class Worker:
         """
         self.stop(policy.TUNNEL_CLOSE_S + policy.SWEEP_S, code)
 
-    def _begin_to_end(self, take_leave: Callable[[Connection], None], *, last: bool) -> None:
-        self._take_leave = take_leave
+    def _part(self, *, last: bool) -> None:
         if self._siblings is not None and self._nursery is not None:
             self._siblings.part(self.adopt, last=last)
+
+    def _begin_to_end(self, take_leave: Callable[[Connection], None]) -> None:
+        self._take_leave = take_leave
         self._open_ended.cancel()
         for scope in self._accepting.values():
             scope.cancel()
