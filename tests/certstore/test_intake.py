@@ -11,6 +11,7 @@ import pytest
 from certstore import Refusal
 from certstore.assembly import assemble
 from certstore.checks import check
+from certstore.circumstances import Circumstances
 from certstore.findings import CATALOGUE, Finding, Severity
 from tests.intake import FOLDER, Case, corpus
 
@@ -34,7 +35,7 @@ def test_each_file_is_taken_or_refused_as_the_table_says(case: Case):
         return
     bundle, findings = assemble(case.candidate, lambda _spki: None)
     assert codes(findings) == list(case.codes)
-    assert not any(finding.is_error for finding in check(bundle, NOW, clock_plausible=True))
+    assert not any(finding.is_error for finding in check(bundle, Circumstances(NOW, clock_plausible=True)))
     assert bundle.names == (("third.test",) if case.name == "chain-one-pair-of-many" else ("device.test",))
 
 

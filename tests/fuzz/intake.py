@@ -21,6 +21,7 @@ with fuzzer.instrument_imports(include=["certstore"]):
     from certstore import Candidate, Refusal, derivation
     from certstore.assembly import assemble
     from certstore.checks import check
+    from certstore.circumstances import Circumstances
     from certstore.findings import genuine
 from tests.intake import corpus  # noqa: E402  what is instrumented has to be imported first
 
@@ -34,7 +35,7 @@ def one(data: bytes) -> None:
             raise AssertionError("refused without a reason") from refusal
         return
     assert not any(finding.is_error for finding in map(genuine, findings))
-    check(bundle, bundle.not_before, clock_plausible=True)
+    check(bundle, Circumstances(bundle.not_before, clock_plausible=True))
 
 
 def main() -> None:

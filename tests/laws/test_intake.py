@@ -12,6 +12,7 @@ from certstore import Candidate, Refusal, derivation
 from certstore.asn1 import first
 from certstore.assembly import assemble
 from certstore.checks import check
+from certstore.circumstances import Circumstances
 from certstore.contents import read_content
 from certstore.findings import CATALOGUE, genuine
 from certstore.unpacking import MOST_MEMBERS, MOST_UNPACKED, ArchiveError, Room, is_archive, unpack
@@ -70,7 +71,7 @@ def test_a_damaged_file_makes_a_bundle_or_a_refusal_with_an_error_that_can_be_to
         findings = refusal.findings
     assert any(finding.is_error for finding in map(genuine, findings)) == (bundle is None)
     if bundle is not None:
-        check(bundle, bundle.not_before, clock_plausible=True)
+        check(bundle, Circumstances(bundle.not_before, clock_plausible=True))
 
 
 @settings(max_examples=200, deadline=None)
