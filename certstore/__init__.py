@@ -3,7 +3,7 @@
 The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
-    what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
+    what is in them       decode (any file a customer has) -> assembly -> bundle (a key and its chain)
     are they good         checks (a certificate and its circumstances), then a gate that is handed in
     compared with what    reference (known roots, blocklist, own names); constraints, weakness, webpki: pure
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
@@ -61,12 +61,13 @@ from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
+    from certstore.assembly import assemble
     from certstore.backup import Backup, take_backup
     from certstore.chain import build_chain, is_authority
     from certstore.checks import check, check_shown
     from certstore.circumstances import Circumstances
     from certstore.contents import Content
-    from certstore.decode import LARGEST_FILE, Candidate, assemble
+    from certstore.decode import LARGEST_FILE, LONGEST_PASSPHRASE, Candidate, locked
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
     "Backup",
     "BackupUnreadable",
@@ -140,6 +142,7 @@ __all__ = [
     "key_to_pem",
     "key_words",
     "load_certificate",
+    "locked",
     "name_words",
     "newest_seen",
     "normalise",
@@ -170,8 +173,10 @@ _LATER = {
     "Circumstances": "certstore.circumstances",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
+    "LONGEST_PASSPHRASE": "certstore.decode",
+    "locked": "certstore.decode",
     "Candidate": "certstore.decode",
-    "assemble": "certstore.decode",
+    "assemble": "certstore.assembly",
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
     "InProcess": "certstore.examination",

@@ -2,9 +2,9 @@
 
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
-certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of a
-certificate stands in checkcodes.py, what of changes and of the store in lifecodes.py, of the factory in
-factorycodes.py, what the doctor finds in doctorcodes.py.
+certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
+files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
+in lifecodes.py, of the factory in factorycodes.py, what the doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -18,6 +18,7 @@ from certstore.checkcodes import CHECKS
 from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
 from certstore.factorycodes import FACTORY
+from certstore.intakecodes import INTAKE
 from certstore.lifecodes import LIFE
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
@@ -83,27 +84,13 @@ _TABLE: Final[dict[str, Entry]] = {
     "unparsable": Entry(
         _E,
         "{file} holds neither a certificate nor a private key in a form that we know",
-        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines) or DER",
+        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines), DER or PKCS #12 (.p12,"
+        " .pfx)",
     ),
     "certificate_unparsable": Entry(
         _E, "a certificate in {file} is damaged: {why}", "export or copy the certificate again"
     ),
     "key_unparsable": Entry(_E, "a private key in {file} is damaged: {why}", "export or copy the key again"),
-    "key_encrypted": Entry(
-        _E,
-        "the private key in {file} is protected by a pass phrase",
-        "take the pass phrase off: openssl pkey -in KEY -out PLAIN-KEY",
-    ),
-    "container_unsupported": Entry(
-        _E,
-        "{file} is a {kind} container, which can't be read yet",
-        "convert it to PEM: {command}",
-    ),
-    "trusted_certificate": Entry(
-        _E,
-        "{file} holds OpenSSL's own TRUSTED CERTIFICATE form",
-        "convert it: openssl x509 -in FILE -out CERT.pem",
-    ),
     "too_many_certificates": Entry(
         _E,
         "there are more than {limit} certificates in these files",
@@ -165,4 +152,6 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **CHECKS, **LIFE, **FACTORY, **DOCTOR})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
+    {**_TABLE, **INTAKE, **CHECKS, **LIFE, **FACTORY, **DOCTOR}
+)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
+from certstore.assembly import assemble
 from certstore.bundle import Bundle, PrivateKey
 from certstore.checks import check
 from certstore.circumstances import Circumstances
 from certstore.contents import Content, read_content
-from certstore.decode import Candidate, assemble
+from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.findings import Finding, found
 from certstore.gates import Gate, NullGate

@@ -60,7 +60,7 @@ KINDS = {
     "file_truncated": lambda pki: {"bad.pem": pki.leaf().chain_pem[:-200]},
     "unparsable": lambda _: {"bad.pem": b"\x7fELF" + bytes(range(256)) * 8},
     "key_unparsable": lambda pki: {"bad.key": pki.leaf().key_pem.replace(b"MI", b"AA", 1)},
-    "key_encrypted": lambda pki: {"bad.key": encrypted(pki)},
+    "passphrase_needed": lambda pki: {"bad.key": encrypted(pki)},
     "expired": lambda pki: pair(pki.leaf(start=ago(days=100), days=90)),
     "ca_as_leaf": lambda pki: pair(pki.leaf(issuer=None, ca=True)),
     "not_for_servers": lambda pki: pair(pki.leaf(eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))),

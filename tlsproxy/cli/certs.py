@@ -50,6 +50,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
         "tlsproxy certs import fullchain.pem privkey.pem",
         "tlsproxy certs import --store ./store device.crt device.key ca.crt",
         "cat device.pem | tlsproxy certs import - --json",
+        "tlsproxy certs import device.p12 --passphrase-file ./passphrase",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
@@ -62,20 +63,27 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
     help="Go back to the certificate before, unless `tlsproxy certs confirm` comes in time; 0: never"
     f" [default: {PROBATION_S} on a terminal while the proxy runs, else 0].",
 )
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
+    " where a file needs one].",
+)
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
 def import_(
     files: tuple[str, ...],
     confirm_within: int | None,
+    passphrase_file: Path | None,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Put a certificate into effect, and wait until it is: no connection is dropped.
 
-    CERT, KEY and CHAIN are PEM or DER files in any order; one file may hold everything, and - reads from
-    stdin. KEY may be left out where the device already has it. A certificate that isn't good changes
-    nothing.
+    CERT, KEY and CHAIN are files in any order and of any usual form: PEM, DER, PKCS #7, PKCS #12, or a zip or
+    tar of such. One file may hold everything, and - reads from stdin. KEY may be left out where the device
+    already has it. A certificate that isn't good changes nothing.
 
     On a terminal the change waits for confirmation: if nobody can reach the device with the new certificate,
     nobody confirms, and it goes back by itself.
@@ -84,8 +92,11 @@ def import_(
     """
     place = find_place(store, config)
     from tlsproxy.cli.handing_in import Probation, hand_in, read_files
+    from tlsproxy.cli.passphrase import opened
 
     candidate, unreadable = read_files(files)
+    if not unreadable:
+        candidate = opened(candidate, files, passphrase_file)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
     outcome = hand_in(place, candidate, unreadable, probation)
     if as_json:

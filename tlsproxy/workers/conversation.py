@@ -1,8 +1,8 @@
 """What an examiner and an examination say to each other, and how that goes over a socket.
 
 Promises: a message is whole, of a known form and no longer than agreed, or hearing it raises; nothing waits
-beyond the deadline. Private keys go this way: the socket is a pair that two processes hold and nobody else
-can reach, and no message has a repr. Refuses to know what is asked, and who is right.
+beyond the deadline. Private keys and pass phrases go this way: the socket is a pair that two processes hold
+and nobody else can reach, and no message has a repr. Refuses to know what is asked, and who is right.
 
     examiner (holds the store)                 examination (holds a stranger's files)
     Files | Whole | File          ->
@@ -77,9 +77,10 @@ class File(_Message, frozen=True):
 
 
 class Files(_Message, frozen=True):
-    """The question whether these make a bundle."""
+    """The question whether these make a bundle, opened by these pass phrases where they are protected."""
 
     files: tuple[tuple[bytes, bytes], ...]
+    passphrases: tuple[bytes, ...] = ()
 
 
 class Whole(_Message, frozen=True):

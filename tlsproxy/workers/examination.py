@@ -171,9 +171,9 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
     match talk.hear():
         case said.File(name, content):
             talk.say(said.Contained(examiner.read(said.name_from_bytes(name), content)))
-        case said.Files(files):
+        case said.Files(files, passphrases):
             named = tuple((said.name_from_bytes(name), content) for name, content in files)
-            _examine(talk, examiner, Candidate(named))
+            _examine(talk, examiner, Candidate(named, passphrases))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:

@@ -127,7 +127,7 @@ class ExaminerProcess:
                 yield _Examination(candidate, (), asked)
             else:
                 files = tuple(_file(name, content) for name, content in candidate.files)
-                yield _examination(asked, said.Files(files), known_key)
+                yield _examination(asked, said.Files(files, candidate.passphrases), known_key)
 
     def read(self, name: str, content: bytes) -> Content:
         """Have one file decoded; see certstore.Examiner."""
