@@ -49,6 +49,7 @@ from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
+from tlsproxy.workers.ending import close_oldest
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
@@ -117,7 +118,7 @@ class House:
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
-            self.crew.close_oldest()
+            close_oldest(self.crew.workers, self.crew.epoch)
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)

@@ -34,7 +34,7 @@ class ClientFacts:
     peer: its IP address as text, "" for a UNIX socket; scheme: "https" or "http"; local: what to call
     ourselves where an HTTP/1.0 client names no host (the address it connected to); fingerprint and
     generation: the bundle that serves this connection, as `Tlsproxy-Bundle` and `Tlsproxy-Generation` tell
-    it.
+    it; bundle: its id, by which connections are ended.
     """
 
     peer: str
@@ -42,6 +42,7 @@ class ClientFacts:
     local: str = "localhost"
     fingerprint: str = ""
     generation: int = 0
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import WorkerError
-from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
@@ -37,7 +36,6 @@ from tlsproxy.workers.backoff import Backoff
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
-    CloseTunnels,
     Count,
     FromWorker,
     Said,
@@ -338,13 +336,6 @@ class Crew:
         for worker in self.workers:
             worker.channel.send(Stop(seconds))
         self._changed.set()
-
-    def close_oldest(self) -> None:
-        """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
-        epochs = sorted({worker.epoch for worker in self.workers if not self._ours(worker)})
-        for worker in self.workers:
-            if worker.epoch in epochs[: -policy.OLD_SETS]:
-                worker.channel.send(CloseTunnels(SERVICE_RESTART))
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""

@@ -6,7 +6,8 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
-                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
+                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels,
+                           EndBundles (these are served to nobody any more, and their connections end)
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "Committed",
     "Count",
     "Counts",
+    "EndBundles",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -130,6 +132,17 @@ class CloseTunnels(_Message, frozen=True):
     code: int
 
 
+class EndBundles(_Message, frozen=True):
+    """End the connections that were made with these bundles; what is left of them after `seconds` is cut.
+
+    Exchanges end with their responses, WebSockets are closed with `code`.
+    """
+
+    bundles: list[str]
+    seconds: float
+    code: int
+
+
 class Started(_Message, frozen=True):
     """The worker has imported, opened and understood everything; it serves nothing yet.
 
@@ -199,7 +212,7 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels
+ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels | EndBundles
 FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
 M = TypeVar("M")
 

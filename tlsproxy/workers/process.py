@@ -53,6 +53,7 @@ from tlsproxy.workers.messages import (
     Committed,
     Count,
     Counts,
+    EndBundles,
     Leaving,
     Ping,
     Pong,
@@ -143,6 +144,8 @@ class WorkerProcess:
                     nursery.start_soon(self._tell_when_quiet)
                 case CloseTunnels(code=code):
                     self._worker.close_tunnels(code)
+                case EndBundles(bundles=bundles, seconds=seconds, code=code):
+                    self._worker.end_bundles(bundles, seconds, code)
                 case Stop(seconds=seconds):
                     self._stop(seconds)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
