@@ -11,6 +11,7 @@ The life of a certificate, and who is asked on the way:
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
     for a time only       probation -> confirming: confirmed, or gone back
+    a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     what became of it     receipts
     after a crash         recovery
 
@@ -31,6 +32,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
 from certstore.errors import (
     BackupUnreadable,
@@ -72,6 +74,7 @@ __all__ = [
     "SERVED_FOLDERS",
     "Backup",
     "BackupUnreadable",
+    "Ban",
     "BootClock",
     "BootTime",
     "Bundle",
@@ -95,6 +98,7 @@ __all__ = [
     "PrivateKey",
     "Probation",
     "Publisher",
+    "Reason",
     "Receipt",
     "Refusal",
     "Row",
@@ -118,11 +122,13 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_spki",
     "key_from_pem",
     "key_to_pem",
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",

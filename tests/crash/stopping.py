@@ -19,6 +19,7 @@ from pathlib import Path
 from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.bans import Reason
 from certstore.bundle import Bundle
 from certstore.examination import InProcess
 from certstore.probation import BootTime
@@ -27,6 +28,7 @@ from certstore.store import Store
 
 Arm = Callable[[], None]
 WITHIN_S = 600.0
+LOST = Reason.KEY_COMPROMISE
 
 
 def now() -> datetime:
@@ -127,6 +129,25 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), reason=LOST)
+
+
+def remove_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.remove(store.slots()[0].key, via="crash", reason=LOST)
+
+
+def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    spki = store.meta(store.slots()[0].bundle).spki
+    arm()
+    store.ban(spki, via="crash", fresh=lambda: bundle)
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -143,6 +164,9 @@ ACTS = {
         activate,
         remove,
         restore,
+        propose_for_a_lost_key,
+        remove_for_a_lost_key,
+        ban_the_own_key,
     )
 }
 
