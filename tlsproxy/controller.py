@@ -20,6 +20,7 @@ from certstore import (
     Examiner,
     Finding,
     Generation,
+    Reason,
     Receipt,
     Refusal,
     Source,
@@ -27,6 +28,8 @@ from certstore import (
     Store,
     StoreError,
 )
+from certstore.issuers import selfsigned
+from tlsproxy import device
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
@@ -121,10 +124,11 @@ class Controller:
         *,
         by: Peer | None = None,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
+        by: who asked on the control socket. confirm_within_s, reason: as `Store.propose` takes them.
         """
 
         def propose(store: Store) -> Receipt:
@@ -134,6 +138,7 @@ class Controller:
                 via=via,
                 examiner=self.examiner,
                 confirm_within_s=confirm_within_s,
+                reason=reason,
             )
 
         return await self.change("propose", propose, by)
@@ -155,6 +160,10 @@ class Controller:
         receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
+
+    def fresh_identity(self) -> Bundle:
+        """Make the device another identity, with a key that never was before; in a worker thread."""
+        return selfsigned.issue(device.identity(self.config.identity), selfsigned.new_key(), self.clock())
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""

@@ -49,7 +49,7 @@ from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
-from tlsproxy.workers.ending import close_oldest
+from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
@@ -150,7 +150,9 @@ class House:
         self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
     ) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        backing = Backing(controller, controller, controller, self.store, self.teller.events)
+        backing = Backing(
+            controller, controller, controller, self.store, self.teller.events, controller.fresh_identity
+        )
         wanted = self.config.control
         answer = partial(
             control_server.run,
@@ -292,6 +294,7 @@ class House:
         caretaker = Caretaker(self.store, self.publishing, identity, self.clock, controller.propose_own)
         caretaker.on_finding = self.teller.finding
         caretaker.on_moved = partial(_audit_moved, controller.audit)
+        caretaker.in_use = partial(generations_held, self.crew.workers)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 

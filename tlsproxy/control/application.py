@@ -25,7 +25,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tlsproxy.control import candidates, changes, feed, holdings, standing
+from tlsproxy.control import banning, candidates, changes, feed, holdings, standing
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -44,6 +44,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *holdings.OPERATIONS,
     *candidates.OPERATIONS,
     *changes.OPERATIONS,
+    *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(
         "GET",
