@@ -35,10 +35,14 @@ __all__ = ["Case", "Changing", "moves_between"]
 
 @dataclass(slots=True, eq=False)
 class Case:
-    """One change under way: its receipt, as far as it has come; and why what leaves with it does."""
+    """One change under way: its receipt, as far as it has come; and why what leaves with it does.
+
+    word: the SHA-256 of the word that confirms it over the network, "" for none.
+    """
 
     receipt: Receipt
     reason: Reason = Reason.SUPERSEDED
+    word: str = ""
 
     def tell(self, *findings: Finding) -> None:
         """Add to what the receipt tells."""

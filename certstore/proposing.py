@@ -37,8 +37,11 @@ class Proposing:
     clock_plausible: Callable[[], bool]
     boot_clock: BootClock
 
-    def propose(self, case: Case, candidate: Candidate | Bundle, examiner: Examiner) -> Receipt:
+    def propose(
+        self, case: Case, candidate: Candidate | Bundle, examiner: Examiner, word: str = ""
+    ) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
+        case.word = word
         source = case.receipt.source
         with examiner.examine(candidate, self.shelf.key) as examination:
             bundle = examination.bundle
@@ -102,4 +105,4 @@ class Proposing:
             case.receipt = replace(case.receipt, confirm_within_s=None)
             return None
         now = self.boot_clock()
-        return Probation(slot.key, slot.receipt, now.boot, now.seconds + within_s, way_back)
+        return Probation(slot.key, slot.receipt, now.boot, now.seconds + within_s, way_back, case.word)

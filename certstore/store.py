@@ -177,7 +177,7 @@ class Store(Shown):
 
     # --- changing: one after another ---
 
-    def propose(
+    def propose(  # noqa: PLR0913  what may be asked for with a candidate has defaults
         self,
         candidate: Candidate | Bundle,
         *,
@@ -186,6 +186,7 @@ class Store(Shown):
         examiner: Examiner,
         confirm_within_s: float | None = None,
         reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
@@ -193,6 +194,7 @@ class Store(Shown):
         receipt is live until then. A further proposal for the same names starts the time anew; the way back
         stays the last confirmed state.
         reason: why what it replaces leaves; where its key is compromised, that is banned with this change.
+        word: the SHA-256 of a word by which a client confirms it (`Probation.word`).
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
@@ -203,7 +205,7 @@ class Store(Shown):
             return self._changes.handle(
                 source,
                 via,
-                lambda case: self._proposing.propose(case, candidate, examiner),
+                lambda case: self._proposing.propose(case, candidate, examiner, word),
                 confirm_within_s=confirm_within_s,
                 reason=reason,
             )

@@ -77,13 +77,20 @@ class Changes:
         self.seen: list[tuple[Candidate, str, Peer]] = []
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None, reason: Reason
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
         return await self._controller.propose(
-            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason
+            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason, word=word
         )
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:

@@ -34,7 +34,7 @@ from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
 from tlsproxy.metering import Meter
-from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
+from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -125,10 +125,12 @@ class Controller:
         by: Peer | None = None,
         confirm_within_s: float | None = None,
         reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s, reason: as `Store.propose` takes them.
+        by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
+        them.
         """
 
         def propose(store: Store) -> Receipt:
@@ -139,13 +141,16 @@ class Controller:
                 examiner=self.examiner,
                 confirm_within_s=confirm_within_s,
                 reason=reason,
+                word=word,
             )
 
         return await self.change("propose", propose, by)
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
         """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
-        actor = SOCKET if by is None else _actor(by)
+        return await self._change(what, act, SOCKET if by is None else _actor(by))
+
+    async def _change(self, what: str, act: Callable[[Store], Receipt], actor: Actor) -> Receipt:
         try:
             receipt = await trio.to_thread.run_sync(act, self.store)
         except (StoreError, Refusal) as error:
@@ -154,6 +159,11 @@ class Controller:
             raise
         self.tell(receipt, actor, what)
         return receipt
+
+    async def confirm_by_wire(self, receipt_id: str) -> Receipt:
+        """Keep a change that a client has confirmed over the network. Raises StoreError or Refusal."""
+        act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
+        return await self._change("confirm", act, WIRE)
 
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""

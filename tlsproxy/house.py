@@ -47,6 +47,7 @@ from tlsproxy.reload import Reloader
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
+from tlsproxy.wire import WireConfirmation
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.ending import close_oldest, generations_held
@@ -124,6 +125,9 @@ class House:
                 keeping.start_soon(self._look_at_rung, controller)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 keeping.start_soon(self._probation.run, controller.tell_gone_back)
+                wire = WireConfirmation(self.store, controller.confirm_by_wire)
+                self.crew.on_confirm = wire.ask
+                keeping.start_soon(wire.run)
                 await self._start_control(keeping, controller, before)
                 if self.config.metrics is not None:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)

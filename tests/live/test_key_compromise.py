@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import h11
 import pytest
 import trio
 import trio_websocket
@@ -63,8 +62,7 @@ async def test_a_lost_key_ends_its_connections_everywhere_and_is_never_served_ag
                         await socket.get_message()
                     assert closed.value.reason is not None
                     assert closed.value.reason.code == RESTART
-                    with pytest.raises((trio.BrokenResourceError, h11.RemoteProtocolError, AssertionError)):
-                        await idle.get("/2")
+                    assert await idle.ended()
                 async with Client.to(proxy.port) as young:
                     assert (await young.get("/3")).status == 200
                     assert young.fingerprint == renewed.bundle().fingerprint
@@ -72,8 +70,7 @@ async def test_a_lost_key_ends_its_connections_everywhere_and_is_never_served_ag
                         proxy, "import", str(written(tmp_path, new)), "--reason", "key-compromise"
                     )
                     assert done[0] == 0, done
-                    with pytest.raises((trio.BrokenResourceError, h11.RemoteProtocolError, AssertionError)):
-                        await young.get("/4")
+                    assert await young.ended()
                 while await generations(proxy):  # noqa: ASYNC110  a heartbeat tells
                     await trio.sleep(0.1)
                 for gone in (lost, renewed):

@@ -116,6 +116,9 @@ def _tell_success(outcome: Outcome) -> None:
         seconds = f"{receipt.confirm_within_s:g} seconds"
         click.echo(f"probation: it goes back by itself in {seconds}, unless you confirm:")
         click.echo(f"    tlsproxy certs confirm {receipt.id}{as_typed()}")
+        if outcome.confirm_word:
+            click.echo("or, better, from where the device is used, by its name (docs/certificates.md):")
+            click.echo(f"    curl -fd {outcome.confirm_word} https://DEVICE/.well-known/tlsproxy/confirm")
     else:
         click.echo("probation: none; the certificate stays until another takes its place")
     if not outcome.is_running:

@@ -44,9 +44,16 @@ class Changing(Protocol):
     """What changes the store. `by` is who asked."""
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None, reason: Reason
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
-        """Return when its receipt is live or refused."""
+        """Return when its receipt is live or refused. word: the hash of what confirms it, "" for nothing."""
         ...
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:

@@ -13,6 +13,7 @@ from tlsproxy.control.documents import (
     ReceiptDocument,
     ReceiptsDocument,
     RehearsalDocument,
+    UploadedDocument,
     bundle_to_json,
 )
 from tlsproxy.control.operations import Answer, Ask, Operation, choice, count, flag, text, text_in_path
@@ -28,6 +29,7 @@ from tlsproxy.control.values import (
     candidate_from_json,
     findings_to_json,
 )
+from tlsproxy.word import make_word
 
 __all__ = ["OPERATIONS", "REASON", "RECEIPT", "VIA", "answered"]
 
@@ -49,18 +51,24 @@ async def _propose(ask: Ask) -> Response:
             }
         )
     reason = Reason(ask.query["reason"])
+    word, its_hash = make_word() if within_s is not None else ("", "")
     receipt = await ask.backing.changing.propose(
-        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason
+        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason, word=its_hash
     )
-    return answered(receipt, created=True)
+    waits = receipt.state is State.LIVE and receipt.confirm_within_s is not None
+    return answered(receipt, created=True, confirm_word=word if waits else None)
 
 
-def answered(receipt: Receipt, *, created: bool = False) -> Response:
-    """Answer with the receipt of a change: 422 where it was refused, with the receipt in the problem."""
+def answered(receipt: Receipt, *, created: bool = False, confirm_word: str | None = None) -> Response:
+    """Answer with the receipt of a change: 422 where it was refused, with the receipt in the problem.
+
+    created: by an upload, whose answer alone has the word that confirms it over the network.
+    """
     if receipt.state is State.REFUSED:
         return refusal(receipt.findings, receipt)
     headers = {"location": f"/v1/receipts/{receipt.id}"}
-    return JSONResponse(receipt.to_json(), status_code=201 if created else 200, headers=headers)
+    document = receipt.to_json() | ({"confirm_word": confirm_word} if created else {})
+    return JSONResponse(document, status_code=201 if created else 200, headers=headers)
 
 
 async def _receipts(ask: Ask) -> Response:
@@ -115,7 +123,7 @@ OPERATIONS = (
             Answer("It would be served; nothing was kept (dry_run).", RehearsalDocument),
             Answer(
                 "It is served by every worker.",
-                ReceiptDocument,
+                UploadedDocument,
                 status=201,
                 headers={"location": "The receipt's address."},
             ),

@@ -69,11 +69,18 @@ class Client:
         reason: Reason = Reason.SUPERSEDED,
     ) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
+        return self.upload(candidate, via, confirm_within_s, reason)[0]
+
+    def upload(
+        self, candidate: Candidate, via: str, confirm_within_s: int | None, reason: Reason
+    ) -> tuple[Receipt, str]:
+        """Do so, and give the word too that confirms it over the network, "" where nothing waits for it."""
         wanted = {} if reason is Reason.SUPERSEDED else {"reason": str(reason)}
         if confirm_within_s is not None:
             wanted["confirm_within_s"] = str(confirm_within_s)
         target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
-        return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
+        document = self._change("POST", target, candidate_to_json(candidate, via))
+        return self._receipt(document), str(document.get("confirm_word") or "")
 
     def roll_back(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot back to what it had before."""

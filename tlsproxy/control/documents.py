@@ -61,6 +61,15 @@ class ReceiptDocument(msgspec.Struct):
     confirm_within_s: float | None
 
 
+class UploadedDocument(ReceiptDocument):
+    """What became of an upload; `confirm_word` confirms it over the network, null where nothing waits for it.
+
+    No other answer has that word, and nothing keeps it.
+    """
+
+    confirm_word: str | None = None
+
+
 class RehearsalDocument(msgspec.Struct):
     """What a candidate would be: nothing of it was kept."""
 

@@ -7,8 +7,9 @@ Refuses to know configuration files and where the numbers come from.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
@@ -115,6 +116,19 @@ class Observer(Protocol):
         ...
 
 
+class Judgement(StrEnum):
+    """What became of a client's wish to confirm a change over its connection."""
+
+    CONFIRMED = "confirmed"
+    NOT_HERE = "not_here"  # the word is unknown, or the connection isn't served by what it stands for
+    TOO_OFTEN = "too_often"
+    FAILED = "failed"
+
+
+Confirm = Callable[[bytes, ClientFacts], Awaitable[Judgement]]
+"""Has a word judged that a client sent; returns in bounded time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Everything that one worker forwards with."""
@@ -127,6 +141,8 @@ class Site:
     observer: Observer | None = None
     trace: bool = False
     """Whether each request has a W3C trace context when it goes on."""
+    confirm: Confirm | None = None
+    """Who judges confirmations that come over the network; None: nobody, and their path is like any other."""
 
 
 def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:

@@ -36,6 +36,7 @@ from tlsproxy.workers.backoff import Backoff
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
+    ConfirmAsked,
     Count,
     FromWorker,
     Said,
@@ -77,6 +78,8 @@ class Crew:
     birth: Bearing
     epoch: int = 1
     on_bundle_lost: Callable[[str, str], None] = lambda _bundle, _why: None
+    on_confirm: Callable[[RemoteWorker, ConfirmAsked], None] = lambda _worker, _asked: None
+    """Called when a client wants to confirm a change; whoever judges it answers the worker."""
     on_worker: Callable[[RemoteWorker], None] = lambda _worker: None
     """Called when a worker has started, come to another stage, or ended (it has its exit code then)."""
     current: Publication | None = None
@@ -282,6 +285,8 @@ class Crew:
                 tell(event, worker=worker.pid, **facts)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
+            case ConfirmAsked():
+                self.on_confirm(worker, message)
             case _:
                 _log.warning("worker_misspoke", worker=worker.pid, message=type(message).__name__)
 

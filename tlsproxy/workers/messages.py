@@ -7,8 +7,10 @@ know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels,
-                           EndBundles (these are served to nobody any more, and their connections end)
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
+                           EndBundles (these are served to nobody any more, and their connections end),
+                           ConfirmJudged
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost;
+                           ConfirmAsked
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ __all__ = [
     "CloseTunnels",
     "Commit",
     "Committed",
+    "ConfirmAsked",
+    "ConfirmJudged",
     "Count",
     "Counts",
     "EndBundles",
@@ -143,6 +147,13 @@ class EndBundles(_Message, frozen=True):
     code: int
 
 
+class ConfirmJudged(_Message, frozen=True):
+    """The answer to `ConfirmAsked`: a `Judgement` by its value (forward/site.py)."""
+
+    number: int
+    judgement: str
+
+
 class Started(_Message, frozen=True):
     """The worker has imported, opened and understood everything; it serves nothing yet.
 
@@ -212,8 +223,31 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels | EndBundles
-FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
+class ConfirmAsked(_Message, frozen=True):
+    """A client wants to confirm a change: the SHA-256 of its word in hex, and what its connection got."""
+
+    number: int
+    word: str
+    bundle: str
+    generation: int
+
+
+ToWorker = (
+    Setup
+    | Prepare
+    | Commit
+    | AcceptOn
+    | Ping
+    | Count
+    | Retire
+    | Stop
+    | CloseTunnels
+    | EndBundles
+    | ConfirmJudged
+)
+FromWorker = (
+    Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost | ConfirmAsked
+)
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

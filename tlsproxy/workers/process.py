@@ -42,6 +42,7 @@ from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
+from tlsproxy.workers.asking import Asking
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.memory import Memory
@@ -51,6 +52,7 @@ from tlsproxy.workers.messages import (
     CloseTunnels,
     Commit,
     Committed,
+    ConfirmJudged,
     Count,
     Counts,
     EndBundles,
@@ -81,18 +83,19 @@ __all__ = ["main"]
 
 
 class Voice:
-    """Says things to the supervisor's log."""
+    """Says things to the supervisor's log, and asks it for clients."""
 
     def __init__(self, channel: Channel[ToWorker]) -> None:
-        self._channel = channel
+        self.channel = channel
+        self.asking = Asking(channel.send)
 
     def say(self, level: str, event: str, fields: dict[str, object]) -> None:
         """Tell of an event."""
-        self._channel.send(Said(level, event, fields))
+        self.channel.send(Said(level, event, fields))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
-        self._channel.send(BundleLost(bundle, why))
+        self.channel.send(BundleLost(bundle, why))
 
 
 class WorkerProcess:
@@ -100,7 +103,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        channel: Channel[ToWorker],
+        voice: Voice,
         setup: Setup,
         serving: Serving,
         worker: Worker,
@@ -108,7 +111,8 @@ class WorkerProcess:
         count: Callable[[], Counts],
     ) -> None:
         self._confined = confined
-        self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
+        self._channel, self._asking = voice.channel, voice.asking
+        self._setup, self._serving, self._worker = setup, serving, worker
         self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
         self._next: Generation | Bundle | None = None
@@ -142,13 +146,19 @@ class WorkerProcess:
                     self._worker.retire()
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
-                case CloseTunnels(code=code):
-                    self._worker.close_tunnels(code)
-                case EndBundles(bundles=bundles, seconds=seconds, code=code):
-                    self._worker.end_bundles(bundles, seconds, code)
+                case CloseTunnels() | EndBundles():
+                    self._end(message)
+                case ConfirmJudged():
+                    self._asking.judged(message)
                 case Stop(seconds=seconds):
                     self._stop(seconds)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
+
+    def _end(self, message: CloseTunnels | EndBundles) -> None:
+        if isinstance(message, CloseTunnels):
+            self._worker.close_tunnels(message.code)
+        else:
+            self._worker.end_bundles(message.bundles, message.seconds, message.code)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -241,7 +251,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             counters.connection_faulted()
         failures.fault(code, partial(_facts_of, error))
 
-    with site_of(setup, sweeper, observer_of(counters, access)) as site:
+    with site_of(setup, sweeper, observer_of(counters, access), voice.asking.confirm) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
@@ -250,7 +260,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             await nursery.start(sweeper.run)
             if access is not None:
                 nursery.start_soon(access.run)
-            await WorkerProcess(channel, setup, serving, worker, confined, count).run()
+            await WorkerProcess(voice, setup, serving, worker, confined, count).run()
             nursery.cancel_scope.cancel()
     if access is not None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from certstore import SERVED_FOLDERS, is_address
 from tlsproxy.config.addresses import parse_upstream
-from tlsproxy.forward.site import Forwarded, Limits, Observer, Site, make_upstream
+from tlsproxy.forward.site import Confirm, Forwarded, Limits, Observer, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.privilege.worker import Needs
@@ -22,7 +22,9 @@ __all__ = ["capacity_of", "needs_of", "site_of"]
 
 
 @contextmanager
-def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site]:
+def site_of(
+    setup: Setup, sweeper: Sweeper, observer: Observer, confirm: Confirm | None = None
+) -> Iterator[Site]:
     """Make the site; at the end the upstreams' idle connections are closed."""
     limits = setup.limits
     upstreams = {
@@ -46,6 +48,7 @@ def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site
             forwarded=Forwarded(tuple(map(ip_network, setup.trust)), tell_bundle=setup.tell_bundle),
             observer=observer,
             trace=setup.log.trace,
+            confirm=confirm,
         )
     finally:
         for upstream in upstreams.values():
