@@ -17,10 +17,15 @@ END_CONNECTIONS_S = 30.0
 # a client may put a blank or a line's end behind it.
 WORD_RANDOM_BYTES = 16
 WORD_BYTES = 64
-# Whoever guesses is slowed down all the same, for the supervisor's sake: a worker passes on so many at once,
-# and one in two seconds from then on; a person's browser needs one.
+# Whoever guesses is slowed down all the same, for the supervisor's sake: for each address a worker passes on
+# so many at once, and one in two seconds from then on; a person's browser needs one. Each address by itself,
+# so that one who guesses keeps nobody else from confirming; the last addresses are remembered.
 CONFIRM_BURST = 10.0
 CONFIRM_PER_S = 0.5
+CONFIRM_ADDRESSES = 256
+# And so many for all of them together: a wrong word costs the supervisor 50 us.
+CONFIRM_BURST_ALL = 100.0
+CONFIRM_PER_S_ALL = 20.0
 # The supervisor writes a confirmation down before it answers (10 ms here, seconds on a busy card), behind
 # whatever change is under way.
 CONFIRM_PATIENCE_S = 20.0

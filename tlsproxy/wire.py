@@ -46,7 +46,9 @@ def find(awaited: Iterable[Awaited], asked: ConfirmAsked) -> Awaited | None:
     """Find what a word stands for; takes as long whichever it is, and where it is none."""
     found = None
     for one in awaited:
-        if one.word and hmac.compare_digest(one.word, asked.word):
+        if one.word and hmac.compare_digest(
+            one.word.encode(), asked.word.encode()
+        ):  # a liar's may be no ASCII
             found = one
     return found
 
@@ -85,7 +87,7 @@ class WireConfirmation:
             await self._confirm(found.receipt)
         except Refusal:
             return Judgement.NOT_HERE  # it has gone back just now
-        except (StoreError, ProxyError) as error:
+        except (StoreError, ProxyError, RuntimeError) as error:  # the last: no thread is to be had
             _log.error("confirmation_failed", receipt=found.receipt, why=str(error))
             return Judgement.FAILED
         self._done[found.word] = found

@@ -15,6 +15,7 @@ from tests.pki import Issued, Pki
 from tests.serving_here import ServingHere
 from tests.storing import candidate_of
 from tests.tlsproxy.test_cli_certs_life import Place, place
+from tlsproxy import policy
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.cli.certs import certs
 from tlsproxy.cli.reverting import REASON
@@ -183,3 +184,26 @@ async def test_a_caretaker_makes_a_new_key_where_its_own_was_banned(tmp_path: Pa
         Caretaker(store, publishing, lambda: identity, now, propose)._care()
         own = [slot for slot in store.slots() if slot.source is Source.GENERATED]
         assert [store.is_banned(store.meta(slot.bundle).spki) for slot in own] == [False]
+
+
+async def test_what_open_connections_were_made_with_stays_known_so_that_a_ban_ends_them(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "GENERATIONS_KEPT", 1)
+    publishing = ServingHere()
+    key = pki.make_key("ec")
+    with Store.open(tmp_path / "s", clock=now, publisher=publishing) as store:
+        publishing.load_from(store.bundle)
+        first, *renewed = (pki.leaf(key=key).bundle() for _ in range(4))
+        for bundle in (first, *renewed):
+            store.propose(bundle, source=Source.CUSTOMER, via="x", examiner=InProcess())
+        store.propose(pki.leaf(issuer=None).bundle(), source=Source.GENERATED, via="x", examiner=InProcess())
+        identity = Identity(names=NAMES, serial="", common_name="device.test")
+        caretaker = Caretaker(store, publishing, lambda: identity, now, lambda _: store.receipts()[0])
+        caretaker.in_use = lambda: frozenset({1, 5})
+        caretaker._prune()
+        assert [one.number for one in store.generations()] == [5, 4, 1]
+        store.ban(first.spki, via="x")
+        ((ended, why),) = publishing.ended
+        assert why == "key-compromise"
+        assert {first.id, renewed[-1].id} <= ended

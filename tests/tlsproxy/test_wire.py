@@ -160,7 +160,8 @@ class TestInTheWorker:
         asking.judged(ConfirmJudged(99, Judgement.CONFIRMED))  # nobody waits for it
 
     @pytest.mark.usefixtures("autojump_clock")
-    async def test_who_guesses_is_slowed_down_before_the_supervisor_hears_of_it(self):
+    async def test_who_guesses_is_slowed_down_before_the_supervisor_hears_of_it(self, monkeypatch):
+        monkeypatch.setattr(policy, "CONFIRM_PER_S", 0.0)
         sent: list[ConfirmAsked] = []
         asking = Asking(sent.append)
 
@@ -171,8 +172,25 @@ class TestInTheWorker:
             for _ in range(100):
                 nursery.start_soon(ask)
         assert len(sent) == policy.CONFIRM_BURST
-        await trio.sleep(1 / policy.CONFIRM_PER_S)
-        assert await asking.confirm(b"x", FACTS) is Judgement.FAILED, "asked, and not answered in time"
+        other = replace(FACTS, peer="192.0.2.8")
+        assert await asking.confirm(b"x", other) is Judgement.FAILED, "another address asks all the same"
+        assert len(sent) == policy.CONFIRM_BURST + 1
+        assert await asking.confirm(b"x", FACTS) is Judgement.TOO_OFTEN
+
+    @pytest.mark.usefixtures("autojump_clock")
+    async def test_many_addresses_together_are_bounded_and_so_is_what_is_kept_of_them(self, monkeypatch):
+        monkeypatch.setattr(policy, "CONFIRM_PER_S_ALL", 0.0)
+        sent: list[ConfirmAsked] = []
+        asking = Asking(sent.append)
+
+        async def ask(number: int) -> None:
+            await asking.confirm(b"x", replace(FACTS, peer=str(number)))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(policy.CONFIRM_ADDRESSES * 2):
+                nursery.start_soon(ask, number)
+        assert len(sent) == policy.CONFIRM_BURST_ALL
+        assert len(asking._for_each) == policy.CONFIRM_ADDRESSES
 
     async def test_an_answer_of_a_version_to_come_is_no_yes(self):
         sent: list[ConfirmAsked] = []
@@ -251,6 +269,7 @@ class TestInTheSupervisor:
         [
             {"word": hash_of(b"guessed")},
             {"word": ""},
+            {"word": "\xe4"},
             {"bundle": "c" * 64},
             {"generation": 0},
         ],

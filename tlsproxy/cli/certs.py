@@ -53,6 +53,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove, ban, b
         "tlsproxy certs import --store ./store device.crt device.key ca.crt",
         "cat device.pem | tlsproxy certs import - --json",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
+        "tlsproxy certs import new.pem --reason key-compromise     # bans the key of the one before for good",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
 )

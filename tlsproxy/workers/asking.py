@@ -7,6 +7,7 @@ there are.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -38,11 +39,12 @@ class Asking:
         self._send = send
         self._waiting: dict[int, _Wait] = {}
         self._asked = 0
-        self._allowance = Allowance(policy.CONFIRM_PER_S, policy.CONFIRM_BURST)
+        self._for_all = Allowance(policy.CONFIRM_PER_S_ALL, policy.CONFIRM_BURST_ALL)
+        self._for_each: OrderedDict[str, Allowance] = OrderedDict()  # by address, the last used at the end
 
     async def confirm(self, word: bytes, client: ClientFacts) -> Judgement:
         """Have a word judged that came over this client's connection."""
-        if not self._allowance.take(trio.current_time()):
+        if not self._may_ask(client.peer, trio.current_time()):
             return Judgement.TOO_OFTEN
         self._asked += 1
         number, wait = self._asked, _Wait()
@@ -54,6 +56,15 @@ class Asking:
         finally:
             del self._waiting[number]
         return wait.judgement
+
+    def _may_ask(self, address: str, now: float) -> bool:
+        known = self._for_each
+        if address not in known:
+            known[address] = Allowance(policy.CONFIRM_PER_S, policy.CONFIRM_BURST)
+            while len(known) > policy.CONFIRM_ADDRESSES:
+                known.popitem(last=False)
+        known.move_to_end(address)
+        return known[address].take(now) and self._for_all.take(now)
 
     def judged(self, message: ConfirmJudged) -> None:
         """Take an answer; one that nobody waits for any more is passed by."""
