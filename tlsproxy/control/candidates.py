@@ -62,12 +62,12 @@ async def _propose(ask: Ask) -> Response:
 def answered(receipt: Receipt, *, created: bool = False, confirm_word: str | None = None) -> Response:
     """Answer with the receipt of a change: 422 where it was refused, with the receipt in the problem.
 
-    created: by an upload, whose answer alone has the word that confirms it over the network.
+    created: by an upload, whose answer alone has the word that confirms it over the network, where it waits.
     """
     if receipt.state is State.REFUSED:
         return refusal(receipt.findings, receipt)
     headers = {"location": f"/v1/receipts/{receipt.id}"}
-    document = receipt.to_json() | ({"confirm_word": confirm_word} if created else {})
+    document = receipt.to_json() | ({"confirm_word": confirm_word} if confirm_word is not None else {})
     return JSONResponse(document, status_code=201 if created else 200, headers=headers)
 
 

@@ -62,12 +62,12 @@ class ReceiptDocument(msgspec.Struct):
 
 
 class UploadedDocument(ReceiptDocument):
-    """What became of an upload; `confirm_word` confirms it over the network, null where nothing waits for it.
+    """What became of an upload; `confirm_word` confirms it over the network, where it waits for that.
 
     No other answer has that word, and nothing keeps it.
     """
 
-    confirm_word: str | None = None
+    confirm_word: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RehearsalDocument(msgspec.Struct):
