@@ -4,7 +4,8 @@ The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
-    are they good         checks (dates, names, keys), then a gate that is handed in
+    are they good         checks (a certificate and its circumstances), then a gate that is handed in
+    compared with what    reference (known roots, blocklist, own names); constraints, weakness, webpki: pure
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
@@ -33,7 +34,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from certstore.bans import Ban, Reason, is_spki, read_bans
-from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
+from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -46,6 +47,7 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
+from certstore.extensions import alternative_names, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -59,12 +61,16 @@ from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
     from certstore.backup import Backup, take_backup
-    from certstore.checks import check
+    from certstore.chain import build_chain, is_authority
+    from certstore.checks import check, check_shown
+    from certstore.circumstances import Circumstances
     from certstore.contents import Content
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.issuers.selfsigned import Identity
+    from certstore.loading import load_certificate
+    from certstore.reference import Comparison, Reference
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -81,7 +87,9 @@ __all__ = [
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Circumstances",
     "Clock",
+    "Comparison",
     "Content",
     "Examination",
     "Examiner",
@@ -100,6 +108,7 @@ __all__ = [
     "Publisher",
     "Reason",
     "Receipt",
+    "Reference",
     "Refusal",
     "Row",
     "Severity",
@@ -114,17 +123,25 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "alternative_names",
     "assemble",
+    "build_chain",
     "check",
+    "check_shown",
     "clock_plausible",
     "compute",
     "covers",
     "found",
     "genuine",
     "is_address",
+    "is_authority",
+    "is_issued_by",
     "is_spki",
     "key_from_pem",
     "key_to_pem",
+    "key_words",
+    "load_certificate",
+    "name_words",
     "newest_seen",
     "normalise",
     "random_ready",
@@ -137,6 +154,7 @@ __all__ = [
     "seal",
     "slot_id",
     "spki_of",
+    "subject_words",
     "take_backup",
     "unseal",
 ]
@@ -147,7 +165,11 @@ _LATER = {
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
     "unseal": "certstore.sealing",
+    "build_chain": "certstore.chain",
+    "is_authority": "certstore.chain",
     "check": "certstore.checks",
+    "check_shown": "certstore.checks",
+    "Circumstances": "certstore.circumstances",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
     "Candidate": "certstore.decode",
@@ -161,6 +183,9 @@ _LATER = {
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
     "Identity": "certstore.issuers.selfsigned",
+    "load_certificate": "certstore.loading",
+    "Comparison": "certstore.reference",
+    "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

@@ -53,7 +53,7 @@ class Parting:
 
     def of_keys(self, keys: frozenset[str]) -> Departure:
         """Say what leaves when these keys are banned."""
-        return Departure(self.shelf.holding(keys), keys)
+        return Departure(self.shelf.with_keys(keys), keys)
 
     def told(
         self,

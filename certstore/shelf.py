@@ -114,7 +114,7 @@ class Shelf:
         """Whether this bundle's key is banned."""
         return bool(self.bans.table) and self.spki(id) in self.bans
 
-    def holding(self, spkis: Collection[str]) -> frozenset[str]:
+    def with_keys(self, spkis: Collection[str]) -> frozenset[str]:
         """Give the ids of all bundles here that have one of these keys."""
         return frozenset(id_ for id_, spki in tuple(self._spki.items()) if spki in spkis)
 
@@ -155,6 +155,15 @@ class Shelf:
                 except StoreError:
                     continue
         return None
+
+    def holding(self, spki: str) -> tuple[Meta, ...]:
+        """Give what is known of the whole bundles that hold the key with this SPKI hash."""
+        metas: list[Meta] = []
+        for id_, held in tuple(self._spki.items()):
+            if held == spki:
+                with suppress(StoreError):
+                    metas.append(self.meta(id_))
+        return tuple(metas)
 
     def put(self, bundle: Bundle) -> None:
         """Write a bundle, unless a whole one is here already; a damaged one is replaced."""

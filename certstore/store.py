@@ -88,7 +88,7 @@ class Store(Shown):
             self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
         self._proposing = Proposing(
-            changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
+            changes, succession, self._shelf, self._probations, clock, self.circumstances, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, self._shelf, clock)

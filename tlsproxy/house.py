@@ -47,6 +47,7 @@ from tlsproxy.reload import Reloader
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
+from tlsproxy.upstreams import Upstreams
 from tlsproxy.wire import WireConfirmation
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
@@ -93,6 +94,7 @@ class House:
     kept: Kept | None
     teller: Teller
     notifier: Notifier
+    upstreams: Upstreams
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
@@ -113,6 +115,7 @@ class House:
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
+            nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
@@ -124,10 +127,7 @@ class House:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
                 keeping.start_soon(self.notifier.run, self.teller.events)
-                keeping.start_soon(self._probation.run, controller.tell_gone_back)
-                wire = WireConfirmation(self.store, controller.confirm_by_wire)
-                self.crew.on_confirm = wire.ask
-                keeping.start_soon(wire.run)
+                self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, before)
                 if self.config.metrics is not None:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
@@ -149,6 +149,13 @@ class House:
         caretaker.look_at_expiry = self._ladder.turn
         self.notifier.on_report = controller.meter.count_notice
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
+
+    def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
+        """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
+        nursery.start_soon(self._probation.run, controller.tell_gone_back)
+        wire = WireConfirmation(self.store, controller.confirm_by_wire)
+        self.crew.on_confirm = wire.ask
+        nursery.start_soon(wire.run)
 
     async def _start_control(
         self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
@@ -176,6 +183,7 @@ class House:
         """Have followers told of everything, also of what was settled at this start or left untold."""
         self.publishing.on_served = self.teller.served
         self.crew.on_worker = self.teller.worker
+        self.upstreams.on_change, self.upstreams.count = self.teller.upstream, self.crew.sums.add
         self.teller.expect(self.store.receipts())
         ended = {receipt.id: receipt for receipt in self.store.settled}
         if before is not None and before.events is not None:
@@ -252,6 +260,7 @@ class House:
             kept=self.kept,
             events=self.teller.events,
             notifier=self.notifier,
+            upstreams=self.upstreams.statuses,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -271,6 +280,7 @@ class House:
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
             expiring=lambda: self._ladder.standing,
+            upstreams=self.upstreams.statuses,
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
@@ -288,7 +298,8 @@ class House:
 
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
-        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        crew, seen = self.crew, self.upstreams.measured
+        meter = Meter(crew.sums, crew.count, crew.statuses, self.store.meta, process, engine, seen)
         for finding in self.store.recovered:
             meter.count_finding(finding)
         return meter

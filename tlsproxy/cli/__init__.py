@@ -10,7 +10,7 @@ that `--help` and completion are quick.
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
     policy   how TLS is spoken, and why      demo     a sample device to look at
-    support  what an engineer asks for
+    support  what an engineer asks for       doctor   files, servers, this proxy: explained
     completion  for shells                   endings  how commands end
 """
 
@@ -26,6 +26,7 @@ from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
+from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
@@ -49,6 +50,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         "tlsproxy check --config /etc/tlsproxy/tlsproxy.toml",
         "tlsproxy certs import device.pem device.key",
         "tlsproxy status",
+        "tlsproxy doctor",
     ),
 )
 @click.version_option(__version__, prog_name="tlsproxy", message="%(prog)s %(version)s")
@@ -58,7 +60,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events, policy),
-    *(backup, restore, support, completion, demo),
+    *(doctor, backup, restore, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

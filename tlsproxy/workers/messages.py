@@ -6,11 +6,12 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
+                           Checked (whether an upstream is up);
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels,
                            EndBundles (these are served to nobody any more, and their connections end),
                            ConfirmJudged
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
-                           TicketKeys, BundleLost; ConfirmAsked
+                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed); ConfirmAsked
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 
@@ -29,6 +30,7 @@ __all__ = [
     "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
+    "Checked",
     "CloseTunnels",
     "Commit",
     "Committed",
@@ -53,6 +55,7 @@ __all__ = [
     "Stop",
     "TicketKeys",
     "ToWorker",
+    "Tripped",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -78,12 +81,26 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     pass
 
 
+class Checked(_Message, frozen=True):
+    """What the check of an upstream at this path says: it is down, which holds for `holds_s`; 0: it is up.
+
+    retry_s: in how long it may be up. Said again as long as it is down.
+    """
+
+    upstream: str
+    path: str
+    retry_s: float = 0.0
+    holds_s: float = 0.0
+
+
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
     holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
-    worker, -1 for none; siblings: where it posts those for each seat, its own too.
+    worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
+    for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
+    to an upstream.
     """
 
     seat: int
@@ -100,6 +117,9 @@ class Setup(_Message, frozen=True):
     ticket_s: float = TICKET_S
     mailbox: int = -1
     siblings: list[int] = []
+    health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
+    checked: list[Checked] = []
+    rooms: dict[str, int] = {}
 
 
 class Prepare(_Message, frozen=True):
@@ -253,6 +273,13 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
+class Tripped(_Message, frozen=True):
+    """This worker leaves an upstream alone, since requests to it fail by `kind`; "": it asks it again."""
+
+    upstream: str
+    kind: str = ""
+
+
 class ConfirmAsked(_Message, frozen=True):
     """A client wants to confirm a change: the SHA-256 of its word in hex, and what its connection got."""
 
@@ -270,6 +297,7 @@ ToWorker = (
     | SiblingKeys
     | Ping
     | Count
+    | Checked
     | Retire
     | Stop
     | CloseTunnels
@@ -287,6 +315,7 @@ FromWorker = (
     | TicketKeys
     | Said
     | BundleLost
+    | Tripped
     | ConfirmAsked
 )
 M = TypeVar("M")
