@@ -32,7 +32,7 @@ from certstore.issuers import selfsigned
 from tlsproxy import device
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
-from tlsproxy.errors import ReloadError
+from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
@@ -52,6 +52,7 @@ from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
 from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
+from tlsproxy.threads import in_thread
 
 _log = logger("changes")
 TellReceipt = Callable[[Receipt], None]
@@ -149,14 +150,17 @@ class Controller:
         return await self.change("propose", propose, by)
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
-        """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
+        """Carry out a change of the store; gives its receipt.
+
+        Raises StoreError, ThreadError, or Refusal without a receipt.
+        """
         return await self._change(what, act, SOCKET if by is None else _actor(by))
 
     async def _change(self, what: str, act: Callable[[Store], Receipt], actor: Actor) -> Receipt:
         try:
-            receipt = await trio.to_thread.run_sync(act, self.store)
-        except (StoreError, Refusal) as error:
-            codes = [error.code] if isinstance(error, StoreError) else [f.code for f in error.findings]
+            receipt = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
+            codes = [f.code for f in error.findings] if isinstance(error, Refusal) else [error.code]
             self.audit.note(actor, what, "failed", codes=codes)
             raise
         self.tell(receipt, actor, what)
@@ -180,7 +184,7 @@ class Controller:
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
         act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
-        return await trio.to_thread.run_sync(act)
+        return await in_thread(act)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""

@@ -138,7 +138,6 @@ class House:
                 notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
-                notify("STOPPING=1")
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -232,7 +231,9 @@ class House:
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._hangup.set()
-                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
+                    continue
+                notify("STOPPING=1")
+                if self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
                     _log.info("draining", seconds=seconds)
                     self.crew.stop(seconds)
                     seconds = 0.0
@@ -288,6 +289,8 @@ class House:
         yield ConfinementStatus("supervisor", kept.confined)
         if self.examiner.confined is not None:
             yield ConfinementStatus("examiner", self.examiner.confined)
+        if (helper := self.notifier.confined) is not None:
+            yield ConfinementStatus("hook helper", helper)
         for worker in self.crew.workers:
             if worker.confined is not None:
                 yield ConfinementStatus("worker", worker.confined)
