@@ -20,6 +20,7 @@ from certstore import Bundle, Cause, Generation, Row, Slot, Source
 from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.bans import Bans
 from certstore.premises import enter, furnish
 from certstore.probation import Probations
 from certstore.shelf import Shelf
@@ -80,7 +81,7 @@ def _fill(root: Path, bundles: Iterable[Bundle], now: datetime) -> None:
     disk = Disk()
     enter(root, disk)
     furnish(root, disk)
-    shelf, archive = Shelf(root, disk), Archive(root, disk)
+    shelf, archive = Shelf(root, disk, Bans(root, disk)), Archive(root, disk)
     activation = Activation(root, disk, shelf, archive, Probations(root, disk))
     rows, slots, default = [], [], None
     for number, bundle in enumerate(bundles):

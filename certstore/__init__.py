@@ -13,6 +13,7 @@ The life of a certificate, and who is asked on the way:
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
     for a time only       probation -> confirming: confirmed, or gone back
     for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
+    a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     what became of it     receipts
     after a crash         recovery
 
@@ -34,6 +35,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.errors import (
     BackupUnreadable,
@@ -83,6 +85,7 @@ __all__ = [
     "SERVED_FOLDERS",
     "Backup",
     "BackupUnreadable",
+    "Ban",
     "BootClock",
     "BootTime",
     "Bundle",
@@ -109,6 +112,7 @@ __all__ = [
     "Probation",
     "Publisher",
     "RandomNotReady",
+    "Reason",
     "Receipt",
     "Reference",
     "Refusal",
@@ -138,6 +142,7 @@ __all__ = [
     "is_address",
     "is_authority",
     "is_issued_by",
+    "is_spki",
     "key_from_pem",
     "key_to_pem",
     "key_words",
@@ -147,6 +152,7 @@ __all__ = [
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",

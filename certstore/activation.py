@@ -1,12 +1,12 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundles, slots, probation, generation, prepare, active. Each of them is whole on disk
-before the next one names it, so the active file never leads to anything that isn't there. Until the active
-file is renamed nothing is served from the new files, and everything can be put back; whatever goes wrong
-until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation
-was active all the time. What can't be undone because the disk fails for good, or because we were killed, is
-undone by the next start: it finds a slot's file differing from what the active generation recorded. After the
-rename there is no way back, only forward.
+Theory. The order is: bundles, slots, probation, bans, generation, prepare, active. Each of them is whole on
+disk before the next one names it, so the active file never leads to anything that isn't there. Until the
+active file is renamed nothing is served from the new files, and everything can be put back; whatever goes
+wrong until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old
+generation was active all the time. What can't be undone because the disk fails for good, or because we were
+killed, is undone by the next start: it finds a slot's file differing from what the active generation
+recorded. After the rename there is no way back, only forward.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TypeVar
 from certstore import layout, records
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.bans import Ban
 from certstore.bundle import Bundle
 from certstore.errors import Refusal, StoreError
 from certstore.findings import found
@@ -44,6 +45,7 @@ class Change:
     moves: tuple[Move, ...]
     bundles: tuple[Bundle, ...] = ()
     on_probation: Mapping[str, Probation] | None = None
+    bans: tuple[Ban, ...] = ()
 
 
 class Activation:
@@ -66,6 +68,7 @@ class Activation:
         generation is active then, and nothing of the new one is left but what a failing disk would not let
         go.
         """
+        self._shelf.bans.sweep()  # what a start could not remove would be in force from this generation on
         undo = ExitStack()
         try:
             # each way back is known before its step: a step that fails may have taken effect
@@ -109,6 +112,10 @@ class Activation:
         if change.on_probation is not None:
             undo.callback(_quietly, self._probations.save, self._probations.table)
             self._probations.save(change.on_probation)
+        bans = self._shelf.bans
+        for ban in change.bans:
+            undo.callback(_quietly, bans.lift, [ban])
+            bans.put(ban)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

@@ -4,7 +4,8 @@ Promises: codes are stable, in snake_case, of one severity for ever. Words and h
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
 files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
-in lifecodes.py, of the factory in factorycodes.py, what the doctor finds in doctorcodes.py.
+in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, what the doctor finds in
+doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.bancodes import BANS
 from certstore.checkcodes import CHECKS
 from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
@@ -152,6 +154,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
+_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, DOCTOR)
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
-    {**_TABLE, **INTAKE, **CHECKS, **LIFE, **FACTORY, **DOCTOR}
+    {code: entry for part in _PARTS for code, entry in part.items()}
 )

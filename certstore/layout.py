@@ -6,6 +6,7 @@
     slots/<source>/<id>.json
     receipts/<id>.json
     handled/<hash of path and digest>.json
+    banned/<hash of a key>.json
     probation.json                                 only while a change is in probation
     authority/factory/request/{key.pem,request.pem}   the key that waits for the manufacturer's certificate
 
@@ -26,6 +27,7 @@ __all__ = [
     "ACTIVE",
     "ASIDE",
     "AUTHORITY",
+    "BANNED",
     "BUNDLES",
     "CHAIN",
     "FACTORY",
@@ -42,6 +44,7 @@ __all__ = [
     "RECEIPTS",
     "SLOTS",
     "aside",
+    "ban_file",
     "bundle_folder",
     "folders",
     "generation_file",
@@ -63,6 +66,7 @@ SERVED_FOLDERS = (BUNDLES, GENERATIONS)
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
+BANNED = PurePosixPath("banned")
 PROBATION = PurePosixPath("probation.json")
 AUTHORITY = PurePosixPath("authority")
 """What is the supervisor's alone: no worker may read it."""
@@ -83,7 +87,7 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
     slots = (SLOTS, *(SLOTS / source for source in Source))
-    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, AUTHORITY, FACTORY)
+    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, BANNED, AUTHORITY, FACTORY)
 
 
 def aside(name: str) -> str:
@@ -117,6 +121,11 @@ def slot_file(source: Source, id: str) -> PurePosixPath:  # noqa: A002  it is th
 def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's id
     """Give the file of a receipt; `id` is what `receipt_id` gave."""
     return RECEIPTS / f"{id}.json"
+
+
+def ban_file(spki: str) -> PurePosixPath:
+    """Give the file of a ban; `spki` is the SHA-256 of a key in hex."""
+    return BANNED / f"{spki}.json"
 
 
 def handled_file(path: str, digest: str) -> PurePosixPath:

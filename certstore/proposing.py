@@ -62,15 +62,23 @@ class Proposing:
     boot_clock: BootClock
 
     def propose(
-        self, case: Case, candidate: Candidate | Bundle, examiner: Examiner, terms: Terms = _USUAL
+        self,
+        case: Case,
+        candidate: Candidate | Bundle,
+        examiner: Examiner,
+        terms: Terms = _USUAL,
+        *,
+        word: str = "",
     ) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
+        case.word = word
         source = case.receipt.source
         with examiner.examine(candidate, terms.known_key or self.shelf.key) as examination:
             bundle = examination.bundle
             case.receipt = replace(case.receipt, bundle=bundle.id)
             case.tell(*examination.findings)
             slot = self.succession.view.slots.get((source, slot_id(bundle.names)))
+            self._see_to_the_key(case, bundle, slot)
             if slot is not None and self._is_live(slot, bundle):
                 case.receipt = replace(case.receipt, bundle=slot.bundle)
                 active = self.succession.view.active
@@ -81,6 +89,13 @@ class Proposing:
             terms.look(bundle)
             case.tell(*examination.judge(self.circumstances(bundle)))
         return self._put(case, bundle, slot, terms)
+
+    def _see_to_the_key(self, case: Case, bundle: Bundle, slot: Slot | None) -> None:
+        """Refuse a banned key, and the one that is said to be compromised."""
+        if bundle.spki in self.shelf.bans:
+            raise Refusal(found("key_banned", key=bundle.spki))
+        if case.reason.bans and slot is not None and self.shelf.spki(slot.bundle) == bundle.spki:
+            raise Refusal(found("key_not_replaced", key=bundle.spki))
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
         return (
@@ -138,4 +153,4 @@ class Proposing:
             case.receipt = replace(case.receipt, confirm_within_s=None)
             return None
         now = self.boot_clock()
-        return Probation(slot.key, slot.receipt, now.boot, now.seconds + within_s, way_back)
+        return Probation(slot.key, slot.receipt, now.boot, now.seconds + within_s, way_back, case.word)

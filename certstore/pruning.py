@@ -7,13 +7,43 @@ removes them. Wants the store's lock.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from certstore.archive import Archive
 from certstore.generation import Generation
 from certstore.shelf import Shelf
 from certstore.slots import Slot, bundles_named
+from certstore.succession import View
 
-__all__ = ["generations_kept", "prune"]
+__all__ = ["Pruning", "generations_kept", "prune"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruned:
+    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
+
+    view: View
+    keep: int
+    in_use: frozenset[int]
+    receipts: frozenset[str]
+
+
+class Pruning:
+    """Prunes one store, and remembers what it has done."""
+
+    def __init__(self, archive: Archive, shelf: Shelf) -> None:
+        """Take the rooms that grow."""
+        self._archive, self._shelf = archive, shelf
+        self._last: _Pruned | None = None
+
+    def run(self, view: View, keep: int, in_use: frozenset[int]) -> frozenset[str]:
+        """Remove what may go beside `view`; gives the receipts that must stay. As `prune`."""
+        last = self._last
+        if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
+            slots = tuple(view.slots.values())
+            kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
+            self._last = last = _Pruned(view, keep, in_use, kept)
+        return last.receipts
 
 
 def generations_kept(

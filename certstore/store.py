@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -27,6 +27,8 @@ from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.banning import Banning, Fresh
+from certstore.bans import Bans, Reason, is_spki
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
@@ -42,7 +44,7 @@ from certstore.premises import enter, furnish
 from certstore.probation import BootClock, Probations, unknown_boot
 from certstore.proposing import Proposing
 from certstore.provisioning import Factory
-from certstore.pruning import prune
+from certstore.pruning import Pruning
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
 from certstore.recovery import Recovery, Rooms
@@ -63,16 +65,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pruned:
-    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
-
-    view: View
-    keep: int
-    in_use: frozenset[int]
-    receipts: frozenset[str]
-
-
 class Store(Shown):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
@@ -83,7 +75,7 @@ class Store(Shown):
         self._root = root
         self._lock = lock
         self._clock, self._boot_clock = clock, boot_clock = clocks
-        self._shelf = Shelf(root, disk)
+        self._shelf = Shelf(root, disk, Bans(root, disk))
         self._archive = Archive(root, disk)
         self._ledger = Ledger(root, disk)
         self._handled = Handled(root, disk)
@@ -94,18 +86,19 @@ class Store(Shown):
             self._activation, self._archive, self._shelf, publisher, clock, plausible
         )
         self._changes = changes = Changing(
-            self._ledger, self._activation, succession, self._probations, clock
+            self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
         self._proposing = Proposing(
             changes, succession, self._shelf, self._probations, clock, self.circumstances, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
-        self._restoring = Restoring(changes, succession, clock)
+        self._restoring = Restoring(changes, succession, self._shelf, clock)
+        self._banning = Banning(changes, succession, self._shelf, clock)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self.factory = Factory(root, disk, self._change, changes, self._proposing)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
-        self._pruned: _Pruned | None = None
+        self._pruning = Pruning(self._archive, self._shelf)
         rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
@@ -192,7 +185,7 @@ class Store(Shown):
 
     # --- changing: one after another ---
 
-    def propose(
+    def propose(  # noqa: PLR0913  what may be asked for with a candidate has defaults
         self,
         candidate: Candidate | Bundle,
         *,
@@ -200,12 +193,16 @@ class Store(Shown):
         via: str,
         examiner: Examiner,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
         confirm_within_s: the change goes back by itself unless it is confirmed in so many seconds; its
         receipt is live until then. A further proposal for the same names starts the time anew; the way back
         stays the last confirmed state.
+        reason: why what it replaces leaves; where its key is compromised, that is banned with this change.
+        word: the SHA-256 of a word by which a client confirms it (`Probation.word`).
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
@@ -216,11 +213,12 @@ class Store(Shown):
             return self._changes.handle(
                 source,
                 via,
-                lambda case: self._proposing.propose(case, candidate, examiner),
+                lambda case: self._proposing.propose(case, candidate, examiner, word=word),
                 confirm_within_s=confirm_within_s,
+                reason=reason,
             )
 
-    def roll_back(self, key: Key, *, via: str) -> Receipt:
+    def roll_back(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot (its source and id) back to what it had before; gives the receipt of that change.
 
         From a probation back to the last confirmed state, else one step of its history, or back to what was
@@ -231,7 +229,11 @@ class Store(Shown):
         with self._change():
             back = self._reverting.back_from(key)
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.roll_back(case, key, back), cause=Cause.ROLLBACK
+                key[0],
+                via,
+                lambda case: self._reverting.roll_back(case, key, back),
+                cause=Cause.ROLLBACK,
+                reason=reason,
             )
 
     def activate(self, number: int, *, via: str) -> Receipt:
@@ -250,7 +252,7 @@ class Store(Shown):
                 cause=Cause.ACTIVATION,
             )
 
-    def remove(self, key: Key, *, via: str) -> Receipt:
+    def remove(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take a slot (its source and id) away: its names go to the next source, at last our own.
 
         Its bundle stays as long as kept generations name it, so that `roll_back` can bring it back. Refused
@@ -262,8 +264,25 @@ class Store(Shown):
             if slot is None:
                 raise NotFound("slot", f"{key[0]}/{key[1]}")
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+                key[0],
+                via,
+                lambda case: self._reverting.remove(case, slot),
+                cause=Cause.REMOVAL,
+                reason=reason,
             )
+
+    def ban(self, spki: str, *, via: str, fresh: Fresh | None = None) -> Receipt:
+        """Never serve the key with this SPKI hash again, whoever brings it; what was begun with it ends.
+
+        fresh: makes an identity with another key, called where the banned one is the device's own, or where
+        nothing else could be served; without it that is refused. Raises ValueError for what is no hash, and
+        StoreError as `propose`.
+        """
+        if not is_spki(spki):
+            raise ValueError("a key is named by the SHA-256 of its SPKI, in lower-case hex")
+        with self._change():
+            ban = partial(self._banning.ban, spki=spki, fresh=fresh)
+            return self._changes.handle(Source.GENERATED, via, ban, cause=Cause.BAN)
 
     def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
         """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
@@ -362,13 +381,9 @@ class Store(Shown):
         """
         with self._changing:
             if self._barred is None:
-                view, last = self._succession.view, self._pruned
-                if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
-                    slots = tuple(view.slots.values())
-                    kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
-                    self._pruned = last = _Pruned(view, keep, in_use, kept)
+                receipts = self._pruning.run(self._succession.view, keep, in_use)
                 self._changes.catch_up()
-                self._ledger.prune(last.receipts)
+                self._ledger.prune(receipts)
                 self._handled.prune()
 
     @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx2
 import trio
 
-from certstore import Candidate, InProcess, Receipt, Store
+from certstore import Candidate, InProcess, Reason, Receipt, Store
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
@@ -78,12 +78,21 @@ class Changes:
         self.seen: list[tuple[Candidate, str, Peer]] = []
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
-        return await self._controller.propose(candidate, via, by=by, confirm_within_s=confirm_within_s)
+        return await self._controller.propose(
+            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason, word=word
+        )
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         return await self._controller.change(what, act, by)
@@ -153,7 +162,10 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
     with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
-        backing = Backing(controller, api.changes, api.reloads, store, api.events, FactoryDesk(controller))
+        desk = FactoryDesk(controller)
+        backing = Backing(
+            controller, api.changes, api.reloads, store, api.events, desk, controller.fresh_identity
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api

@@ -20,6 +20,7 @@ from certstore import (
     Examiner,
     Finding,
     Generation,
+    Reason,
     Receipt,
     Refusal,
     Source,
@@ -27,11 +28,13 @@ from certstore import (
     Store,
     StoreError,
 )
+from certstore.issuers import selfsigned
+from tlsproxy import device
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.metering import Meter
-from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
+from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -124,10 +127,13 @@ class Controller:
         *,
         by: Peer | None = None,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
+        by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
+        them.
         """
 
         def propose(store: Store) -> Receipt:
@@ -137,6 +143,8 @@ class Controller:
                 via=via,
                 examiner=self.examiner,
                 confirm_within_s=confirm_within_s,
+                reason=reason,
+                word=word,
             )
 
         return await self.change("propose", propose, by)
@@ -146,7 +154,9 @@ class Controller:
 
         Raises StoreError, ThreadError, or Refusal without a receipt.
         """
-        actor = SOCKET if by is None else _actor(by)
+        return await self._change(what, act, SOCKET if by is None else _actor(by))
+
+    async def _change(self, what: str, act: Callable[[Store], Receipt], actor: Actor) -> Receipt:
         try:
             receipt = await in_thread(partial(act, self.store))
         except (StoreError, Refusal, ThreadError) as error:
@@ -156,11 +166,20 @@ class Controller:
         self.tell(receipt, actor, what)
         return receipt
 
+    async def confirm_by_wire(self, receipt_id: str) -> Receipt:
+        """Keep a change that a client has confirmed over the network. Raises StoreError or Refusal."""
+        act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
+        return await self._change("confirm", act, WIRE)
+
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
         receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
+
+    def fresh_identity(self) -> Bundle:
+        """Make the device another identity, with a key that never was before; in a worker thread."""
+        return selfsigned.issue(device.identity(self.config.identity), selfsigned.new_key(), self.clock())
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""

@@ -49,8 +49,10 @@ from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.upstreams import Upstreams
+from tlsproxy.wire import WireConfirmation
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
+from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
@@ -121,12 +123,12 @@ class House:
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
-            self.crew.close_oldest()
+            close_oldest(self.crew.workers, self.crew.epoch)
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
                 keeping.start_soon(self.notifier.run, self.teller.events)
-                keeping.start_soon(self._probation.run, controller.tell_gone_back)
+                self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, before)
                 if self.config.metrics is not None:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
@@ -148,12 +150,20 @@ class House:
         self.notifier.on_report = controller.meter.count_notice
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
+    def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
+        """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
+        nursery.start_soon(self._probation.run, controller.tell_gone_back)
+        wire = WireConfirmation(self.store, controller.confirm_by_wire)
+        self.crew.on_confirm = wire.ask
+        nursery.start_soon(wire.run)
+
     async def _start_control(
         self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
     ) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
         desk = FactoryDesk(controller)
-        backing = Backing(controller, controller, controller, self.store, self.teller.events, desk)
+        fresh = controller.fresh_identity
+        backing = Backing(controller, controller, controller, self.store, self.teller.events, desk, fresh)
         wanted = self.config.control
         answer = partial(
             control_server.run,
@@ -303,6 +313,7 @@ class House:
         caretaker = Caretaker(self.store, self.publishing, identity, self.clock, controller.propose_own)
         caretaker.on_finding = self.teller.finding
         caretaker.on_moved = partial(_audit_moved, controller.audit)
+        caretaker.in_use = partial(generations_held, self.crew.workers)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 

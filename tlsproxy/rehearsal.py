@@ -29,6 +29,8 @@ def rehearse(store: Store, examiner: Examiner, candidate: Candidate, source: Sou
         key = (source, slot_id(bundle.names))
         slot = next((slot for slot in store.slots() if slot.key == key), None)
         told = examination.findings
+        if store.is_banned(bundle.spki):
+            raise Refusal(*told, found("key_banned", key=bundle.spki))
         if slot is not None and slot.bundle == bundle.id:
             return Rehearsal(bundle, (*told, found("already_live")))
         if slot is not None and slot.sealed:

@@ -19,6 +19,7 @@ from pathlib import Path
 from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.bans import Reason
 from certstore.bundle import Bundle
 from certstore.decode import Candidate
 from certstore.examination import InProcess
@@ -30,6 +31,7 @@ from certstore.store import Store
 
 Arm = Callable[[], None]
 WITHIN_S = 600.0
+LOST = Reason.KEY_COMPROMISE
 
 
 def now() -> datetime:
@@ -151,6 +153,25 @@ def install_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     assert store.factory.install(candidate, via="crash", examiner=InProcess()).state is State.CONFIRMED
 
 
+def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), reason=LOST)
+
+
+def remove_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.remove(store.slots()[0].key, via="crash", reason=LOST)
+
+
+def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    spki = store.meta(store.slots()[0].bundle).spki
+    arm()
+    store.ban(spki, via="crash", fresh=lambda: bundle)
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -170,6 +191,9 @@ ACTS = {
         request_factory,
         mend_request,
         install_factory,
+        propose_for_a_lost_key,
+        remove_for_a_lost_key,
+        ban_the_own_key,
     )
 }
 

@@ -94,6 +94,13 @@ class Client:
                     self._http.start_next_cycle()
                 return
 
+    async def ended(self) -> bool:
+        """Wait until the server ends; False where it says something more instead."""
+        try:
+            return not await self._stream.receive_some(65536)
+        except trio.BrokenResourceError:
+            return True
+
     async def _next(self) -> h11.Event:
         while True:
             event = self._http.next_event()

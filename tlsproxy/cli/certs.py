@@ -1,7 +1,8 @@
-"""`tlsproxy certs`: what is done with certificates; here `import`, the others in listing.py and reverting.py.
+"""`tlsproxy certs`: what is done with certificates; here is `import`.
 
-With a running proxy the files go to its control socket. Without one the store is opened here, under its
-lock, and the same checks and handshakes are made: what is accepted is served from the next start.
+What shows them is in listing.py, what takes them back in reverting.py, what bans keys in banning.py. With a
+running proxy the files go to its control socket. Without one the store is opened here, under its lock, and
+the same checks and handshakes are made: what is accepted is served from the next start.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlsproxy.cli.banning import ban, bans
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import as_typed, find_place, place_options
-from tlsproxy.cli.reverting import confirm, remove, rollback
+from tlsproxy.cli.reverting import REASON, confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
 
@@ -39,7 +41,7 @@ def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 
 
-for _command in (list_, show, history, export, rollback, confirm, remove):
+for _command in (list_, show, history, export, rollback, confirm, remove, ban, bans):
     certs.add_command(_command)
 
 
@@ -52,6 +54,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
         "cat device.pem | tlsproxy certs import - --json",
         "tlsproxy certs import device.p12 --passphrase-file ./passphrase",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
+        "tlsproxy certs import new.pem --reason key-compromise     # bans the key of the one before for good",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
 )
@@ -69,12 +72,14 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
     help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
     " where a file needs one].",
 )
+@REASON
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917  one an option
     files: tuple[str, ...],
     confirm_within: int | None,
     passphrase_file: Path | None,
+    reason: str,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
@@ -91,6 +96,7 @@ def import_(
     Ends with 0 when the certificate is live, with 1 when it was refused.
     """
     place = find_place(store, config)
+    from certstore import Reason
     from tlsproxy.cli.handing_in import Probation, hand_in, read_files
     from tlsproxy.cli.passphrase import opened
 
@@ -98,7 +104,7 @@ def import_(
     if not unreadable:
         candidate = opened(candidate, files, passphrase_file)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
-    outcome = hand_in(place, candidate, unreadable, probation)
+    outcome = hand_in(place, candidate, unreadable, probation, Reason(reason))
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     elif outcome.is_refused:
@@ -122,6 +128,9 @@ def _tell_success(outcome: Outcome) -> None:
         seconds = f"{receipt.confirm_within_s:g} seconds"
         click.echo(f"probation: it goes back by itself in {seconds}, unless you confirm:")
         click.echo(f"    tlsproxy certs confirm {receipt.id}{as_typed()}")
+        if outcome.confirm_word:
+            click.echo("or, better, from where the device is used, by its name (docs/certificates.md):")
+            click.echo(f"    curl -fd {outcome.confirm_word} https://DEVICE/.well-known/tlsproxy/confirm")
     else:
         click.echo("probation: none; the certificate stays until another takes its place")
     if not outcome.is_running:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from certstore import (
+    Ban,
     Generation,
     Meta,
     Receipt,
     Slot,
     StoreError,
+    read_bans,
     read_bundle,
     read_generation,
     read_generations,
@@ -89,6 +91,10 @@ class View(Protocol):
         """Give at most so many receipts, the newest first."""
         ...
 
+    def bans(self) -> tuple[Ban, ...]:
+        """Give the keys that are never served again, in the order of their hashes."""
+        ...
+
 
 @contextmanager
 def view_of(place: Whereabouts) -> Iterator[View]:
@@ -136,6 +142,9 @@ class Asked:
     def receipts(self, limit: int) -> list[Receipt]:
         return self.client.receipts(limit)
 
+    def bans(self) -> tuple[Ban, ...]:
+        return self.client.bans()
+
 
 @dataclass(slots=True)
 class Read:
@@ -170,6 +179,10 @@ class Read:
     def receipts(self, limit: int) -> list[Receipt]:
         receipts, _ = read_receipts(self.root)
         return list(reversed(receipts))[:limit]
+
+    def bans(self) -> tuple[Ban, ...]:
+        active = self.active()
+        return tuple(read_bans(self.root, active.number if active is not None else 0)[0])
 
 
 def _load(chain: bytes) -> list[Certificate]:

@@ -25,7 +25,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tlsproxy.control import candidates, changes, factory, feed, holdings, standing
+from tlsproxy.control import banning, candidates, changes, factory, feed, holdings, standing
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -45,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *candidates.OPERATIONS,
     *changes.OPERATIONS,
     *factory.OPERATIONS,
+    *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(
         "GET",

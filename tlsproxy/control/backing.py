@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from certstore import Candidate, Receipt, Store
+from certstore import Bundle, Candidate, Reason, Receipt, Store
 from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.events import EventLog
@@ -45,9 +45,16 @@ class Changing(Protocol):
     """What changes the store. `by` is who asked."""
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
-        """Return when its receipt is live or refused."""
+        """Return when its receipt is live or refused. word: the hash of what confirms it, "" for nothing."""
         ...
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
@@ -95,3 +102,5 @@ class Backing:
     store: Store
     events: EventLog
     provisioning: Provisioning
+    fresh_identity: Callable[[], Bundle] | None = None
+    """Makes the device an identity with another key; called in a worker thread."""

@@ -15,16 +15,19 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx2
 import msgspec
 
 from certstore import (
+    Ban,
     Candidate,
     Finding,
     Generation,
     Meta,
     RandomNotReady,
+    Reason,
     Receipt,
     Refusal,
     Severity,
@@ -73,12 +76,26 @@ class Client:
         except ValueError as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
-    def propose(self, candidate: Candidate, via: str, confirm_within_s: int | None = None) -> Receipt:
+    def propose(
+        self,
+        candidate: Candidate,
+        via: str,
+        confirm_within_s: int | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+    ) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        target = "/v1/candidates"
+        return self.upload(candidate, via, confirm_within_s, reason)[0]
+
+    def upload(
+        self, candidate: Candidate, via: str, confirm_within_s: int | None, reason: Reason
+    ) -> tuple[Receipt, str]:
+        """Do so, and give the word too that confirms it over the network, "" where nothing waits for it."""
+        wanted = {} if reason is Reason.SUPERSEDED else {"reason": str(reason)}
         if confirm_within_s is not None:
-            target += f"?confirm_within_s={confirm_within_s}"
-        return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
+            wanted["confirm_within_s"] = str(confirm_within_s)
+        target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
+        document = self._change("POST", target, candidate_to_json(candidate, via))
+        return self._receipt(document), str(document.get("confirm_word") or "")
 
     def factory(self) -> FactoryState:
         """Ask what the device has of its manufacturer."""
@@ -97,13 +114,21 @@ class Client:
         target = f"/v1/factory/certificate?unsafe_reseal={str(unsafe_reseal).lower()}"
         return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
 
-    def roll_back(self, key: tuple[Source, str], via: str) -> Receipt:
+    def roll_back(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot back to what it had before."""
-        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}"))
+        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}{_why(reason)}"))
 
-    def remove(self, key: tuple[Source, str], via: str) -> Receipt:
+    def remove(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take one slot away."""
-        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}"))
+        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}{_why(reason)}"))
+
+    def ban(self, spki: str, via: str) -> Receipt:
+        """Never serve a key again."""
+        return self._receipt(self._change("PUT", f"/v1/bans/{spki}?via={via}"))
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Ask which keys are never served again."""
+        return tuple(self._each("bans", Ban.from_json, "/v1/bans"))
 
     def activate(self, generation: int, via: str) -> Receipt:
         """Have every slot as that generation had it."""
@@ -260,6 +285,10 @@ def _raise_alike(document: Mapping[str, object]) -> None:
             findings = [Finding(**{**one, "severity": Severity(one["severity"])}) for one in found]
             if any(finding.is_error for finding in findings):
                 raise Refusal(*findings)
+
+
+def _why(reason: Reason) -> str:
+    return "" if reason is Reason.SUPERSEDED else f"&reason={reason}"  # what is usual, older proxies know too
 
 
 def _slot(key: tuple[Source, str]) -> str:

@@ -62,6 +62,15 @@ class ReceiptDocument(msgspec.Struct):
     confirm_within_s: float | None
 
 
+class UploadedDocument(ReceiptDocument):
+    """What became of an upload; `confirm_word` confirms it over the network, where it waits for that.
+
+    No other answer has that word, and nothing keeps it.
+    """
+
+    confirm_word: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class RehearsalDocument(msgspec.Struct):
     """What a candidate would be: nothing of it was kept."""
 

@@ -29,7 +29,6 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import WorkerError
-from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
@@ -39,7 +38,7 @@ from tlsproxy.workers.introductions import introduce, pass_on
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
-    CloseTunnels,
+    ConfirmAsked,
     Count,
     FromWorker,
     Said,
@@ -82,6 +81,8 @@ class Crew:
     birth: Bearing
     epoch: int = 1
     on_bundle_lost: Callable[[str, str], None] = lambda _bundle, _why: None
+    on_confirm: Callable[[RemoteWorker, ConfirmAsked], None] = lambda _worker, _asked: None
+    """Called when a client wants to confirm a change; whoever judges it answers the worker."""
     on_worker: Callable[[RemoteWorker], None] = lambda _worker: None
     """Called when a worker has started, come to another stage, or ended (it has its exit code then)."""
     current: Publication | None = None
@@ -298,6 +299,8 @@ class Crew:
                 pass_on(worker, keys, self.workers)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
+            case ConfirmAsked():
+                self.on_confirm(worker, message)
             case _:
                 _log.warning("worker_misspoke", worker=worker.pid, message=type(message).__name__)
 
@@ -352,13 +355,6 @@ class Crew:
         for worker in self.workers:
             worker.channel.send(Stop(seconds))
         self._changed.set()
-
-    def close_oldest(self) -> None:
-        """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
-        epochs = sorted({worker.epoch for worker in self.workers if not self._ours(worker)})
-        for worker in self.workers:
-            if worker.epoch in epochs[: -policy.OLD_SETS]:
-                worker.channel.send(CloseTunnels(SERVICE_RESTART))
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""

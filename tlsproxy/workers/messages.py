@@ -7,9 +7,11 @@ know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Checked (whether an upstream is up);
-                           Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop
+                           Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
+                           EndBundles (these are served to nobody any more, and their connections end),
+                           ConfirmJudged
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
-                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed)
+                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed); ConfirmAsked
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ __all__ = [
     "CloseTunnels",
     "Commit",
     "Committed",
+    "ConfirmAsked",
+    "ConfirmJudged",
     "Count",
     "Counts",
+    "EndBundles",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -180,6 +185,24 @@ class CloseTunnels(_Message, frozen=True):
     code: int
 
 
+class EndBundles(_Message, frozen=True):
+    """End the connections that were made with these bundles; what is left of them after `seconds` is cut.
+
+    Exchanges end with their responses, WebSockets are closed with `code`.
+    """
+
+    bundles: list[str]
+    seconds: float
+    code: int
+
+
+class ConfirmJudged(_Message, frozen=True):
+    """The answer to `ConfirmAsked`: a `Judgement` by its value (forward/site.py)."""
+
+    number: int
+    judgement: str
+
+
 class Started(_Message, frozen=True):
     """The worker has imported, opened and understood everything; it serves nothing yet.
 
@@ -262,6 +285,15 @@ class Tripped(_Message, frozen=True):
     kind: str = ""
 
 
+class ConfirmAsked(_Message, frozen=True):
+    """A client wants to confirm a change: the SHA-256 of its word in hex, and what its connection got."""
+
+    number: int
+    word: str
+    bundle: str
+    generation: int
+
+
 ToWorker = (
     Setup
     | Prepare
@@ -275,6 +307,8 @@ ToWorker = (
     | TurnAway
     | Stop
     | CloseTunnels
+    | EndBundles
+    | ConfirmJudged
 )
 FromWorker = (
     Started
@@ -288,6 +322,7 @@ FromWorker = (
     | Said
     | BundleLost
     | Tripped
+    | ConfirmAsked
 )
 M = TypeVar("M")
 
