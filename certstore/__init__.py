@@ -10,14 +10,17 @@ The life of a certificate, and who is asked on the way:
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
+    to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
-Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
+Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  reading
+         rooms: shelf  archive  ledger  probation  suspension  erasing  activation
 Door:    store (held, locked, changed)  showing (its half that only reads)
 Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
+         unit (whose store is it), registration
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
         receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
@@ -32,6 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
+from certstore.erasure import Reset, Scope
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -54,6 +58,8 @@ from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
+from certstore.unit import Seen, Verdict
+from certstore.unit import judge as judge_unit
 
 if TYPE_CHECKING:
     from certstore.backup import Backup, take_backup
@@ -62,7 +68,9 @@ if TYPE_CHECKING:
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+    from certstore.imaging import Leak, leaks_of, stores_under
     from certstore.issuers.selfsigned import Identity
+    from certstore.registration import Registration
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -88,6 +96,7 @@ __all__ = [
     "Identity",
     "InProcess",
     "KnownKey",
+    "Leak",
     "Meta",
     "NotFound",
     "NullGate",
@@ -97,7 +106,11 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Refusal",
+    "Registration",
+    "Reset",
     "Row",
+    "Scope",
+    "Seen",
     "Severity",
     "Slot",
     "Source",
@@ -110,6 +123,7 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "Verdict",
     "assemble",
     "check",
     "clock_plausible",
@@ -118,8 +132,10 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "judge_unit",
     "key_from_pem",
     "key_to_pem",
+    "leaks_of",
     "newest_seen",
     "normalise",
     "random_ready",
@@ -131,6 +147,7 @@ __all__ = [
     "seal",
     "slot_id",
     "spki_of",
+    "stores_under",
     "take_backup",
     "unseal",
 ]
@@ -154,6 +171,10 @@ _LATER = {
     "NullGate": "certstore.gates",
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
+    "Leak": "certstore.imaging",
+    "leaks_of": "certstore.imaging",
+    "stores_under": "certstore.imaging",
+    "Registration": "certstore.registration",
     "Identity": "certstore.issuers.selfsigned",
     "Clock": "certstore.store",
     "Store": "certstore.store",

@@ -1,12 +1,12 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundles, slots, probation, generation, prepare, active. Each of them is whole on disk
-before the next one names it, so the active file never leads to anything that isn't there. Until the active
-file is renamed nothing is served from the new files, and everything can be put back; whatever goes wrong
-until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old generation
-was active all the time. What can't be undone because the disk fails for good, or because we were killed, is
-undone by the next start: it finds a slot's file differing from what the active generation recorded. After the
-rename there is no way back, only forward.
+Theory. The order is: bundles, slots, probation, erasure, generation, prepare, active. Each of them is whole
+on disk before the next one names it, so the active file never leads to anything that isn't there. Until the
+active file is renamed nothing is served from the new files, and everything can be put back; whatever goes
+wrong until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old
+generation was active all the time. What can't be undone because the disk fails for good, or because we were
+killed, is undone by the next start: it finds a slot's file differing from what the active generation
+recorded. After the rename there is no way back, only forward.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from certstore import layout, records
 from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.bundle import Bundle
+from certstore.erasing import Erasing
+from certstore.erasure import Erasure
 from certstore.errors import Refusal, StoreError
 from certstore.findings import found
 from certstore.gates import Publisher
@@ -39,18 +41,28 @@ Move = tuple[Slot | None, Slot | None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of the slots; the bundles that go on the shelf first, and what is in probation then."""
+    """What becomes of the slots; the bundles that go on the shelf first, and what is in probation then.
+
+    erasure: what is to be erased once it is active.
+    """
 
     moves: tuple[Move, ...]
     bundles: tuple[Bundle, ...] = ()
     on_probation: Mapping[str, Probation] | None = None
+    erasure: Erasure | None = None
 
 
 class Activation:
     """Carries out changes. Wants the store's lock."""
 
     def __init__(
-        self, root: Path, disk: Disk, shelf: Shelf, archive: Archive, probations: Probations
+        self,
+        root: Path,
+        disk: Disk,
+        shelf: Shelf,
+        archive: Archive,
+        probations: Probations,
+        erasing: Erasing,
     ) -> None:
         """Take the store's folder and its rooms."""
         self._root = root
@@ -58,6 +70,7 @@ class Activation:
         self._shelf = shelf
         self._archive = archive
         self._probations = probations
+        self._erasing = erasing
 
     def run(self, generation: Generation, publisher: Publisher, change: Change | None = None) -> None:
         """Make `generation` the active one, writing `change` first; the publisher is prepared, not committed.
@@ -109,6 +122,9 @@ class Activation:
         if change.on_probation is not None:
             undo.callback(_quietly, self._probations.save, self._probations.table)
             self._probations.save(change.on_probation)
+        if change.erasure is not None:
+            undo.callback(_quietly, lambda _: self._erasing.call_off(), None)
+            self._erasing.announce(change.erasure)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

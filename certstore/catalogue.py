@@ -15,6 +15,7 @@ from typing import Final
 
 from certstore.entries import Entry, Severity
 from certstore.lifecodes import LIFE
+from certstore.unitcodes import UNIT
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
 
@@ -274,4 +275,4 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE, **UNIT})

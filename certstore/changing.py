@@ -18,6 +18,7 @@ from datetime import datetime
 
 from certstore.activation import Activation, Change, Move
 from certstore.bundle import Bundle
+from certstore.erasure import Erasure
 from certstore.errors import Refusal, StoreError
 from certstore.findings import Finding, found
 from certstore.generation import Cause
@@ -99,17 +100,18 @@ class Changing:
         slots: Mapping[Key, Slot],
         fresh: tuple[Bundle, ...] = (),
         probation: Probation | None = None,
+        erasure: Erasure | None = None,
     ) -> Receipt:
         """Have these slots from now on; confirmed, unless there is a probation.
 
-        `fresh` are bundles that may not be on the shelf yet. Raises Refusal (`prepare_failed`), StoreError,
-        or what the publisher's commit raises.
+        `fresh` are bundles that may not be on the shelf yet; `erasure` is owed from then on. Raises Refusal
+        (`prepare_failed`), StoreError, or what the publisher's commit raises.
         """
         succession = self._succession
         generation = succession.compute(slots, case.receipt.cause, case.receipt, fresh)
         moves = moves_between(succession.view.slots, slots)
         table = {**self._probations.table, probation.receipt: probation} if probation is not None else None
-        succession.put_into_effect(generation, slots, Change(moves, fresh, table))
+        succession.put_into_effect(generation, slots, Change(moves, fresh, table, erasure))
         moved = [slot for _, slot in moves if slot is not None]
         succession.aside -= {slot.bundle for slot in moved}
         live = case.receipt.advance(State.LIVE, self._clock(), generation.number)

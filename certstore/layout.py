@@ -7,6 +7,10 @@
     receipts/<id>.json
     handled/<hash of path and digest>.json
     probation.json                                 only while a change is in probation
+    reset.json                                     only while a reset has something to erase
+    suspended.json                                 only while watched directories are not looked at
+    unit.json                                      the hardware that it was made for, as hashes
+    authority/{device-ca,accounts,orders,csr}/     the supervisor's alone
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -22,10 +26,13 @@ from certstore.records import is_bundle_id
 from certstore.slots import Source
 
 __all__ = [
+    "ACCOUNTS",
     "ACTIVE",
     "ASIDE",
+    "AUTHORITY",
     "BUNDLES",
     "CHAIN",
+    "DEVICE_CA",
     "FORMAT",
     "GENERATIONS",
     "HANDLED",
@@ -33,9 +40,14 @@ __all__ = [
     "KNOWN_FORMAT",
     "LOCK",
     "META",
+    "ORDERS",
     "PROBATION",
     "RECEIPTS",
+    "REQUESTS",
+    "RESET",
     "SLOTS",
+    "SUSPENDED",
+    "UNIT",
     "aside",
     "bundle_folder",
     "folders",
@@ -59,6 +71,14 @@ SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
 PROBATION = PurePosixPath("probation.json")
+RESET = PurePosixPath("reset.json")
+SUSPENDED = PurePosixPath("suspended.json")
+UNIT = PurePosixPath("unit.json")
+AUTHORITY = PurePosixPath("authority")
+DEVICE_CA = AUTHORITY / "device-ca"
+ACCOUNTS = AUTHORITY / "accounts"
+ORDERS = AUTHORITY / "orders"
+REQUESTS = AUTHORITY / "csr"
 
 KEY = "key.pem"
 CHAIN = "chain.pem"

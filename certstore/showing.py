@@ -15,6 +15,7 @@ from certstore import firstboot
 from certstore.archive import Archive
 from certstore.bundle import Bundle, PrivateKey
 from certstore.confirming import Confirming
+from certstore.erasing import Erasing
 from certstore.generation import Generation
 from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
@@ -24,6 +25,7 @@ from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.slots import Slot, in_order
 from certstore.succession import Succession
+from certstore.suspension import Suspension
 
 __all__ = ["Clock", "Shown"]
 
@@ -44,6 +46,8 @@ class Shown:
     _reverting: Reverting
     _confirming: Confirming
     _boot_clock: BootClock
+    _suspension: Suspension
+    _erasing: Erasing
 
     @property
     def path(self) -> Path:
@@ -100,6 +104,16 @@ class Shown:
         if not standing:
             return None
         return min(0.0 if one.is_over(now) else one.ends_at - now.seconds for one in standing)
+
+    @property
+    def watches_suspended(self) -> bool:
+        """Whether a reset has suspended watched directories, and nobody has enabled them since."""
+        return self._suspension.is_on
+
+    @property
+    def owes_erasure(self) -> bool:
+        """Whether a reset still has something to erase: what came in before it may not be taken up now."""
+        return self._erasing.owed is not None
 
     def handled(self, path: Path | str, digest: str) -> str | None:
         """Give the id of the receipt that this content at this path got before, if it did."""

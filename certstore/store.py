@@ -17,37 +17,35 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from certstore import layout
-from certstore.activation import Activation
-from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
 from certstore.decode import Candidate
+from certstore.erasure import Reset
 from certstore.errors import NotFound, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
 from certstore.generation import Cause, Generation
-from certstore.ledger import Handled, Ledger
 from certstore.lock import Lock
 from certstore.premises import enter, furnish
-from certstore.probation import BootClock, Probations, unknown_boot
+from certstore.probation import BootClock, unknown_boot
 from certstore.proposing import Proposing
-from certstore.pruning import prune
+from certstore.pruning import Pruning
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
-from certstore.recovery import Recovery, Rooms
+from certstore.recovery import Recovery
+from certstore.resetting import Resetting
 from certstore.restoring import Restoring
 from certstore.reverting import Reverting
-from certstore.shelf import Shelf
+from certstore.rooms import Rooms
 from certstore.showing import Clock, Shown
 from certstore.slots import Key, Source, told_of
 from certstore.succession import Succession, View
@@ -62,16 +60,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pruned:
-    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
-
-    view: View
-    keep: int
-    in_use: frozenset[int]
-    receipts: frozenset[str]
-
-
 class Store(Shown):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
@@ -82,12 +70,10 @@ class Store(Shown):
         self._root = root
         self._lock = lock
         self._clock, self._boot_clock = clock, boot_clock = clocks
-        self._shelf = Shelf(root, disk)
-        self._archive = Archive(root, disk)
-        self._ledger = Ledger(root, disk)
-        self._handled = Handled(root, disk)
-        self._probations = Probations(root, disk)
-        self._activation = Activation(root, disk, self._shelf, self._archive, self._probations)
+        rooms = Rooms.of(root, disk)
+        self._activation, self._erasing = rooms.activation, rooms.erasing
+        self._shelf, self._archive, self._ledger = rooms.shelf, rooms.archive, rooms.ledger
+        self._handled, self._probations, self._suspension = rooms.handled, rooms.probations, rooms.suspension
         plausible = self.clock_plausible
         self._succession = succession = Succession(
             self._activation, self._archive, self._shelf, publisher, clock, plausible
@@ -100,11 +86,11 @@ class Store(Shown):
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, clock)
+        self._resetting = Resetting(changes, succession, self._erasing, self._ledger, self._shelf, clock)
+        self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
-        self._pruned: _Pruned | None = None
-        rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
@@ -271,6 +257,24 @@ class Store(Shown):
                 cause=Cause.RESTORE,
             )
 
+    def reset(self, wish: Reset, *, via: str) -> Receipt:
+        """Take away what `wish` says, keys and all that could bring them back: one change, confirmed.
+
+        Watched directories are suspended with the customer's. What can't be erased at once is owed
+        (`erasure_owed`): it is tried again by `prune`, the next change and the next start. Refused where
+        nothing could be served (`reset_leaves_nothing`). Raises StoreError as `propose`.
+        """
+        source = Source.CUSTOMER if wish.own is None else Source.GENERATED
+        with self._change():
+            return self._changes.handle(
+                source, via, lambda case: self._resetting.reset(case, wish), cause=Cause.RESET
+            )
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they are. Raises StoreError."""
+        with self._change():
+            return self._suspension.end()
+
     def confirm(self, receipt_id: str, *, via: str) -> Receipt:
         """Keep a live change for good; gives its receipt, also where it was confirmed before.
 
@@ -354,13 +358,11 @@ class Store(Shown):
         """
         with self._changing:
             if self._barred is None:
-                view, last = self._succession.view, self._pruned
-                if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
-                    slots = tuple(view.slots.values())
-                    kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
-                    self._pruned = last = _Pruned(view, keep, in_use, kept)
+                self._resetting.finish()
+                view = self._succession.view
+                named = self._pruning.run(view.active, view.slots, keep=keep, in_use=in_use)
                 self._changes.catch_up()
-                self._ledger.prune(last.receipts)
+                self._ledger.prune(named)
                 self._handled.prune()
 
     @contextmanager
@@ -369,6 +371,7 @@ class Store(Shown):
         with self._changing:
             if self._barred is not None:
                 raise self._barred
+            self._resetting.finish()
             yield
 
 

@@ -7,7 +7,7 @@ lock of whoever changes the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -103,6 +103,10 @@ class Succession:
         assert self.view.active is not None, "there is nothing to publish"
         self._publisher.prepare(self.view.active)
         self._publisher.commit(self.view.active)
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """Have the connections end that were made with these bundles, which nobody is served any more."""
+        self._publisher.end(bundles, why)
 
     def fall(self, barred: StoreError | None) -> bool:
         """Serve what can still be served; in memory where the disk takes no writes, or is `barred`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +16,10 @@ import httpx2
 import trio
 
 from certstore import Candidate, InProcess, Receipt, Store
+from certstore.inbox import Inbox
+from tlsproxy import device
 from tlsproxy.boottime import boot_clock
+from tlsproxy.config import IdentityConfig
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
@@ -30,6 +33,7 @@ from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process, WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
+from tlsproxy.resetting import Resetter
 from tlsproxy.telling import Teller
 
 T = TypeVar("T")
@@ -61,6 +65,13 @@ def controller_of(store: Store, told: Callable[[Receipt], None] = lambda _: None
         meter=Meter(Sums(), nobody_counts, tuple, store.meta, Process(1, now()), "system"),
         audit=AuditLog(store.path, now),
     )
+
+
+def resetter_of(controller: Controller, inboxes: Sequence[Inbox] = ()) -> Resetter:
+    inbox = controller.config.inbox
+    identity = partial(device.identity, IdentityConfig(names=("device.test",), addresses=False))
+    store, audit = controller.store, controller.audit
+    return Resetter(store, inbox, inboxes, identity, now, controller.change, audit)
 
 
 async def nobody_counts() -> tuple[Sums, Counted]:
@@ -152,7 +163,7 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
     with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
-        backing = Backing(controller, api.changes, api.reloads, store, api.events)
+        backing = Backing(controller, api.changes, api.reloads, store, api.events, resetter_of(controller))
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api

@@ -9,7 +9,7 @@ again at the next turn; what is served stays. Refuses to know how a change is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -83,6 +83,8 @@ class Caretaker:
         self._hurry = trio.Event()
         self.look_at_expiry: Callable[[], None] = lambda: None
         """What tells, in a worker thread, of certificates that end (ladder.py)."""
+        self.settle_unit: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """What sees, before anybody is served, that this store is this unit's (unitguard.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
 
@@ -90,6 +92,7 @@ class Caretaker:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
         self._judge_clock()
         await trio.to_thread.run_sync(self._serve_active)
+        await self.settle_unit()
         if not self._publishing.serves:
             await wait_random_ready()
             await trio.to_thread.run_sync(self._care)

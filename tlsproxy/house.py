@@ -19,10 +19,10 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError
+from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError, found
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
-from tlsproxy import device, policy_notices
+from tlsproxy import device, hardware, policy_notices
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -44,17 +44,18 @@ from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.reload import Reloader
+from tlsproxy.resetting import Resetter
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
-from tlsproxy.workers.channel import Channel
+from tlsproxy.unitguard import UnitGuard
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.ending import close_oldest
 from tlsproxy.workers.examiner import ExaminerProcess
+from tlsproxy.workers.inheritance import workers_before
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
-from tlsproxy.workers.remote import Place, RemoteWorker, Stage
+from tlsproxy.workers.remote import RemoteWorker
 
 __all__ = ["House", "Listeners", "Program"]
 
@@ -96,24 +97,26 @@ class House:
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
+    _guard: UnitGuard = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
-        process = Process(
-            os.getpid(), before.since if before is not None else self.clock(), epoch=self.crew.epoch
-        )
+        since = before.since if before is not None else self.clock()
+        process = Process(os.getpid(), since, epoch=self.crew.epoch)
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
+        resetter = self._resetter(controller)
         self._watch_expiry(controller, caretaker)
+        self._watch_unit(controller, caretaker, resetter)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
             ended = trio.Event()
-            await nursery.start(self._work, _old_workers(before), ended)
+            await nursery.start(self._work, workers_before(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
             await caretaker.first_start()
             self.crew.open()
@@ -124,10 +127,10 @@ class House:
                 keeping.start_soon(self._look_at_rung, controller)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 keeping.start_soon(self._probation.run, controller.tell_gone_back)
-                await self._start_control(keeping, controller, before)
+                await self._start_control(keeping, controller, resetter)
                 if self.config.metrics is not None:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
-                for inbox in self._inboxes(controller):
+                for inbox in resetter.inboxes:
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
                 keeping.start_soon(self._reload_when_asked, controller)
@@ -146,12 +149,20 @@ class House:
         self.notifier.on_report = controller.meter.count_notice
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
-    async def _start_control(
-        self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
-    ) -> None:
+    def _watch_unit(self, controller: Controller, caretaker: Caretaker, resetter: Resetter) -> None:
+        """Have a store that was copied from another unit get an identity of its own, before it is served."""
+        look = partial(hardware.look, self.config.identity.hardware_id_file)
+        tell = partial(self._tell_trouble, controller.meter)
+        renew = partial(resetter.renew_identity, controller.tell)
+        self._guard = UnitGuard(
+            self.store, look, renew, lambda finding: trio.from_thread.run_sync(tell, finding)
+        )
+        caretaker.settle_unit = self._guard.settle
+
+    async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        backing = Backing(controller, controller, controller, self.store, self.teller.events)
-        wanted = self.config.control
+        backing = Backing(controller, controller, controller, self.store, self.teller.events, resetter)
+        wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
             self.config.control_socket,
@@ -165,6 +176,18 @@ class House:
             if before is None:
                 raise  # somebody stands there and waits
             _log.error("control_lost", why=str(error), hint=error.hint)
+
+    def _resetter(self, controller: Controller) -> Resetter:
+        identity = partial(device.identity, self.config.identity)
+        return Resetter(
+            self.store,
+            self.config.inbox,
+            tuple(self._inboxes(controller)),
+            identity,
+            self.clock,
+            controller.change,
+            controller.audit,
+        )
 
     def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
         """Have followers told of everything, also of what was settled at this start or left untold."""
@@ -264,8 +287,15 @@ class House:
             teller=self.teller,
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
-            expiring=lambda: self._ladder.standing,
+            expiring=self._standing,
         )
+
+    def _standing(self) -> Iterator[Finding]:
+        """Give what health has to tell beside the rung."""
+        yield from self._ladder.standing
+        yield from self._guard.standing
+        if self.store.watches_suspended:
+            yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
         kept = self.kept or Kept.nothing("part of another program")
@@ -351,28 +381,3 @@ def _audit_moved(audit: AuditLog, generation: Generation) -> None:
 
 def _shown(status: ListenerStatus) -> dict[str, object]:
     return {"address": status.address, "kind": status.kind, "port": status.port}
-
-
-def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
-    """Take charge of the workers of the image before; inside trio.run."""
-    found = []
-    for state in before.workers if before is not None else ():
-        channel: Channel[FromWorker] = Channel(
-            socket.socket(fileno=state.channel_fd),
-            decode_from_worker,
-            unread=state.unread,
-            unsent=state.unsent,
-            most_bytes=MAX_WORD_BYTES,
-        )
-        worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
-        worker.leave(Stage(state.stage))
-        worker.connections, worker.counts, worker.names = state.connections, state.counts, state.names
-        found.append(worker)
-    return found
-
-
-def _reaper(pid: int) -> Callable[[], int]:
-    def reap() -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return reap

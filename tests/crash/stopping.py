@@ -20,7 +20,9 @@ from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
 from certstore.bundle import Bundle
+from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
+from certstore.findings import found
 from certstore.probation import BootTime
 from certstore.slots import Slot, Source
 from certstore.store import Store
@@ -127,6 +129,50 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+def inbox_of(root: Path) -> Path:
+    """A path of its own, beside the store that is copied for each step."""
+    return root.with_name(f"inbox of {root.name}")
+
+
+def reset(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset(Scope), bundle, (inbox_of(root),)), via="crash")
+
+
+def reset_customer(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset({Scope.CUSTOMER}), beside=(inbox_of(root),)), via="crash")
+
+
+def fill_inbox(root: Path) -> None:
+    inbox_of(root).joinpath("inner").mkdir(parents=True)
+    for name in ("a.pem", "inner/b.pem"):
+        inbox_of(root).joinpath(name).write_bytes(b"somebody's")
+
+
+def enable_watches(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.enable_watches()
+
+
+def set_aside(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.set_aside([store.slots()[0].bundle])
+
+
+def refuse(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    receipt = store.refused(Source.CUSTOMER, "crash", (found("nothing_before_removal"),))
+    store.remember("/a/path", "digest", receipt.id)
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -143,6 +189,11 @@ ACTS = {
         activate,
         remove,
         restore,
+        reset,
+        reset_customer,
+        enable_watches,
+        set_aside,
+        refuse,
     )
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from certstore import Receipt, Store, StoreLocked
 from tlsproxy.boottime import boot_clock
@@ -24,6 +25,8 @@ from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError
 from tlsproxy.observe.audit import Actor, AuditLog
 
+T = TypeVar("T")
+
 __all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "who_we_are"]
 
 VIA = "cli"
@@ -32,16 +35,16 @@ _LOCK_TURN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Done(Generic[T]):
     """What came of it, and whether a running proxy did it."""
 
-    value: Receipt
+    value: T
     is_running: bool
 
 
 def by_proxy_or_here(
-    place: Whereabouts, what: str, ask: Callable[[Client], Receipt], act: Callable[[Store], Receipt]
-) -> Done:
+    place: Whereabouts, what: str, ask: Callable[[Client], T], act: Callable[[Store], T]
+) -> Done[T]:
     """Have the proxy do it, or do it on the store, whichever can be had first.
 
     what: the change's name in the audit log, which a proxy writes itself.
@@ -61,9 +64,9 @@ def by_proxy_or_here(
         try:
             become_owner(place)
             with open_store(place.store, _LOCK_TURN_S) as store:
-                receipt = act(store)
-                audit(place.store, actor, what, receipt)
-                return Done(receipt, is_running=False)
+                value = act(store)
+                audit(place.store, actor, what, value)
+                return Done(value, is_running=False)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise
@@ -74,13 +77,20 @@ def who_we_are() -> Actor:
     return Actor("command", uid=os.getuid(), pid=os.getpid())
 
 
-def audit(store: Path, actor: Actor, what: str, receipt: Receipt) -> None:
-    """Write a change of ours down in the store's audit log, or say that it can't be."""
+def audit(store: Path, actor: Actor, what: str, value: object) -> None:
+    """Write a change of ours down in the store's audit log, with its receipt where `value` is one.
+
+    Says that it can't be written where that is so.
+    """
 
     def untold(error: OSError) -> None:
         print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
 
-    AuditLog(store, lambda: datetime.now(UTC), told=untold).note_receipt(actor, receipt, what)
+    log = AuditLog(store, lambda: datetime.now(UTC), told=untold)
+    if isinstance(value, Receipt):
+        log.note_receipt(actor, value, what)
+    else:
+        log.note(actor, what, "done")
 
 
 def open_store(path: Path, lock_wait_s: float) -> Store:

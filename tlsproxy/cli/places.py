@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import Engine
+    from tlsproxy.config.values import Engine, IdentityConfig
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,7 +27,7 @@ USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A store, its inbox and control socket; its proxy's TLS engine, and user and group where named."""
+    """A store, its inbox and control socket; its proxy's TLS engine, user and group where named, identity."""
 
     store: Path
     inbox: Path
@@ -35,6 +35,7 @@ class Whereabouts:
     engine: Engine = "auto"
     user: str = ""
     group: str = ""
+    identity: IdentityConfig | None = None
 
 
 def place_options(command: F) -> F:
@@ -77,8 +78,9 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
+    engine, identity = found.tls.engine, found.identity
     return Whereabouts(
-        found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group
+        found.store, found.inbox, found.control_socket, engine, found.user, found.group, identity
     )
 
 

@@ -6,7 +6,7 @@ Refuses to know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,9 @@ from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
+from tlsproxy.scopes import Word
 
-__all__ = ["Backing", "Changing", "Reloading", "Telling"]
+__all__ = ["Backing", "Changing", "Reloading", "Resetting", "Telling"]
 
 
 class Telling(Protocol):
@@ -70,6 +71,18 @@ class Reloading(Protocol):
         ...
 
 
+class Resetting(Protocol):
+    """What brings the factory's state back. `by` is who asked."""
+
+    async def reset(self, words: Iterable[Word], via: str, by: Peer) -> Receipt:
+        """Return when it is live or refused."""
+        ...
+
+    async def enable_watches(self, by: Peer) -> bool:
+        """Have watched directories looked at again; False where they were."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Backing:
     """All that an operation may ask."""
@@ -79,3 +92,4 @@ class Backing:
     reloading: Reloading
     store: Store
     events: EventLog
+    resetting: Resetting

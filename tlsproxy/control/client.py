@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,15 @@ class Client:
     def confirm(self, receipt_id: str, via: str) -> Receipt:
         """Keep a live change for good."""
         return self._receipt(self._change("POST", f"/v1/receipts/{receipt_id}/confirm?via={via}"))
+
+    def reset(self, words: Iterable[str], via: str) -> Receipt:
+        """Bring back the factory's state; returns when it is in force or refused."""
+        body = {"confirm": "reset", "scopes": list(words), "via": via}
+        return self._receipt(self._change("POST", "/v1/reset", body))
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they were."""
+        return self._ask("POST", "/v1/watches/enable").get("changed") is True
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
         """Ask for one receipt."""

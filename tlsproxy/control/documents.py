@@ -257,6 +257,13 @@ class ReloadDocument(msgspec.Struct):
     epoch: Count
 
 
+class WatchesDocument(msgspec.Struct):
+    """Watched directories are looked at; `changed`: they were suspended until now."""
+
+    enabled: bool
+    changed: bool
+
+
 def slot_to_json(slot: Slot) -> dict[str, object]:
     """Give a slot as it is shown."""
     return {"id": slot.id, **slot.to_json()}

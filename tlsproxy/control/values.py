@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from certstore import Candidate, Finding
 from tlsproxy.control.multipart import parse_form
 from tlsproxy.errors import Fault, ProxyError
+from tlsproxy.scopes import USUAL, Word
 
 # A candidate is some KB; decode takes at most 1 MiB a file. base64 and JSON add a third.
 MAX_BODY_BYTES = 2_097_152
@@ -59,6 +60,14 @@ class UploadDocument(msgspec.Struct, forbid_unknown_fields=True):
     via: Via = "api"
 
 
+class ResetDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A factory reset: `confirm` is the word "reset", so that nobody resets by mistake."""
+
+    confirm: Literal["reset"]
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)] = USUAL
+    via: Via = "api"
+
+
 class FormDocument(msgspec.Struct, forbid_unknown_fields=True):
     """The same as a form: every part with a file name is a file, the part `via` is text."""
 
@@ -93,6 +102,16 @@ def candidate_from_json(body: bytes) -> tuple[Candidate, str]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(400, "bad_request", f"the body can't be read: {_lower(error)}") from error
     return Candidate(files), upload.via
+
+
+def reset_from_json(body: bytes) -> ResetDocument:
+    """Read the JSON body of POST /v1/reset. Raises BadRequestError as `candidate_from_json`."""
+    try:
+        return msgspec.json.decode(body, type=ResetDocument)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(422, "invalid_body", f"the body doesn't fit: {_lower(error)}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequestError(400, "bad_request", f"the body can't be read: {_lower(error)}") from error
 
 
 def candidate_from_form(body: bytes, content_type: str) -> tuple[Candidate, str]:

@@ -29,7 +29,7 @@ from certstore import Cause, Receipt
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
 
-__all__ = ["ITSELF", "SIGNAL", "SOCKET", "Actor", "AuditLog"]
+__all__ = ["ITSELF", "SIGNAL", "SOCKET", "Actor", "AuditLog", "audit_files"]
 
 _log = logger("audit")
 NAME = "audit.jsonl"
@@ -65,7 +65,17 @@ SOCKET, SIGNAL, ITSELF = Actor("socket"), Actor("signal"), Actor("itself")
 """A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy."""
 
 
-_WHAT = {Cause.ROLLBACK: "roll_back", Cause.ACTIVATION: "activate", Cause.REMOVAL: "remove"}
+_WHAT = {
+    Cause.ROLLBACK: "roll_back",
+    Cause.ACTIVATION: "activate",
+    Cause.REMOVAL: "remove",
+    Cause.RESET: "reset",
+}
+
+
+def audit_files(folder: Path) -> tuple[Path, ...]:
+    """Give where the log and its older parts may lie, the newest first."""
+    return (folder / NAME, *(folder / f"audit.{number}.jsonl" for number in range(1, policy.AUDIT_KEPT + 1)))
 
 
 def _log_trouble(error: OSError) -> None:
@@ -143,10 +153,9 @@ class AuditLog:
 
     def _put_aside(self) -> None:
         """Rename the full file to the first of those that are kept; the last of them is overwritten."""
-        names = [NAME, *(f"audit.{number}.jsonl" for number in range(1, policy.AUDIT_KEPT + 1))]
-        for newer, older in reversed(list(pairwise(names))):
+        for newer, older in reversed(list(pairwise(audit_files(self._folder)))):
             with suppress(FileNotFoundError):
-                (self._folder / newer).replace(self._folder / older)
+                newer.replace(older)
         self._sync_folder()
 
     def _sync_folder(self) -> None:
