@@ -12,6 +12,7 @@ The life of a certificate, and who is asked on the way:
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
     to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
+    a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     what became of it     receipts
     after a crash         recovery
 
@@ -34,6 +35,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
 from certstore.erasure import Reset, Scope
 from certstore.errors import (
@@ -80,6 +82,7 @@ __all__ = [
     "SERVED_FOLDERS",
     "Backup",
     "BackupUnreadable",
+    "Ban",
     "BootClock",
     "BootTime",
     "Bundle",
@@ -104,6 +107,7 @@ __all__ = [
     "PrivateKey",
     "Probation",
     "Publisher",
+    "Reason",
     "Receipt",
     "Refusal",
     "Registration",
@@ -132,6 +136,7 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_spki",
     "judge_unit",
     "key_from_pem",
     "key_to_pem",
@@ -139,6 +144,7 @@ __all__ = [
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",

@@ -1,8 +1,8 @@
 """One change of what is served, from the first byte on disk to the point of no return.
 
-Theory. The order is: bundles, slots, probation, erasure, generation, prepare, active. Each of them is whole
-on disk before the next one names it, so the active file never leads to anything that isn't there. Until the
-active file is renamed nothing is served from the new files, and everything can be put back; whatever goes
+Theory. The order is: bundles, slots, probation, erasure, bans, generation, prepare, active. Each of them is
+whole on disk before the next one names it, so the active file never leads to anything that isn't there. Until
+the active file is renamed nothing is served from the new files, and everything can be put back; whatever goes
 wrong until then (the disk, the publisher, a cancellation) is undone in the reverse order, and the old
 generation was active all the time. What can't be undone because the disk fails for good, or because we were
 killed, is undone by the next start: it finds a slot's file differing from what the active generation
@@ -20,6 +20,7 @@ from typing import TypeVar
 from certstore import layout, records
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.bans import Ban
 from certstore.bundle import Bundle
 from certstore.erasing import Erasing
 from certstore.erasure import Erasure
@@ -50,6 +51,7 @@ class Change:
     bundles: tuple[Bundle, ...] = ()
     on_probation: Mapping[str, Probation] | None = None
     erasure: Erasure | None = None
+    bans: tuple[Ban, ...] = ()
 
 
 class Activation:
@@ -79,6 +81,7 @@ class Activation:
         generation is active then, and nothing of the new one is left but what a failing disk would not let
         go.
         """
+        self._shelf.bans.sweep()  # what a start could not remove would be in force from this generation on
         undo = ExitStack()
         try:
             # each way back is known before its step: a step that fails may have taken effect
@@ -125,6 +128,10 @@ class Activation:
         if change.erasure is not None:
             undo.callback(_quietly, lambda _: self._erasing.call_off(), None)
             self._erasing.announce(change.erasure)
+        bans = self._shelf.bans
+        for ban in change.bans:
+            undo.callback(_quietly, bans.lift, [ban])
+            bans.put(ban)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

@@ -1,7 +1,7 @@
 """A backup: what a store would need to be made again, keys included, as one JSON document.
 
     {"format": 1, "made_at": TIME, "generation": NUMBER,
-     "slots": [as in slots/*.json], "bundles": [{"key": PEM, "chain": PEM}]}
+     "slots": [as in slots/*.json], "bundles": [{"key": PEM, "chain": PEM}], "banned": [SPKI hash]}
 
 Promises: `from_bytes` proves every bundle (its key belongs to its certificate) and that each slot has its
 bundle, with the names that the slot says; anything else is `BackupUnreadable`. Only what was confirmed is
@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certstore import records
+from certstore.bans import is_spki, read_bans
 from certstore.bundle import Bundle
 from certstore.errors import BackupUnreadable
 from certstore.reading import read_bundle, read_generation, read_slots
@@ -28,12 +29,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """The slots of a store, each confirmed, with their bundles; and how far its numbers had come."""
+    """The slots of a store, each confirmed, with their bundles; and how far its numbers had come.
+
+    banned: keys (SPKI hashes) that it never serves again; a backup of before there were bans has none.
+    """
 
     made_at: datetime
     generation: int
     slots: tuple[Slot, ...]
     bundles: tuple[Bundle, ...]
+    banned: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Turn this into what `from_bytes` reads. It holds private keys."""
@@ -47,6 +52,7 @@ class Backup:
                     {"key": one.key_pem().decode("ascii"), "chain": one.chain_pem().decode("ascii")}
                     for one in self.bundles
                 ],
+                "banned": list(self.banned),
             }
         )
 
@@ -69,6 +75,7 @@ class Backup:
                 records.number(data, "generation"),
                 tuple(slot.confirmed() for slot in slots),
                 tuple(bundles.values()),
+                _banned(data),
             )
         except ValueError as error:
             raise BackupUnreadable(f"what is in it makes no sense: {error}") from error
@@ -83,7 +90,16 @@ def take_backup(root: Path, now: datetime) -> Backup:
     confirmed = [(slot, slot.last_confirmed) for slot in on_disk]
     slots = [replace(slot, bundle=bundle) for slot, bundle in confirmed if bundle is not None]
     bundles = {slot.bundle: read_bundle(root, slot.bundle) for slot in slots}
-    return Backup(now, active.number if active is not None else 0, tuple(slots), tuple(bundles.values()))
+    number = active.number if active is not None else 0
+    banned = tuple(ban.spki for ban in read_bans(root, number)[0])
+    return Backup(now, number, tuple(slots), tuple(bundles.values()), banned)
+
+
+def _banned(data: Mapping[str, object]) -> tuple[str, ...]:
+    banned = records.texts(data, "banned") if "banned" in data else ()
+    if not all(map(is_spki, banned)):
+        raise ValueError("what is banned in it is no key")
+    return banned
 
 
 def _bundle(data: Mapping[str, object]) -> Bundle:

@@ -3,7 +3,7 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-changes and of the store stands in lifecodes.py.
+changes and of the store stands in lifecodes.py, of banned keys in bancodes.py.
 Refuses to know: who finds what.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.bancodes import BANS
 from certstore.entries import Entry, Severity
 from certstore.lifecodes import LIFE
 from certstore.unitcodes import UNIT
@@ -275,4 +276,4 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE, **UNIT})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE, **BANS, **UNIT})

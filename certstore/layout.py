@@ -6,6 +6,7 @@
     slots/<source>/<id>.json
     receipts/<id>.json
     handled/<hash of path and digest>.json
+    banned/<hash of a key>.json
     probation.json                                 only while a change is in probation
     reset.json                                     only while a reset has something to erase
     suspended.json                                 only while watched directories are not looked at
@@ -30,6 +31,7 @@ __all__ = [
     "ACTIVE",
     "ASIDE",
     "AUTHORITY",
+    "BANNED",
     "BUNDLES",
     "CHAIN",
     "DEVICE_CA",
@@ -49,6 +51,7 @@ __all__ = [
     "SUSPENDED",
     "UNIT",
     "aside",
+    "ban_file",
     "bundle_folder",
     "folders",
     "generation_file",
@@ -70,6 +73,7 @@ SERVED_FOLDERS = (BUNDLES, GENERATIONS)
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
+BANNED = PurePosixPath("banned")
 PROBATION = PurePosixPath("probation.json")
 RESET = PurePosixPath("reset.json")
 SUSPENDED = PurePosixPath("suspended.json")
@@ -92,7 +96,7 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
-    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED)
+    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED, BANNED)
 
 
 def aside(name: str) -> str:
@@ -126,6 +130,11 @@ def slot_file(source: Source, id: str) -> PurePosixPath:  # noqa: A002  it is th
 def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's id
     """Give the file of a receipt; `id` is what `receipt_id` gave."""
     return RECEIPTS / f"{id}.json"
+
+
+def ban_file(spki: str) -> PurePosixPath:
+    """Give the file of a ban; `spki` is the SHA-256 of a key in hex."""
+    return BANNED / f"{spki}.json"
 
 
 def handled_file(path: str, digest: str) -> PurePosixPath:

@@ -45,6 +45,7 @@ class Proposing:
             case.receipt = replace(case.receipt, bundle=bundle.id)
             case.tell(*examination.findings)
             slot = self.succession.view.slots.get((source, slot_id(bundle.names)))
+            self._see_to_the_key(case, bundle, slot)
             if slot is not None and self._is_live(slot, bundle):
                 active = self.succession.view.active
                 number = active.number if active is not None else slot.since
@@ -53,6 +54,13 @@ class Proposing:
                 raise Refusal(found("slot_sealed", source=source))
             case.tell(*examination.judge(self.clock(), self.clock_plausible()))
         return self._put(case, bundle, slot)
+
+    def _see_to_the_key(self, case: Case, bundle: Bundle, slot: Slot | None) -> None:
+        """Refuse a banned key, and the one that is said to be compromised."""
+        if bundle.spki in self.shelf.bans:
+            raise Refusal(found("key_banned", key=bundle.spki))
+        if case.reason.bans and slot is not None and self.shelf.spki(slot.bundle) == bundle.spki:
+            raise Refusal(found("key_not_replaced", key=bundle.spki))
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
         aside = self.succession.aside

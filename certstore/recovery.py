@@ -60,7 +60,7 @@ class Recovery:
         """Take the store's folder and its rooms."""
         self._root = root
         self._disk = disk
-        self._shelf = rooms.shelf
+        self._shelf, self._bans = rooms.shelf, rooms.shelf.bans
         self._archive = rooms.archive
         self._ledger = rooms.ledger
         self._probations = rooms.probations
@@ -79,6 +79,8 @@ class Recovery:
         self._findings += [found("receipt_damaged", why=error) for error in damaged]
         self._attempt(partial(self._disk.remove, [Path(error.path) for error in damaged]))
         active, lost = self._read_active()
+        self._bans.load(None if lost else active.number if active is not None else 0)
+        self._attempt(self._bans.sweep)
         slots = self._salvage_slots() if lost else self._restore_slots(active)
         if not self._erasing.load(active, slots.values()):
             self._attempt(self._erasing.call_off)
@@ -296,7 +298,8 @@ class Recovery:
             facts = self._without_false_hopes(active, slots, facts, now, plausible=plausible)
         fallen = [slot for slot in slots.values() if slot.bundle not in facts]
         for slot in fallen:
-            self._tell("slot_fallen", slot)
+            if not self._shelf.is_banned(slot.bundle):
+                self._tell("slot_fallen", slot)
         # a clock that can't be right would undo at each start what the right one does an hour later
         if active is not None and not (plausible or fallen or moved):
             return active
@@ -349,7 +352,7 @@ def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now
     if receipt.state is State.RECEIVED:
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
-        if receipt.cause in {Cause.PROPOSAL, Cause.RESET}:  # a backup brings several
+        if receipt.cause in {Cause.PROPOSAL, Cause.RESET, Cause.BAN}:  # a backup brings several
             receipt = replace(receipt, bundle=slot.bundle)
         receipt = receipt.advance(State.LIVE, now, number)
     return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

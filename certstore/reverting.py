@@ -128,6 +128,10 @@ class Reverting:
 
     def _look_at(self, slots: Iterable[Slot]) -> None:
         """Refuse what can't be brought back."""
+        slots = tuple(slots)
+        banned = [slot for slot in slots if self.shelf.is_banned(slot.bundle)]
+        if banned:
+            raise Refusal(*(told_of("slot_key_banned", slot) for slot in banned[:_TOLD]))
         lost = [(slot, why) for slot in slots if (why := self._why_not(slot.bundle))]
         if lost:
             raise Refusal(*(told_of("not_restorable", slot, why=why) for slot, why in lost[:_TOLD]))

@@ -12,6 +12,7 @@ from typing import Self
 from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.bans import Bans
 from certstore.erasing import Erasing, Furniture
 from certstore.ledger import Handled, Ledger
 from certstore.probation import Probations
@@ -37,7 +38,8 @@ class Rooms:
     @classmethod
     def of(cls, root: Path, disk: Disk) -> Self:
         """Make them for the store in the folder `root`; what they hold is read by a start (recovery.py)."""
-        shelf, archive, ledger = Shelf(root, disk), Archive(root, disk), Ledger(root, disk)
+        bans = Bans(root, disk)
+        shelf, archive, ledger = Shelf(root, disk, bans), Archive(root, disk), Ledger(root, disk)
         handled, probations, suspension = Handled(root, disk), Probations(root, disk), Suspension(root, disk)
         erasing = Erasing(root, disk, Furniture(shelf, archive, ledger, handled, suspension))
         activation = Activation(root, disk, shelf, archive, probations, erasing)

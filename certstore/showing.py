@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certstore import firstboot
 from certstore.archive import Archive
+from certstore.bans import Ban
 from certstore.bundle import Bundle, PrivateKey
 from certstore.confirming import Confirming
 from certstore.erasing import Erasing
@@ -74,6 +75,14 @@ class Shown:
     def known_key(self, spki: str) -> PrivateKey | None:
         """Give the private key with this SPKI hash, where a bundle here holds it."""
         return self._shelf.key(spki)
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Give the keys that are never served again, in the order of their hashes."""
+        return tuple(ban for _, ban in sorted(self._shelf.bans.table.items()))
+
+    def is_banned(self, spki: str) -> bool:
+        """Whether the key with this SPKI hash is never served again."""
+        return spki in self._shelf.bans
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""

@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -24,6 +25,8 @@ from typing import NoReturn, Self
 from certstore import layout
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.banning import Banning, Fresh
+from certstore.bans import Reason, is_spki
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
@@ -79,13 +82,14 @@ class Store(Shown):
             self._activation, self._archive, self._shelf, publisher, clock, plausible
         )
         self._changes = changes = Changing(
-            self._ledger, self._activation, succession, self._probations, clock
+            self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
         self._proposing = Proposing(
             changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
-        self._restoring = Restoring(changes, succession, clock)
+        self._restoring = Restoring(changes, succession, self._shelf, clock)
+        self._banning = Banning(changes, succession, self._shelf, clock)
         self._resetting = Resetting(changes, succession, self._erasing, self._ledger, self._shelf, clock)
         self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
@@ -178,12 +182,14 @@ class Store(Shown):
         via: str,
         examiner: Examiner,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
         confirm_within_s: the change goes back by itself unless it is confirmed in so many seconds; its
         receipt is live until then. A further proposal for the same names starts the time anew; the way back
         stays the last confirmed state.
+        reason: why what it replaces leaves; where its key is compromised, that is banned with this change.
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
@@ -196,9 +202,10 @@ class Store(Shown):
                 via,
                 lambda case: self._proposing.propose(case, candidate, examiner),
                 confirm_within_s=confirm_within_s,
+                reason=reason,
             )
 
-    def roll_back(self, key: Key, *, via: str) -> Receipt:
+    def roll_back(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot (its source and id) back to what it had before; gives the receipt of that change.
 
         From a probation back to the last confirmed state, else one step of its history, or back to what was
@@ -209,7 +216,11 @@ class Store(Shown):
         with self._change():
             back = self._reverting.back_from(key)
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.roll_back(case, key, back), cause=Cause.ROLLBACK
+                key[0],
+                via,
+                lambda case: self._reverting.roll_back(case, key, back),
+                cause=Cause.ROLLBACK,
+                reason=reason,
             )
 
     def activate(self, number: int, *, via: str) -> Receipt:
@@ -228,7 +239,7 @@ class Store(Shown):
                 cause=Cause.ACTIVATION,
             )
 
-    def remove(self, key: Key, *, via: str) -> Receipt:
+    def remove(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take a slot (its source and id) away: its names go to the next source, at last our own.
 
         Its bundle stays as long as kept generations name it, so that `roll_back` can bring it back. Refused
@@ -240,8 +251,25 @@ class Store(Shown):
             if slot is None:
                 raise NotFound("slot", f"{key[0]}/{key[1]}")
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+                key[0],
+                via,
+                lambda case: self._reverting.remove(case, slot),
+                cause=Cause.REMOVAL,
+                reason=reason,
             )
+
+    def ban(self, spki: str, *, via: str, fresh: Fresh | None = None) -> Receipt:
+        """Never serve the key with this SPKI hash again, whoever brings it; what was begun with it ends.
+
+        fresh: makes an identity with another key, called where the banned one is the device's own, or where
+        nothing else could be served; without it that is refused. Raises ValueError for what is no hash, and
+        StoreError as `propose`.
+        """
+        if not is_spki(spki):
+            raise ValueError("a key is named by the SHA-256 of its SPKI, in lower-case hex")
+        with self._change():
+            ban = partial(self._banning.ban, spki=spki, fresh=fresh)
+            return self._changes.handle(Source.GENERATED, via, ban, cause=Cause.BAN)
 
     def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
         """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.

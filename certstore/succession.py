@@ -69,14 +69,22 @@ class Succession:
         cause: Cause,
         receipt: Receipt | None = None,
         fresh: tuple[Bundle, ...] = (),
+        banned: Collection[str] = (),
     ) -> Generation:
-        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet."""
+        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet.
+
+        banned: keys (SPKI hashes) that are about to be banned, beside those that are.
+        """
         now = self._clock()
-        facts = self._shelf.facts(bundles_named(slots.values()) - self.aside)
-        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh}
+        named = bundles_named(slots.values()) - self.aside
+        if banned:
+            named = frozenset(id_ for id_ in named if self._shelf.spki(id_) not in banned)
+        facts = self._shelf.facts(named)
+        barred = {*self._shelf.bans.table, *banned}
+        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh if bundle.spki not in barred}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
-        named = receipt.id if receipt is not None else None
-        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, named, now)
+        by = receipt.id if receipt is not None else None
+        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, by, now)
 
     def is_news(self, generation: Generation) -> bool:
         """Whether anybody would be served something else by it than now."""
@@ -98,15 +106,18 @@ class Succession:
         self.view, self.owed = view, None
         self._publisher.commit(generation)
 
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """End what was begun with those of these bundles that nobody is served now."""
+        active = self.view.active
+        gone = frozenset(bundles) - (active.bundles() if active is not None else frozenset())
+        if gone:
+            self._publisher.end(gone, why)
+
     def republish(self) -> None:
         """Have what is active prepared and committed once more, or for the first time."""
         assert self.view.active is not None, "there is nothing to publish"
         self._publisher.prepare(self.view.active)
         self._publisher.commit(self.view.active)
-
-    def end(self, bundles: Collection[str], why: str) -> None:
-        """Have the connections end that were made with these bundles, which nobody is served any more."""
-        self._publisher.end(bundles, why)
 
     def fall(self, barred: StoreError | None) -> bool:
         """Serve what can still be served; in memory where the disk takes no writes, or is `barred`.

@@ -61,6 +61,23 @@ def test_each_code_is_snake_case_and_its_words_are_one_lower_case_line(code):
         assert not text.endswith(".")
 
 
+def test_no_code_stands_twice_in_the_parts_of_the_table():
+    """A later part would take the place of an earlier one without a word."""
+    makers = [
+        str(key.value)
+        for path in Path(certstore.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and _is_entry(value)
+    ]
+    assert sorted(makers) == sorted(CATALOGUE)
+
+
+def _is_entry(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Entry"
+
+
 def test_the_page_shows_the_table_as_it_is():
     assert sorted(page_rows()) == sorted(row_of(code) for code in CATALOGUE)
 

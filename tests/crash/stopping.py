@@ -19,6 +19,7 @@ from pathlib import Path
 from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.bans import Reason
 from certstore.bundle import Bundle
 from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
@@ -29,6 +30,7 @@ from certstore.store import Store
 
 Arm = Callable[[], None]
 WITHIN_S = 600.0
+LOST = Reason.KEY_COMPROMISE
 
 
 def now() -> datetime:
@@ -171,6 +173,23 @@ def refuse(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     arm()
     receipt = store.refused(Source.CUSTOMER, "crash", (found("nothing_before_removal"),))
     store.remember("/a/path", "digest", receipt.id)
+def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), reason=LOST)
+
+
+def remove_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.remove(store.slots()[0].key, via="crash", reason=LOST)
+
+
+def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    spki = store.meta(store.slots()[0].bundle).spki
+    arm()
+    store.ban(spki, via="crash", fresh=lambda: bundle)
 
 
 ACTS = {
@@ -194,6 +213,9 @@ ACTS = {
         enable_watches,
         set_aside,
         refuse,
+        propose_for_a_lost_key,
+        remove_for_a_lost_key,
+        ban_the_own_key,
     )
 }
 

@@ -10,6 +10,7 @@ import trio
 
 from certstore import Bundle
 from tests.forwarding import GET
+from tests.pki import Pki
 from tests.planes import SWITCH, Plane, serving, swap
 from tests.tlsproxy.test_workers_crew import scene_of
 from tests.tlsproxy.tls_pair import client_context
@@ -31,12 +32,12 @@ async def plane(pki, old, new) -> AsyncIterator[Plane]:
 
 
 @pytest.fixture(scope="module")
-def old(pki) -> Bundle:
+def old(pki: Pki) -> Bundle:
     return pki.leaf().bundle()
 
 
 @pytest.fixture(scope="module")
-def new(pki) -> Bundle:
+def new(pki: Pki) -> Bundle:
     return pki.leaf().bundle()
 
 
