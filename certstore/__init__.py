@@ -11,13 +11,15 @@ The life of a certificate, and who is asked on the way:
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
     for a time only       probation -> confirming: confirmed, or gone back
+    a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
 Door:    store (held, locked, changed)  showing (its half that only reads)
-Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
+Makers:  issuers.selfsigned (the device's own certificate), issuers.deviceca (an authority of its own, kept by
+         authority)  identity (when to make them again)  firstboot
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
         receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
@@ -56,13 +58,18 @@ from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
 
 if TYPE_CHECKING:
+    from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
     from certstore.checks import check
     from certstore.contents import Content
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+    from certstore.issuers.csr import KeyType, Subject
+    from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
+    from certstore.requesting import Wish, is_answered
+    from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -70,6 +77,7 @@ __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
     "SERVED_FOLDERS",
+    "Authority",
     "Backup",
     "BackupUnreadable",
     "BootClock",
@@ -87,6 +95,7 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "KeyType",
     "KnownKey",
     "Meta",
     "NotFound",
@@ -97,6 +106,7 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Refusal",
+    "Request",
     "Row",
     "Severity",
     "Slot",
@@ -110,6 +120,8 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "Subject",
+    "Wish",
     "assemble",
     "check",
     "clock_plausible",
@@ -118,15 +130,18 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_answered",
     "key_from_pem",
     "key_to_pem",
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_authority",
     "read_bundle",
     "read_generation",
     "read_generations",
     "read_receipts",
+    "read_requests",
     "read_slots",
     "seal",
     "slot_id",
@@ -137,6 +152,7 @@ __all__ = [
 
 # Whose room is opened at the first use: a worker carries none of them, an examiner no store.
 _LATER = {
+    "read_authority": "certstore.authority",
     "Backup": "certstore.backup",
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
@@ -154,7 +170,14 @@ _LATER = {
     "NullGate": "certstore.gates",
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
+    "KeyType": "certstore.issuers.csr",
+    "Subject": "certstore.issuers.csr",
+    "Authority": "certstore.issuers.deviceca",
     "Identity": "certstore.issuers.selfsigned",
+    "Wish": "certstore.requesting",
+    "is_answered": "certstore.requesting",
+    "Request": "certstore.requests",
+    "read_requests": "certstore.requests",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

@@ -3,7 +3,8 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-changes and of the store stands in lifecodes.py.
+changes and of the store stands in lifecodes.py, of requests in requestcodes.py, of the
+device's own authority in authoritycodes.py.
 Refuses to know: who finds what.
 """
 
@@ -13,8 +14,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.authoritycodes import AUTHORITY
 from certstore.entries import Entry, Severity
 from certstore.lifecodes import LIFE
+from certstore.requestcodes import REQUESTED
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
 
@@ -274,4 +277,4 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE, **REQUESTED, **AUTHORITY})

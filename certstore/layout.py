@@ -7,6 +7,9 @@
     receipts/<id>.json
     handled/<hash of path and digest>.json
     probation.json                                 only while a change is in probation
+    authority/csr/<id>/{key.pem,request.json}      a request that waits for its certificate
+    authority/answered/<bundle id>.json            what was asked for
+    authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -23,9 +26,14 @@ from certstore.slots import Source
 
 __all__ = [
     "ACTIVE",
+    "ANSWERED",
     "ASIDE",
+    "AUTHORITY",
     "BUNDLES",
     "CHAIN",
+    "DEVICE_CA",
+    "DEVICE_CA_FILE",
+    "EXPORTED",
     "FORMAT",
     "GENERATIONS",
     "HANDLED",
@@ -35,7 +43,10 @@ __all__ = [
     "META",
     "PROBATION",
     "RECEIPTS",
+    "REQUEST",
+    "REQUESTS",
     "SLOTS",
+    "answered_file",
     "aside",
     "bundle_folder",
     "folders",
@@ -43,6 +54,7 @@ __all__ = [
     "generation_number",
     "handled_file",
     "receipt_file",
+    "request_folder",
     "slot_file",
 ]
 
@@ -59,10 +71,18 @@ SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
 PROBATION = PurePosixPath("probation.json")
+AUTHORITY = PurePosixPath("authority")
+"""The supervisor's alone: no worker may read it."""
+REQUESTS = AUTHORITY / "csr"
+ANSWERED = AUTHORITY / "answered"
+DEVICE_CA = AUTHORITY / "device-ca"
+DEVICE_CA_FILE = DEVICE_CA / "ca.pem"
+EXPORTED = DEVICE_CA / "exported"
 
 KEY = "key.pem"
 CHAIN = "chain.pem"
 META = "meta.json"
+REQUEST = "request.json"
 
 # whatever begins with this is half done, and is removed at the next start
 ASIDE = ".new-"
@@ -72,7 +92,8 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
-    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED)
+    slots = (SLOTS, *(SLOTS / source for source in Source))
+    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, AUTHORITY, REQUESTS, ANSWERED, DEVICE_CA)
 
 
 def aside(name: str) -> str:
@@ -106,6 +127,16 @@ def slot_file(source: Source, id: str) -> PurePosixPath:  # noqa: A002  it is th
 def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's id
     """Give the file of a receipt; `id` is what `receipt_id` gave."""
     return RECEIPTS / f"{id}.json"
+
+
+def request_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the request's id
+    """Give the folder of a waiting request; its id is 8 hex digits."""
+    return REQUESTS / id
+
+
+def answered_file(bundle: str) -> PurePosixPath:
+    """Give the file that remembers what a bundle's certificate was asked for with."""
+    return ANSWERED / f"{bundle_folder(bundle).name}.json"
 
 
 def handled_file(path: str, digest: str) -> PurePosixPath:

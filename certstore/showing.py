@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certstore import firstboot
 from certstore.archive import Archive
+from certstore.authority import DeviceCA
 from certstore.bundle import Bundle, PrivateKey
 from certstore.confirming import Confirming
 from certstore.generation import Generation
@@ -20,6 +21,7 @@ from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
 from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.slots import Slot, in_order
@@ -44,6 +46,10 @@ class Shown:
     _reverting: Reverting
     _confirming: Confirming
     _boot_clock: BootClock
+    requests: Requesting
+    """What waits for an authority's answer."""
+    device_ca: DeviceCA
+    """The device's own authority, if it has one."""
 
     @property
     def path(self) -> Path:
@@ -68,8 +74,8 @@ class Shown:
         return self._shelf.meta(id)
 
     def known_key(self, spki: str) -> PrivateKey | None:
-        """Give the private key with this SPKI hash, where a bundle here holds it."""
-        return self._shelf.key(spki)
+        """Give the private key with this SPKI hash, where a bundle here or a waiting request holds it."""
+        return self.requests.known_key(spki)
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""

@@ -26,6 +26,7 @@ from certstore import layout
 from certstore.activation import Activation
 from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.authority import DeviceCA
 from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.changing import Changing
@@ -45,6 +46,7 @@ from certstore.pruning import prune
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
 from certstore.recovery import Recovery, Rooms
+from certstore.requesting import Requesting
 from certstore.restoring import Restoring
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
@@ -95,11 +97,13 @@ class Store(Shown):
         self._changes = changes = Changing(
             self._ledger, self._activation, succession, self._probations, clock
         )
+        self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
+        self.device_ca = DeviceCA(root, disk, self._change)
         self._proposing = Proposing(
-            changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
+            changes, succession, self._shelf, self._probations, self.requests, clock, plausible, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
-        self._restoring = Restoring(changes, succession, clock)
+        self._restoring = Restoring(changes, succession, self.requests, clock)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
@@ -109,7 +113,7 @@ class Store(Shown):
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
-        self.recovered = recovered.findings
+        self.recovered = (*recovered.findings, *self.requests.load())
         self.settled = recovered.settled
 
     @classmethod
@@ -362,6 +366,7 @@ class Store(Shown):
                 self._changes.catch_up()
                 self._ledger.prune(last.receipts)
                 self._handled.prune()
+                self.requests.tidy()
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -370,6 +375,7 @@ class Store(Shown):
             if self._barred is not None:
                 raise self._barred
             yield
+            self.requests.settle()
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

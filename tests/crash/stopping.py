@@ -21,7 +21,10 @@ from certstore.atomic import Disk
 from certstore.backup import Backup
 from certstore.bundle import Bundle
 from certstore.examination import InProcess
+from certstore.issuers import deviceca
+from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
+from certstore.requesting import Wish
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
@@ -127,6 +130,34 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+def make_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.make(Wish(("device.test",)), via="crash")
+
+
+def remove_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.remove(store.requests.all()[0].id)
+
+
+def prepare_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.prepare()
+
+
+def renew_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    before = store.device_ca.current()
+    wanted = Identity(("device.test",), "", "device.test")
+    made = deviceca.make(wanted.names, wanted, now(), before)
+    arm()
+    store.device_ca.keep(made)
+    store.device_ca.export()
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -143,6 +174,10 @@ ACTS = {
         activate,
         remove,
         restore,
+        make_request,
+        remove_request,
+        prepare_request,
+        renew_authority,
     )
 }
 
