@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium systemd util-linux prometheus
+TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).

@@ -13,15 +13,16 @@ The life of a certificate, and who is asked on the way:
     to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
+    a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
 Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  reading
          rooms: shelf  archive  ledger  probation  suspension  erasing  activation
-Door:    store (held, locked, changed)  showing (its half that only reads)
-Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
-         unit (whose store is it), registration
+Door:    store (held, locked, changed) = upkeep (what time brings) = showing (its half that only reads)
+Makers:  issuers.selfsigned (the device's own certificate), issuers.deviceca (an authority of its own, kept by
+         authority)  identity (when to make them again)  firstboot  unit (whose store is it), registration
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
         receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
@@ -64,6 +65,7 @@ from certstore.unit import Seen, Verdict
 from certstore.unit import judge as judge_unit
 
 if TYPE_CHECKING:
+    from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
     from certstore.checks import check
     from certstore.contents import Content
@@ -71,8 +73,12 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.issuers.csr import KeyType, Subject
+    from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
     from certstore.registration import Registration
+    from certstore.requesting import Wish, is_answered
+    from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -80,6 +86,7 @@ __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
     "SERVED_FOLDERS",
+    "Authority",
     "Backup",
     "BackupUnreadable",
     "Ban",
@@ -98,6 +105,7 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "KeyType",
     "KnownKey",
     "Leak",
     "Meta",
@@ -111,6 +119,7 @@ __all__ = [
     "Receipt",
     "Refusal",
     "Registration",
+    "Request",
     "Reset",
     "Row",
     "Scope",
@@ -127,7 +136,9 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "Subject",
     "Verdict",
+    "Wish",
     "assemble",
     "check",
     "clock_plausible",
@@ -136,6 +147,7 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_answered",
     "is_spki",
     "judge_unit",
     "key_from_pem",
@@ -144,11 +156,13 @@ __all__ = [
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_authority",
     "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",
     "read_receipts",
+    "read_requests",
     "read_slots",
     "seal",
     "slot_id",
@@ -160,6 +174,7 @@ __all__ = [
 
 # Whose room is opened at the first use: a worker carries none of them, an examiner no store.
 _LATER = {
+    "read_authority": "certstore.authority",
     "Backup": "certstore.backup",
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
@@ -181,7 +196,14 @@ _LATER = {
     "leaks_of": "certstore.imaging",
     "stores_under": "certstore.imaging",
     "Registration": "certstore.registration",
+    "KeyType": "certstore.issuers.csr",
+    "Subject": "certstore.issuers.csr",
+    "Authority": "certstore.issuers.deviceca",
     "Identity": "certstore.issuers.selfsigned",
+    "Wish": "certstore.requesting",
+    "is_answered": "certstore.requesting",
+    "Request": "certstore.requests",
+    "read_requests": "certstore.requests",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

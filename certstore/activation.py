@@ -11,7 +11,7 @@ recorded. After the rename there is no way back, only forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,15 +113,7 @@ class Activation:
             if not self._shelf.has(bundle.id):
                 undo.callback(_quietly, self._shelf.remove, [bundle.id])
             self._shelf.put(bundle)
-        for before, after in change.moves:
-            if before is not None:
-                undo.callback(_quietly, self.write_slot, before)
-            elif after is not None:
-                undo.callback(_quietly, self.remove_slot, after)
-            if after is not None:
-                self.write_slot(after)
-            elif before is not None:
-                self.remove_slot(before)
+        self._write_moves(change.moves, undo)
         if change.on_probation is not None:
             undo.callback(_quietly, self._probations.save, self._probations.table)
             self._probations.save(change.on_probation)
@@ -132,6 +124,17 @@ class Activation:
         for ban in change.bans:
             undo.callback(_quietly, bans.lift, [ban])
             bans.put(ban)
+
+    def _write_moves(self, moves: Iterable[Move], undo: ExitStack) -> None:
+        for before, after in moves:
+            if before is not None:
+                undo.callback(_quietly, self.write_slot, before)
+            elif after is not None:
+                undo.callback(_quietly, self.remove_slot, after)
+            if after is not None:
+                self.write_slot(after)
+            elif before is not None:
+                self.remove_slot(before)
 
     def _slot_path(self, slot: Slot) -> Path:
         return self._root / layout.slot_file(slot.source, slot.id)

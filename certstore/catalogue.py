@@ -3,7 +3,8 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-changes and of the store stands in lifecodes.py, of banned keys in bancodes.py.
+changes and of the store stands in lifecodes.py, of banned keys in bancodes.py, of requests in
+requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -13,9 +14,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.authoritycodes import AUTHORITY
 from certstore.bancodes import BANS
 from certstore.entries import Entry, Severity
 from certstore.lifecodes import LIFE
+from certstore.requestcodes import REQUESTED
 from certstore.unitcodes import UNIT
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
@@ -276,4 +279,6 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE, **BANS, **UNIT})
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
+    {**_TABLE, **LIFE, **BANS, **REQUESTED, **AUTHORITY, **UNIT}
+)

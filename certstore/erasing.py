@@ -17,7 +17,7 @@ that it would wear them and erase nothing; what was unlinked may be read from th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ from certstore.suspension import Suspension
 __all__ = ["Erasing", "Furniture"]
 
 _FOLDERS: Final = {
-    Scope.CUSTOMER: (layout.REQUESTS, layout.ACCOUNTS, layout.ORDERS),
+    Scope.CUSTOMER: (layout.REQUESTS, layout.ANSWERED, layout.ACCOUNTS, layout.ORDERS),
     Scope.IDENTITY: (layout.DEVICE_CA,),
 }
 
@@ -66,6 +66,8 @@ class Erasing:
         self._disk = disk
         self._rooms = furniture
         self.owed: Erasure | None = None
+        self.on_erased: Callable[[], object] = lambda: None
+        """Called when files are gone of which others keep something in memory."""
 
     def load(self, active: Generation | None, slots: Collection[Slot]) -> bool:
         """Read what the last run left; False where that is void. Writes nothing.
@@ -112,6 +114,7 @@ class Erasing:
         for scope in sorted(erasure.scopes):
             for folder in _FOLDERS[scope]:
                 self._disk.empty(self._root / folder)
+        self.on_erased()
         if erasure.scopes:
             named = prune(self._rooms.archive, self._rooms.shelf, active, slots, keep=0, in_use=())
             if Scope.CUSTOMER in erasure.scopes:

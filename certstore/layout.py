@@ -11,7 +11,10 @@
     reset.json                                     only while a reset has something to erase
     suspended.json                                 only while watched directories are not looked at
     unit.json                                      the hardware that it was made for, as hashes
-    authority/{device-ca,accounts,orders,csr}/     the supervisor's alone
+    authority/csr/<id>/{key.pem,request.json}      a request that waits for its certificate
+    authority/answered/<bundle id>.json            what was asked for
+    authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
+    authority/{accounts,orders}/                   the customer's at ACME authorities
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -29,12 +32,15 @@ from certstore.slots import Source
 __all__ = [
     "ACCOUNTS",
     "ACTIVE",
+    "ANSWERED",
     "ASIDE",
     "AUTHORITY",
     "BANNED",
     "BUNDLES",
     "CHAIN",
     "DEVICE_CA",
+    "DEVICE_CA_FILE",
+    "EXPORTED",
     "FORMAT",
     "GENERATIONS",
     "HANDLED",
@@ -45,11 +51,13 @@ __all__ = [
     "ORDERS",
     "PROBATION",
     "RECEIPTS",
+    "REQUEST",
     "REQUESTS",
     "RESET",
     "SLOTS",
     "SUSPENDED",
     "UNIT",
+    "answered_file",
     "aside",
     "ban_file",
     "bundle_folder",
@@ -58,6 +66,7 @@ __all__ = [
     "generation_number",
     "handled_file",
     "receipt_file",
+    "request_folder",
     "slot_file",
 ]
 
@@ -79,14 +88,19 @@ RESET = PurePosixPath("reset.json")
 SUSPENDED = PurePosixPath("suspended.json")
 UNIT = PurePosixPath("unit.json")
 AUTHORITY = PurePosixPath("authority")
+"""The supervisor's alone: no worker may read it."""
+REQUESTS = AUTHORITY / "csr"
+ANSWERED = AUTHORITY / "answered"
 DEVICE_CA = AUTHORITY / "device-ca"
+DEVICE_CA_FILE = DEVICE_CA / "ca.pem"
+EXPORTED = DEVICE_CA / "exported"
 ACCOUNTS = AUTHORITY / "accounts"
 ORDERS = AUTHORITY / "orders"
-REQUESTS = AUTHORITY / "csr"
 
 KEY = "key.pem"
 CHAIN = "chain.pem"
 META = "meta.json"
+REQUEST = "request.json"
 
 # whatever begins with this is half done, and is removed at the next start
 ASIDE = ".new-"
@@ -96,7 +110,9 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
-    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED, BANNED)
+    slots = (SLOTS, *(SLOTS / source for source in Source))
+    authority = (AUTHORITY, REQUESTS, ANSWERED, DEVICE_CA)
+    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, BANNED, *authority)
 
 
 def aside(name: str) -> str:
@@ -135,6 +151,16 @@ def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's i
 def ban_file(spki: str) -> PurePosixPath:
     """Give the file of a ban; `spki` is the SHA-256 of a key in hex."""
     return BANNED / f"{spki}.json"
+
+
+def request_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the request's id
+    """Give the folder of a waiting request; its id is 8 hex digits."""
+    return REQUESTS / id
+
+
+def answered_file(bundle: str) -> PurePosixPath:
+    """Give the file that remembers what a bundle's certificate was asked for with."""
+    return ANSWERED / f"{bundle_folder(bundle).name}.json"
 
 
 def handled_file(path: str, digest: str) -> PurePosixPath:

@@ -18,6 +18,7 @@ from certstore.examination import Examiner
 from certstore.findings import found
 from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.shelf import Shelf
 from certstore.slots import Slot, slot_id, without_former_selves
 from certstore.succession import Succession
@@ -33,17 +34,24 @@ class Proposing:
     succession: Succession
     shelf: Shelf
     probations: Probations
+    requests: Requesting
     clock: Callable[[], datetime]
     clock_plausible: Callable[[], bool]
     boot_clock: BootClock
 
     def propose(self, case: Case, candidate: Candidate | Bundle, examiner: Examiner) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
+        try:
+            return self._examine_and_put(case, candidate, examiner)
+        except Refusal as refusal:
+            raise Refusal(*refusal.findings, *self.requests.unmatched(refusal)) from None
+
+    def _examine_and_put(self, case: Case, candidate: Candidate | Bundle, examiner: Examiner) -> Receipt:
         source = case.receipt.source
-        with examiner.examine(candidate, self.shelf.key) as examination:
+        with examiner.examine(candidate, self.requests.known_key) as examination:
             bundle = examination.bundle
             case.receipt = replace(case.receipt, bundle=bundle.id)
-            case.tell(*examination.findings)
+            case.tell(*examination.findings, *self.requests.answers(bundle))
             slot = self.succession.view.slots.get((source, slot_id(bundle.names)))
             self._see_to_the_key(case, bundle, slot)
             if slot is not None and self._is_live(slot, bundle):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certstore import firstboot
 from certstore.archive import Archive
+from certstore.authority import DeviceCA
 from certstore.bans import Ban
 from certstore.bundle import Bundle, PrivateKey
 from certstore.confirming import Confirming
@@ -22,6 +23,7 @@ from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
 from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
 from certstore.slots import Slot, in_order
@@ -49,6 +51,10 @@ class Shown:
     _boot_clock: BootClock
     _suspension: Suspension
     _erasing: Erasing
+    requests: Requesting
+    """What waits for an authority's answer."""
+    device_ca: DeviceCA
+    """The device's own authority, if it has one."""
 
     @property
     def path(self) -> Path:
@@ -73,8 +79,8 @@ class Shown:
         return self._shelf.meta(id)
 
     def known_key(self, spki: str) -> PrivateKey | None:
-        """Give the private key with this SPKI hash, where a bundle here holds it."""
-        return self._shelf.key(spki)
+        """Give the private key with this SPKI hash, where a bundle here or a waiting request holds it."""
+        return self.requests.known_key(spki)
 
     def bans(self) -> tuple[Ban, ...]:
         """Give the keys that are never served again, in the order of their hashes."""

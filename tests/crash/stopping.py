@@ -24,7 +24,10 @@ from certstore.bundle import Bundle
 from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
 from certstore.findings import found
+from certstore.issuers import deviceca
+from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
+from certstore.requesting import Wish
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
@@ -173,6 +176,8 @@ def refuse(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     arm()
     receipt = store.refused(Source.CUSTOMER, "crash", (found("nothing_before_removal"),))
     store.remember("/a/path", "digest", receipt.id)
+
+
 def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = Store.open(root, clock=now, disk=disk)
     arm()
@@ -190,6 +195,34 @@ def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     spki = store.meta(store.slots()[0].bundle).spki
     arm()
     store.ban(spki, via="crash", fresh=lambda: bundle)
+
+
+def make_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.make(Wish(("device.test",)), via="crash")
+
+
+def remove_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.remove(store.requests.all()[0].id)
+
+
+def prepare_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.prepare()
+
+
+def renew_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    before = store.device_ca.current()
+    wanted = Identity(("device.test",), "", "device.test")
+    made = deviceca.make(wanted.names, wanted, now(), before)
+    arm()
+    store.device_ca.keep(made)
+    store.device_ca.export()
 
 
 ACTS = {
@@ -216,6 +249,10 @@ ACTS = {
         propose_for_a_lost_key,
         remove_for_a_lost_key,
         ban_the_own_key,
+        make_request,
+        remove_request,
+        prepare_request,
+        renew_authority,
     )
 }
 
