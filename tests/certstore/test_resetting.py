@@ -15,7 +15,10 @@ from certstore.atomic import Disk
 from certstore.erasure import Reset, Scope
 from certstore.errors import NotFound, StoreNotWritable
 from certstore.examination import InProcess
+from certstore.issuers.deviceca import make as make_authority
+from certstore.issuers.selfsigned import Identity
 from certstore.receipts import State
+from certstore.requesting import Wish
 from certstore.slots import Source
 from certstore.store import Store
 from tests.crash.wholeness import assert_consistent
@@ -247,3 +250,35 @@ def test_numbers_of_generations_and_receipts_go_on_growing(store, pki):
         after = again.propose(pki.leaf().bundle(), source=CUSTOMER, via="test", examiner=InProcess())
         assert after.generation > last.generation
         assert after.id > last.id
+
+
+def test_what_waits_for_an_authority_and_the_devices_own_authority_go_in_memory_too(store, pki, now):
+    propose(store, pki.leaf(names=("own.test",), issuer=None), GENERATED)
+    wanted = Identity(("own.test",), "", "own.test")
+    store.device_ca.keep(make_authority(wanted.names, wanted, now))
+    waiting = store.requests.make(Wish(("a.test",)), via="test")
+    assert store.known_key(waiting.spki) is not None
+    store.reset(Reset(frozenset({Scope.IDENTITY}), own(pki)), via="test")
+    assert store.requests.all() == (waiting,)
+    assert store.device_ca.current() is None
+    store.reset(Reset(frozenset({Scope.CUSTOMER})), via="test")
+    assert store.requests.all() == ()
+    assert store.known_key(waiting.spki) is None
+    assert [path.name for path in (store.path / "authority").rglob("*") if path.is_file()] == []
+
+
+def test_a_banned_key_stays_banned(store, pki):
+    propose(store, pki.leaf(names=("own.test",), issuer=None), GENERATED)
+    lost = pki.leaf()
+    store.ban(lost.bundle().spki, via="test")
+    store.reset(Reset(BOTH, own(pki)), via="test")
+    assert store.is_banned(lost.bundle().spki)
+    assert propose(store, lost).state is State.REFUSED
+
+
+def test_connections_of_what_goes_are_ended_and_no_others(store, pki, publisher):
+    filled(store, pki)
+    factory = next(slot.bundle for slot in store.slots() if slot.source is FACTORY)
+    before = {path.name for path in (store.path / "bundles").iterdir()}
+    store.reset(Reset(BOTH, own(pki)), via="test")
+    assert publisher.ended == [(frozenset(before - {factory}), "reset")]
