@@ -18,7 +18,7 @@ from tlsproxy.cli.places import Whereabouts, find_place, place_options
 from tlsproxy.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from certstore import Slot, Source
+    from certstore import Receipt, Slot, Source
     from tlsproxy.cli.either import Done
 
 __all__ = ["confirm", "remove", "rollback"]
@@ -167,7 +167,7 @@ def _waiting(place: Whereabouts) -> str:
     return waiting[0]
 
 
-def _tell(done: Done, what: str, *, as_json: bool) -> int:
+def _tell(done: Done[Receipt], what: str, *, as_json: bool) -> int:
     """Say what became of it; gives the exit code."""
     from certstore import State
 

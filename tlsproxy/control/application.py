@@ -2,6 +2,7 @@
 
     standing     status, health, workers, connections       holdings    slots, bundles, generations
     candidates   upload, dry run, receipts                  changes     what moves a slot; reload
+    requests     keys made here, what is asked for them     authority   the device's own
     feed         events
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
@@ -25,7 +26,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tlsproxy.control import candidates, changes, feed, holdings, standing
+from tlsproxy.control import authority, candidates, changes, feed, holdings, requests, standing
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -44,6 +45,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *holdings.OPERATIONS,
     *candidates.OPERATIONS,
     *changes.OPERATIONS,
+    *requests.OPERATIONS,
+    *authority.OPERATIONS,
     *feed.OPERATIONS,
     Operation(
         "GET",

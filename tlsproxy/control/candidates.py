@@ -29,11 +29,11 @@ from tlsproxy.control.values import (
     findings_to_json,
 )
 
-__all__ = ["OPERATIONS", "RECEIPT", "VIA", "answered"]
+__all__ = ["OPERATIONS", "RECEIPT", "VIA", "answered", "read_body"]
 
 
 async def _propose(ask: Ask) -> Response:
-    body, kind = await _body(ask), ask.request.headers["content-type"]
+    body, kind = await read_body(ask), ask.request.headers["content-type"]
     if kind.lower().startswith(FORM_TYPE):
         candidate, via = candidate_from_form(body, kind)
     else:
@@ -69,8 +69,8 @@ async def _receipt(ask: Ask) -> Response:
     return JSONResponse(ask.backing.store.receipt(ask.path["receipt"]).to_json())
 
 
-async def _body(ask: Ask) -> bytes:
-    """Read the body, within its bounds of size and time."""
+async def read_body(ask: Ask) -> bytes:
+    """Read the body of a request, within its bounds of size and time."""
     content = bytearray()
     with trio.move_on_after(policy.CONTROL_BODY_S):
         async with aclosing(ask.request.stream()) as parts:
