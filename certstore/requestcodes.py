@@ -51,7 +51,7 @@ _TABLE: Final[dict[str, Entry]] = {
     "request_damaged": Entry(
         _W,
         "a certificate request can't be read: {why}",
-        "make a new one, and remove that one: tlsproxy certs csr remove ID; check the device's disk",
+        "make a new one, and remove that one's folder by hand; check the device's disk",
     ),
 }
 

@@ -42,6 +42,7 @@ __all__ = ["KEPT", "MOST", "Requesting", "Wish", "is_answered"]
 
 # An authority of an office answers within weeks; a key that nobody asked for any more should not lie around.
 KEPT: Final = timedelta(days=90)
+LONGEST: Final = timedelta(days=3650)
 # A device serves a handful of names, and each may be tried with some authorities.
 MOST: Final = 20
 
@@ -143,7 +144,8 @@ class Requesting:
                 raise Refusal(found("random_not_ready"))
             key = csr.new_key(wanted.key_type)
         pem, now = csr.request(wanted, key), self._clock()
-        until = now if old is None else max(now, old.not_after)  # the answer to a renewal may come late
+        # the answer to a renewal may come late, but a certificate without end (9999) is nobody's to wait for
+        until = now if old is None else max(now, min(old.not_after, now + LONGEST))
         with self._change():
             self._check_room()
             request = Request(

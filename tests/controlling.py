@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx2
 import trio
 
-from certstore import Candidate, InProcess, Receipt, Store
+from certstore import Authority, Candidate, InProcess, Receipt, Store
 from certstore.inbox import Inbox
 from tlsproxy import device
 from tlsproxy.boottime import boot_clock
@@ -97,6 +97,14 @@ class Changes:
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         return await self._controller.change(what, act, by)
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        return await self._controller.carry_out(what, act, by, facts)
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        return await self._controller.renew_authority(by)
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         return await self._controller.rehearse(candidate)

@@ -6,14 +6,16 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import trio
 
 from certstore import (
+    Authority,
     Bundle,
     Candidate,
     Cause,
@@ -27,6 +29,8 @@ from certstore import (
     Store,
     StoreError,
 )
+from tlsproxy import device
+from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError
@@ -50,6 +54,7 @@ from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
 
 _log = logger("changes")
+T = TypeVar("T")
 TellReceipt = Callable[[Receipt], None]
 
 
@@ -144,11 +149,34 @@ class Controller:
         try:
             receipt = await trio.to_thread.run_sync(act, self.store)
         except (StoreError, Refusal) as error:
-            codes = [error.code] if isinstance(error, StoreError) else [f.code for f in error.findings]
-            self.audit.note(actor, what, "failed", codes=codes)
+            self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         self.tell(receipt, actor, what)
         return receipt
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        """Carry out what changes nothing that is served, and so has no receipt. Raises as `act`.
+
+        facts: of what came of it, for the audit log and the log.
+        """
+        actor = _actor(by)
+        try:
+            done = await trio.to_thread.run_sync(act, self.store)
+        except (StoreError, Refusal) as error:
+            self.audit.note(actor, what, "failed", codes=_codes(error))
+            raise
+        told = facts(done)
+        self.audit.note(actor, what, "done", **told)
+        _log.info(what, **actor.facts(), **told)
+        return done
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        """Make the device's own authority anew for what it is called now. Raises NotFound or StoreError."""
+        wanted = device.identity(self.config.identity)
+        act = partial(renewed_now, wanted=wanted, now=self.clock())
+        return await self.carry_out("renew_device_ca", act, by, authority_facts)
 
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
@@ -257,6 +285,10 @@ class Controller:
     def _tell_refused(self, error: ReloadError) -> None:
         _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
         self.teller.reload_refused(error.why, error.hint)
+
+
+def _codes(error: StoreError | Refusal) -> list[str]:
+    return [error.code] if isinstance(error, StoreError) else [finding.code for finding in error.findings]
 
 
 def _actor(by: Peer | None) -> Actor:

@@ -32,7 +32,7 @@ def rehearse(
         bundle = examination.bundle
         key = (source, slot_id(bundle.names))
         slot = next((slot for slot in store.slots() if slot.key == key), None)
-        told = examination.findings
+        told = (*examination.findings, *store.requests.answers(bundle))
         if slot is not None and slot.bundle == bundle.id:
             return Rehearsal(bundle, (*told, found("already_live")))
         if slot is not None and slot.sealed:

@@ -18,7 +18,7 @@ from certstore.examination import InProcess
 from certstore.issuers.csr import KeyType, Subject, Wanted, new_key, request
 from certstore.probation import BootTime
 from certstore.receipts import State
-from certstore.requesting import KEPT, MOST, Wish
+from certstore.requesting import KEPT, LONGEST, MOST, Wish
 from certstore.requests import read_requests
 from certstore.slots import Source
 from certstore.store import Store
@@ -311,6 +311,14 @@ def test_a_renewal_asks_for_the_same_with_a_new_key(store, pki):
     assert made.expires_at == old.not_after + KEPT
     wider = store.requests.make(Wish(("more.test",), renews=slot.key), via="test")
     assert wider.wanted.names == ("more.test",)
+
+
+def test_a_certificate_without_end_can_be_renewed(store, pki, clock):
+    issued = pki.leaf(days=365 * 7900)
+    propose(store, issued)
+    (slot,) = store.slots()
+    made = store.requests.make(Wish(renews=slot.key), via="test")
+    assert made.expires_at == clock() + LONGEST + KEPT
 
 
 def test_with_the_same_key_it_waits_for_another_certificate_than_the_one_that_is_here(store, pki):

@@ -9,6 +9,7 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
+    device-ca  an authority of its own
     reset    the factory's state; watches
     support  what an engineer asks for       demo     a sample device to look at
     completion  for shells                   endings  how commands end
@@ -26,6 +27,7 @@ from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
+from tlsproxy.cli.deviceca import device_ca
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
@@ -58,7 +60,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events),
-    *(backup, restore, reset, watches, support, completion, demo),
+    *(device_ca, backup, restore, reset, watches, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

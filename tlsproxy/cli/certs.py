@@ -1,4 +1,4 @@
-"""`tlsproxy certs`: what is done with certificates; here `import`, the others in listing.py and reverting.py.
+"""`tlsproxy certs`: what is done with certificates; here `import`, all else in files beside this one.
 
 With a running proxy the files go to its control socket. Without one the store is opened here, under its
 lock, and the same checks and handshakes are made: what is accepted is served from the next start.
@@ -17,6 +17,7 @@ from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import as_typed, find_place, place_options
+from tlsproxy.cli.requests import csr
 from tlsproxy.cli.reverting import confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
@@ -39,7 +40,7 @@ def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 
 
-for _command in (list_, show, history, export, rollback, confirm, remove):
+for _command in (list_, show, history, export, rollback, confirm, remove, csr):
     certs.add_command(_command)
 
 

@@ -25,9 +25,9 @@ from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError
 from tlsproxy.observe.audit import Actor, AuditLog
 
-T = TypeVar("T")
+__all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "whichever", "who_we_are"]
 
-__all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "who_we_are"]
+T = TypeVar("T")
 
 VIA = "cli"
 _LOCK_WAIT_S = 5.0
@@ -43,11 +43,26 @@ class Done(Generic[T]):
 
 
 def by_proxy_or_here(
-    place: Whereabouts, what: str, ask: Callable[[Client], T], act: Callable[[Store], T]
-) -> Done[T]:
-    """Have the proxy do it, or do it on the store, whichever can be had first.
+    place: Whereabouts, what: str, ask: Callable[[Client], Receipt], act: Callable[[Store], Receipt]
+) -> Done[Receipt]:
+    """Have the proxy make a change, or make it on the store, whichever can be had first.
 
-    what: the change's name in the audit log, which a proxy writes itself.
+    what: the change's name in the audit log, which a proxy writes itself. Raises as `whichever`.
+    """
+
+    def note(log: AuditLog, actor: Actor, receipt: Receipt) -> None:
+        log.note_receipt(actor, receipt, what)
+
+    return whichever(place, ask, act, note)
+
+
+def whichever(
+    place: Whereabouts,
+    ask: Callable[[Client], T],
+    act: Callable[[Store], T],
+    note: Callable[[AuditLog, Actor, T], None],
+) -> Done[T]:
+    """Have the proxy do it, or do it on the store and note it in its audit log, whichever can be had first.
 
     Raises:
         StoreError: the store can't be opened or written; StoreLocked after 5 s.
@@ -64,9 +79,9 @@ def by_proxy_or_here(
         try:
             become_owner(place)
             with open_store(place.store, _LOCK_TURN_S) as store:
-                value = act(store)
-                audit(place.store, actor, what, value)
-                return Done(value, is_running=False)
+                done = act(store)
+                note(_audit_log(place.store), actor, done)
+                return Done(done, is_running=False)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise
@@ -77,20 +92,16 @@ def who_we_are() -> Actor:
     return Actor("command", uid=os.getuid(), pid=os.getpid())
 
 
-def audit(store: Path, actor: Actor, what: str, value: object) -> None:
-    """Write a change of ours down in the store's audit log, with its receipt where `value` is one.
+def audit(store: Path, actor: Actor, what: str, receipt: Receipt) -> None:
+    """Write a change of ours down in the store's audit log, or say that it can't be."""
+    _audit_log(store).note_receipt(actor, receipt, what)
 
-    Says that it can't be written where that is so.
-    """
 
+def _audit_log(store: Path) -> AuditLog:
     def untold(error: OSError) -> None:
         print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
 
-    log = AuditLog(store, lambda: datetime.now(UTC), told=untold)
-    if isinstance(value, Receipt):
-        log.note_receipt(actor, value, what)
-    else:
-        log.note(actor, what, "done")
+    return AuditLog(store, lambda: datetime.now(UTC), told=untold)
 
 
 def open_store(path: Path, lock_wait_s: float) -> Store:

@@ -95,13 +95,13 @@ def enable(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
 
     What lies there is taken up at once: see first that nothing of the former owner's does.
     """
-    from tlsproxy.cli.either import by_proxy_or_here
+    from tlsproxy.cli.either import whichever
 
-    done = by_proxy_or_here(
+    done = whichever(
         find_place(store, config),
-        "enable_watches",
         lambda client: client.enable_watches(),
         lambda held: held.enable_watches(),
+        lambda log, actor, changed: log.note(actor, "enable_watches", "done") if changed else None,
     )
     if as_json:
         click.echo(json.dumps({"enabled": True, "changed": done.value, "running": done.is_running}, indent=2))

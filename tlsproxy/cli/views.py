@@ -17,12 +17,14 @@ from certstore import (
     Generation,
     Meta,
     Receipt,
+    Request,
     Slot,
     StoreError,
     read_bundle,
     read_generation,
     read_generations,
     read_receipts,
+    read_requests,
     read_slots,
 )
 from tlsproxy.cli.places import Whereabouts
@@ -89,6 +91,10 @@ class View(Protocol):
         """Give at most so many receipts, the newest first."""
         ...
 
+    def requests(self) -> tuple[Request, ...]:
+        """Give the certificate requests that wait, the oldest first."""
+        ...
+
 
 @contextmanager
 def view_of(place: Whereabouts) -> Iterator[View]:
@@ -135,6 +141,9 @@ class Asked:
     def receipts(self, limit: int) -> list[Receipt]:
         return self.client.receipts(limit)
 
+    def requests(self) -> tuple[Request, ...]:
+        return self.client.requests()
+
 
 @dataclass(slots=True)
 class Read:
@@ -169,6 +178,10 @@ class Read:
     def receipts(self, limit: int) -> list[Receipt]:
         receipts, _ = read_receipts(self.root)
         return list(reversed(receipts))[:limit]
+
+    def requests(self) -> tuple[Request, ...]:
+        requests, _ = read_requests(self.root)
+        return requests
 
 
 def _load(chain: bytes) -> list[Certificate]:

@@ -190,6 +190,7 @@ def _identity(table: Table, path_of: Callable[[str], Path]) -> IdentityConfig:
         addresses=given if isinstance(given, bool) else table.parsed_list("addresses", _address),
         serial=table.parsed("serial", _serial, ""),
         localhost=table.leaf("localhost", bool, False),
+        device_ca=table.leaf("device_ca", bool, False),
         hardware_id_file=table.parsed("hardware_id_file", path_of, None),
     )
     table.finish()

@@ -6,11 +6,11 @@ Refuses to know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from certstore import Candidate, Receipt, Store
+from certstore import Authority, Candidate, Receipt, Store
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
@@ -19,6 +19,8 @@ from tlsproxy.rehearsal import Rehearsal
 from tlsproxy.scopes import Word
 
 __all__ = ["Backing", "Changing", "Reloading", "Resetting", "Telling"]
+
+T = TypeVar("T")
 
 
 class Telling(Protocol):
@@ -52,6 +54,16 @@ class Changing(Protocol):
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
+        ...
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        """Carry out what changes nothing that is served; `facts` of it go into the audit log."""
+        ...
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        """Make the device's own authority anew, for what the device is called now."""
         ...
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:

@@ -70,7 +70,7 @@ async def _receipt(ask: Ask) -> Response:
 
 
 async def read_body(ask: Ask) -> bytes:
-    """Read the body, within its bounds of size and time."""
+    """Read the body of a request, within its bounds of size and time."""
     content = bytearray()
     with trio.move_on_after(policy.CONTROL_BODY_S):
         async with aclosing(ask.request.stream()) as parts:

@@ -17,9 +17,11 @@ from typing import Self, TypeVar
 
 import httpx2
 import msgspec
+from cryptography import x509
 
-from certstore import Candidate, Generation, Meta, Receipt, Slot, Source
+from certstore import Candidate, Generation, Meta, Receipt, Request, Slot, Source, Wish
 from tlsproxy.control.values import candidate_to_json, problem_words
+from tlsproxy.control.wishes import wish_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
@@ -124,6 +126,31 @@ class Client:
     def page(self, target: str) -> bytes:
         """Ask for a page as it is; also one that says that the proxy isn't well."""
         return self._send("GET", target, told=(503,)).content
+
+    def make_request(self, wish: Wish, via: str) -> Request:
+        """Have a key and a certificate request made."""
+        return self._read(Request.from_json, self._ask("POST", "/v1/requests", wish_to_json(wish, via)))
+
+    def remove_request(self, id: str) -> Request:  # noqa: A002  the name it has everywhere
+        """Remove a request; gives what it was."""
+        return self._read(Request.from_json, self._ask("DELETE", f"/v1/requests/{id}"))
+
+    def requests(self) -> tuple[Request, ...]:
+        """Ask which certificate requests wait, the oldest first."""
+        return tuple(self._each("requests", Request.from_json, "/v1/requests"))
+
+    def authority(self) -> dict[str, object]:
+        """Ask for the device's own authority, as it is shown."""
+        return self._ask("GET", "/v1/device-ca")
+
+    def authority_certificate(self) -> x509.Certificate:
+        """Ask for its certificate; it is taken for given to somebody from then on."""
+        content = self._send("GET", "/v1/device-ca/certificate.pem").content
+        return self._read(lambda _: x509.load_pem_x509_certificate(content), {})
+
+    def renew_authority(self) -> dict[str, object]:
+        """Have it made anew, for what the device is called now."""
+        return self._ask("POST", "/v1/device-ca/renew")
 
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""

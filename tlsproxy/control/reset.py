@@ -7,13 +7,13 @@ from starlette.responses import JSONResponse, Response
 from tlsproxy.control.candidates import answered, read_body
 from tlsproxy.control.documents import ReceiptDocument, WatchesDocument
 from tlsproxy.control.operations import Answer, Ask, Operation
-from tlsproxy.control.values import JSON_TYPE, ResetDocument, reset_from_json
+from tlsproxy.control.values import JSON_TYPE, ResetDocument, decoded
 
 __all__ = ["OPERATIONS"]
 
 
 async def _reset(ask: Ask) -> Response:
-    wanted = reset_from_json(await read_body(ask))
+    wanted = decoded(await read_body(ask), ResetDocument)
     return answered(await ask.backing.resetting.reset(wanted.scopes, wanted.via, ask.peer))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from tlsproxy.scopes import USUAL, Word
 # A candidate is some KB; decode takes at most 1 MiB a file. base64 and JSON add a third.
 MAX_BODY_BYTES = 2_097_152
 _MAX_FILES = 32
+_Document = TypeVar("_Document", bound=msgspec.Struct)
 Via: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
 _BASE64 = r"^[A-Za-z0-9+/]*={0,2}$"  # linear, and quick: it runs over megabytes in the event loop
@@ -94,20 +95,18 @@ def candidate_from_json(body: bytes) -> tuple[Candidate, str]:
         BadRequestError: it is no JSON (400), or not what `candidate_to_json` gives (422).
 
     """
+    upload = decoded(body, UploadDocument)
     try:
-        upload = msgspec.json.decode(body, type=UploadDocument)
         files = tuple((f.name, base64.b64decode(f.content, validate=True)) for f in upload.files)
-    except (msgspec.ValidationError, binascii.Error) as error:
+    except binascii.Error as error:
         raise BadRequestError(422, "invalid_body", f"the body doesn't fit: {_lower(error)}") from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadRequestError(400, "bad_request", f"the body can't be read: {_lower(error)}") from error
     return Candidate(files), upload.via
 
 
-def reset_from_json(body: bytes) -> ResetDocument:
-    """Read the JSON body of POST /v1/reset. Raises BadRequestError as `candidate_from_json`."""
+def decoded(body: bytes, kind: type[_Document]) -> _Document:
+    """Read a JSON body. Raises BadRequestError: it is no JSON (400), or doesn't fit (422)."""
     try:
-        return msgspec.json.decode(body, type=ResetDocument)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise BadRequestError(422, "invalid_body", f"the body doesn't fit: {_lower(error)}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
