@@ -15,11 +15,9 @@ from typing import Any, TypeVar
 import httpx2
 import trio
 
-from certstore import Authority, Candidate, InProcess, Receipt, Store
+from certstore import Authority, Candidate, InProcess, Reason, Receipt, Store
 from certstore.inbox import Inbox
-from tlsproxy import device
 from tlsproxy.boottime import boot_clock
-from tlsproxy.config import IdentityConfig
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
@@ -68,10 +66,8 @@ def controller_of(store: Store, told: Callable[[Receipt], None] = lambda _: None
 
 
 def resetter_of(controller: Controller, inboxes: Sequence[Inbox] = ()) -> Resetter:
-    inbox = controller.config.inbox
-    identity = partial(device.identity, IdentityConfig(names=("device.test",), addresses=False))
-    store, audit = controller.store, controller.audit
-    return Resetter(store, inbox, inboxes, identity, now, controller.change, audit)
+    store, inbox, audit = controller.store, controller.config.inbox, controller.audit
+    return Resetter(store, inbox, inboxes, controller.fresh_identity, controller.change, audit)
 
 
 async def nobody_counts() -> tuple[Sums, Counted]:
@@ -88,12 +84,14 @@ class Changes:
         self.seen: list[tuple[Candidate, str, Peer]] = []
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None, reason: Reason
     ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
-        return await self._controller.propose(candidate, via, by=by, confirm_within_s=confirm_within_s)
+        return await self._controller.propose(
+            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason
+        )
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         return await self._controller.change(what, act, by)
@@ -171,7 +169,15 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
     with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
-        backing = Backing(controller, api.changes, api.reloads, store, api.events, resetter_of(controller))
+        backing = Backing(
+            controller,
+            api.changes,
+            api.reloads,
+            store,
+            api.events,
+            resetter_of(controller),
+            controller.fresh_identity,
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api

@@ -2,9 +2,9 @@
 
 Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's
 random generator is ready; later its certificate is re-issued before it ends, and when a name or address has
-been missing from it for ten minutes, always with the same key. Whatever fails here is told once and tried
-again at the next turn; what is served stays. Refuses to know how a change is made (certstore) and shown
-(observe).
+been missing from it for ten minutes, always with the same key, unless that was banned. Whatever fails here is
+told once and tried again at the next turn; what is served stays. Refuses to know how a change is made
+(certstore) and shown (observe).
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class Caretaker:
         """What sees, before anybody is served, that this store is this unit's (unitguard.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
+        self.in_use: Callable[[], frozenset[int]] = frozenset
+        """Gives the generations that open connections were made with."""
 
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
@@ -151,10 +153,16 @@ class Caretaker:
         self._attempt("refresh", self._refresh)
         self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
         self._attempt("requests", self.look_at_requests)
-        self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
+        self._attempt("prune", self._prune)
         if self._in_memory and not self._publishing.in_memory:
             self._in_memory = False
             _log.info("memory_left")
+
+    def _prune(self) -> None:
+        active, keep = self._store.active, policy.GENERATIONS_KEPT
+        newest = active.number if active is not None else 0
+        old = frozenset(number for number in self.in_use() if number < newest - keep)
+        self._store.prune(keep, old)
 
     def _judge_clock(self) -> None:
         """Say it once when the clock can't be right, and once when it is set."""
@@ -197,13 +205,15 @@ class Caretaker:
         self._missing_since = None
 
     def _own(self) -> Bundle | None:
-        """Give our own newest bundle that can be loaded."""
+        """Give our own newest bundle that can be loaded, and whose key is still our own."""
         own = [slot for slot in self._store.slots() if slot.source is Source.GENERATED]
         for slot in sorted(own, key=lambda slot: slot.newness, reverse=True):
             for bundle_id in (slot.bundle, slot.last_confirmed):
                 try:
                     if bundle_id is not None:
-                        return self._store.bundle(bundle_id)
+                        bundle = self._store.bundle(bundle_id)
+                        if not self._store.is_banned(bundle.spki):
+                            return bundle
                 except StoreError as error:
                     _log.error("own_bundle_lost", bundle=bundle_id, code=error.code, why=str(error))
         return None

@@ -22,6 +22,7 @@ from certstore import (
     Examiner,
     Finding,
     Generation,
+    Reason,
     Receipt,
     Refusal,
     Source,
@@ -29,6 +30,7 @@ from certstore import (
     Store,
     StoreError,
 )
+from certstore.issuers import selfsigned
 from tlsproxy import device
 from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
@@ -126,10 +128,11 @@ class Controller:
         *,
         by: Peer | None = None,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
+        by: who asked on the control socket. confirm_within_s, reason: as `Store.propose` takes them.
         """
 
         def propose(store: Store) -> Receipt:
@@ -139,6 +142,7 @@ class Controller:
                 via=via,
                 examiner=self.examiner,
                 confirm_within_s=confirm_within_s,
+                reason=reason,
             )
 
         return await self.change("propose", propose, by)
@@ -183,6 +187,10 @@ class Controller:
         receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
+
+    def fresh_identity(self) -> Bundle:
+        """Make the device another identity, with a key that never was before; in a worker thread."""
+        return selfsigned.issue(device.identity(self.config.identity), selfsigned.new_key(), self.clock())
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""

@@ -52,7 +52,7 @@ from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.workers.crew import Crew
-from tlsproxy.workers.ending import close_oldest
+from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.inheritance import workers_before
 from tlsproxy.workers.memory import Memory
@@ -168,7 +168,8 @@ class House:
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        backing = Backing(controller, controller, controller, self.store, self.teller.events, resetter)
+        fresh = controller.fresh_identity
+        backing = Backing(controller, controller, controller, self.store, self.teller.events, resetter, fresh)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -185,16 +186,9 @@ class House:
             _log.error("control_lost", why=str(error), hint=error.hint)
 
     def _resetter(self, controller: Controller) -> Resetter:
-        identity = partial(device.identity, self.config.identity)
-        return Resetter(
-            self.store,
-            self.config.inbox,
-            tuple(self._inboxes(controller)),
-            identity,
-            self.clock,
-            controller.change,
-            controller.audit,
-        )
+        inboxes = tuple(self._inboxes(controller))
+        own, inbox = controller.fresh_identity, self.config.inbox
+        return Resetter(self.store, inbox, inboxes, own, controller.change, controller.audit)
 
     def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
         """Have followers told of everything, also of what was settled at this start or left untold."""
@@ -337,6 +331,7 @@ class House:
         caretaker = Caretaker(self.store, self.publishing, identity, self.clock, controller.propose_own)
         caretaker.on_finding = self.teller.finding
         caretaker.on_moved = partial(_audit_moved, controller.audit)
+        caretaker.in_use = partial(generations_held, self.crew.workers)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 

@@ -33,6 +33,8 @@ def rehearse(
         key = (source, slot_id(bundle.names))
         slot = next((slot for slot in store.slots() if slot.key == key), None)
         told = (*examination.findings, *store.requests.answers(bundle))
+        if store.is_banned(bundle.spki):
+            raise Refusal(*told, found("key_banned", key=bundle.spki))
         if slot is not None and slot.bundle == bundle.id:
             return Rehearsal(bundle, (*told, found("already_live")))
         if slot is not None and slot.sealed:

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from certstore import Identity, Receipt, Reset, Scope, Store
+from certstore import Bundle, Receipt, Reset, Scope, Store
 from certstore.inbox import Inbox
-from certstore.issuers import selfsigned
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.audit import Actor, AuditLog, audit_files
 from tlsproxy.scopes import Word
@@ -35,13 +33,11 @@ class Changing(Protocol):
         ...
 
 
-def wish(
-    words: Iterable[Word], store: Path, inbox: Path, identity: Callable[[], Identity], now: datetime
-) -> Reset:
-    """Say what these words mean for a store; makes the new key where there is to be one."""
+def wish(words: Iterable[Word], store: Path, inbox: Path, fresh: Callable[[], Bundle]) -> Reset:
+    """Say what these words mean for a store; `fresh` makes a new identity where there is to be one."""
     wanted = frozenset(words)
     scopes = frozenset(Scope(word) for word in wanted & set(Scope))
-    own = selfsigned.issue(identity(), selfsigned.new_key(), now) if Scope.IDENTITY in scopes else None
+    own = fresh() if Scope.IDENTITY in scopes else None
     beside = [inbox] if Scope.CUSTOMER in scopes else []
     if "audit" in wanted:
         beside += audit_files(store)
@@ -50,19 +46,18 @@ def wish(
 
 @dataclass(frozen=True, slots=True)
 class Resetter:
-    """Resets one running proxy. `change`: the controller's."""
+    """Resets one running proxy. `change` is the controller's; `fresh` makes an identity, in a thread."""
 
     store: Store
     inbox: Path
     inboxes: Sequence[Inbox]
-    identity: Callable[[], Identity]
-    clock: Callable[[], datetime]
+    fresh: Callable[[], Bundle]
     change: Changing
     audit: AuditLog
 
     async def reset(self, words: Iterable[Word], via: str, by: Peer) -> Receipt:
         """Reset, and give the receipt: live, or refused with all as it was. Raises StoreError."""
-        make = partial(wish, words, self.store.path, self.inbox, self.identity, self.clock())
+        make = partial(wish, words, self.store.path, self.inbox, self.fresh)
         async with AsyncExitStack() as stack:
             for inbox in self.inboxes:
                 await stack.enter_async_context(inbox.at_rest())
@@ -72,8 +67,7 @@ class Resetter:
 
     def renew_identity(self, tell: Callable[[Receipt], None]) -> Receipt:
         """Make a new identity in a worker thread, since the store was another unit's. Raises StoreError."""
-        now = self.clock()
-        wanted = wish(("identity",), self.store.path, self.inbox, self.identity, now)
+        wanted = wish(("identity",), self.store.path, self.inbox, self.fresh)
         receipt = self.store.reset(wanted, via="identity")
         trio.from_thread.run_sync(tell, receipt)
         return receipt

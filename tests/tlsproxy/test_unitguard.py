@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from certstore import Finding, Identity, Registration, Scope, Seen, Source, Store, StoreNotWritable
+from certstore import Bundle, Finding, Identity, Registration, Scope, Seen, Source, Store, StoreNotWritable
 from certstore.atomic import Disk
+from certstore.issuers import selfsigned
 from certstore.unit import Unit
 from tests.storing import NotingPublisher, propose
 from tlsproxy.resetting import wish
@@ -22,6 +22,10 @@ UNIT_A, UNIT_B = Seen({"dmi-uuid": "a"}, "0" * 32), Seen({"dmi-uuid": "b"}, "0" 
 
 def clock() -> datetime:
     return datetime.now(UTC)
+
+
+def fresh() -> Bundle:
+    return selfsigned.issue(Identity(("own.test",), "", "own.test"), selfsigned.new_key(), clock())
 
 
 class Start:
@@ -37,10 +41,7 @@ class Start:
     def renew(self):
         if self.failure is not None:
             raise self.failure
-        who = partial(Identity, ("own.test",), "", "own.test")
-        return self.store.reset(
-            wish(["identity"], self.store.path, Path("/none"), who, clock()), via="identity"
-        )
+        return self.store.reset(wish(["identity"], self.store.path, Path("/none"), fresh), via="identity")
 
     @property
     def standing(self) -> list[str]:
@@ -93,7 +94,7 @@ async def test_a_copied_store_gets_a_new_key_and_says_whose_keys_it_has_until_th
         assert start.told == start.standing == ["foreign_keys"] * 2
         propose(store, pki.leaf())  # the customer has it issued anew
         assert start.standing == ["foreign_keys"]
-        store.reset(wish(["customer"], copy, Path("/none"), lambda: Identity((), "", ""), clock()), via="x")
+        store.reset(wish(["customer"], copy, Path("/none"), fresh), via="x")
         assert start.standing == ["foreign_keys"]  # the factory's stays, and so does the warning
 
 

@@ -1,7 +1,8 @@
 """`tlsproxy certs`: what is done with certificates; here `import`, all else in files beside this one.
 
-With a running proxy the files go to its control socket. Without one the store is opened here, under its
-lock, and the same checks and handshakes are made: what is accepted is served from the next start.
+What shows them is in listing.py, what takes them back in reverting.py, what bans keys in banning.py. With a
+running proxy the files go to its control socket. Without one the store is opened here, under its lock, and
+the same checks and handshakes are made: what is accepted is served from the next start.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlsproxy.cli.banning import ban, bans
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import as_typed, find_place, place_options
 from tlsproxy.cli.requests import csr
-from tlsproxy.cli.reverting import confirm, remove, rollback
+from tlsproxy.cli.reverting import REASON, confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
 
@@ -40,7 +42,7 @@ def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 
 
-for _command in (list_, show, history, export, rollback, confirm, remove, csr):
+for _command in (list_, show, history, export, rollback, confirm, remove, ban, bans, csr):
     certs.add_command(_command)
 
 
@@ -63,11 +65,13 @@ for _command in (list_, show, history, export, rollback, confirm, remove, csr):
     help="Go back to the certificate before, unless `tlsproxy certs confirm` comes in time; 0: never"
     f" [default: {PROBATION_S} on a terminal while the proxy runs, else 0].",
 )
+@REASON
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
 def import_(
     files: tuple[str, ...],
     confirm_within: int | None,
+    reason: str,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
@@ -84,11 +88,12 @@ def import_(
     Ends with 0 when the certificate is live, with 1 when it was refused.
     """
     place = find_place(store, config)
+    from certstore import Reason
     from tlsproxy.cli.handing_in import Probation, hand_in, read_files
 
     candidate, unreadable = read_files(files)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
-    outcome = hand_in(place, candidate, unreadable, probation)
+    outcome = hand_in(place, candidate, unreadable, probation, Reason(reason))
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     elif outcome.is_refused:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, found
+from certstore import Candidate, Finding, InProcess, Reason, Receipt, Source, State, Store, found
 from tlsproxy.cli.either import VIA, by_proxy_or_here
 from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
@@ -96,6 +96,7 @@ def hand_in(
     candidate: Candidate,
     unreadable: tuple[Finding, ...],
     confirm_within_s: Probation,
+    reason: Reason = Reason.SUPERSEDED,
 ) -> Outcome:
     """Bring a candidate to its end; returns when it is live, stored (where no proxy runs), or refused.
 
@@ -111,7 +112,7 @@ def hand_in(
     within_s = confirm_within_s.of(is_running=True)
 
     def ask(client: Client) -> Receipt:
-        return client.propose(candidate, VIA, within_s)
+        return client.propose(candidate, VIA, within_s, reason)
 
     def store(held: Store) -> Receipt:
         from tlsproxy.policy import TLSPolicy
@@ -124,6 +125,7 @@ def hand_in(
             via=VIA,
             examiner=examiner,
             confirm_within_s=confirm_within_s.of(is_running=False),
+            reason=reason,
         )
 
     done = by_proxy_or_here(place, "propose", ask, store)

@@ -48,7 +48,8 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
 
     with view_of(find_place(store, config)) as view:
         slots, metas, active = view.slots(), view.metas(), view.active()
-    entries = [_entry(slot, metas.get(slot.bundle), active) for slot in slots]
+        banned = {ban.spki for ban in view.bans()}
+    entries = [_entry(slot, metas.get(slot.bundle), active, banned) for slot in slots]
     if as_json:
         click.echo(json.dumps({"certificates": entries}, indent=2))
     else:
@@ -93,8 +94,9 @@ def show(
     with view_of(find_place(store, config)) as view:
         slot = _choose(view, which, source)
         metas, active = view.metas(), view.active()
+        banned = {ban.spki for ban in view.bans()}
         certificates = view.certificates(slot.bundle)
-    entry = _entry(slot, metas.get(slot.bundle), active)
+    entry = _entry(slot, metas.get(slot.bundle), active, banned)
     entry["chain"] = [_link(one) for one in certificates]
     if as_json:
         click.echo(json.dumps(entry, indent=2))
@@ -211,7 +213,7 @@ def _choose(view: View, which: str | None, source: str | None) -> Slot:
     return slot
 
 
-def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str, object]:
+def _entry(slot: Slot, meta: Meta | None, active: Generation | None, banned: set[str]) -> dict[str, object]:
     """Give what is told of one certificate; what can't be read of it is null."""
     served = sorted(row.pattern for row in active.rows if row.bundle == slot.bundle) if active else []
     is_default = active is not None and active.default == slot.bundle
@@ -220,7 +222,12 @@ def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str
         "id": slot.id,
         "source": str(slot.source),
         "names": list(slot.names),
-        "state": _state(slot, meta, served=bool(served or is_default)),
+        "state": _state(
+            slot,
+            meta,
+            served=bool(served or is_default),
+            is_banned=meta is not None and meta.spki in banned,
+        ),
         "served_to": served,
         "default": is_default,
         "confirmed": slot.is_confirmed,
@@ -238,9 +245,11 @@ def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str
     }
 
 
-def _state(slot: Slot, meta: Meta | None, *, served: bool) -> str:
+def _state(slot: Slot, meta: Meta | None, *, served: bool, is_banned: bool) -> str:
     if meta is None:
         return "damaged"
+    if is_banned:
+        return "banned key"
     if not slot.is_confirmed:
         return "waits for confirmation"
     if meta.facts.not_after < datetime.now(UTC):

@@ -22,7 +22,7 @@ from tlsproxy.errors import ExitCode, UsageError
 from tlsproxy.scopes import SCOPES, USUAL, Word
 
 if TYPE_CHECKING:
-    from certstore import Receipt, Store
+    from certstore import Bundle, Receipt, Store
     from tlsproxy.cli.either import Done
 
 __all__ = ["reset", "watches"]
@@ -117,6 +117,7 @@ def _meant(scopes: Iterable[str]) -> tuple[Word, ...]:
 def _reset_here(place: Whereabouts, words: Iterable[Word], held: Store) -> Receipt:
     """Reset a store that no proxy holds."""
     from certstore import random_ready
+    from certstore.issuers import selfsigned
     from tlsproxy.cli.either import VIA
     from tlsproxy.config import IdentityConfig
     from tlsproxy.device import identity
@@ -124,8 +125,12 @@ def _reset_here(place: Whereabouts, words: Iterable[Word], held: Store) -> Recei
 
     if not random_ready():
         raise UsageError("the system has gathered no randomness yet for a new key", "try again in a minute")
-    who = partial(identity, place.identity or IdentityConfig())
-    return held.reset(wish(words, place.store, place.inbox, who, datetime.now(UTC)), via=VIA)
+
+    def fresh() -> Bundle:
+        who = identity(place.identity or IdentityConfig())
+        return selfsigned.issue(who, selfsigned.new_key(), datetime.now(UTC))
+
+    return held.reset(wish(words, place.store, place.inbox, fresh), via=VIA)
 
 
 def _tell(done: Done[Receipt], words: Iterable[str], *, as_json: bool) -> int:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from certstore import (
+    Ban,
     Generation,
     Meta,
     Receipt,
     Request,
     Slot,
     StoreError,
+    read_bans,
     read_bundle,
     read_generation,
     read_generations,
@@ -95,6 +97,10 @@ class View(Protocol):
         """Give the certificate requests that wait, the oldest first."""
         ...
 
+    def bans(self) -> tuple[Ban, ...]:
+        """Give the keys that are never served again, in the order of their hashes."""
+        ...
+
 
 @contextmanager
 def view_of(place: Whereabouts) -> Iterator[View]:
@@ -144,6 +150,9 @@ class Asked:
     def requests(self) -> tuple[Request, ...]:
         return self.client.requests()
 
+    def bans(self) -> tuple[Ban, ...]:
+        return self.client.bans()
+
 
 @dataclass(slots=True)
 class Read:
@@ -182,6 +191,10 @@ class Read:
     def requests(self) -> tuple[Request, ...]:
         requests, _ = read_requests(self.root)
         return requests
+
+    def bans(self) -> tuple[Ban, ...]:
+        active = self.active()
+        return tuple(read_bans(self.root, active.number if active is not None else 0)[0])
 
 
 def _load(chain: bytes) -> list[Certificate]:

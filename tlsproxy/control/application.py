@@ -26,7 +26,17 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tlsproxy.control import authority, candidates, changes, feed, holdings, requests, reset, standing
+from tlsproxy.control import (
+    authority,
+    banning,
+    candidates,
+    changes,
+    feed,
+    holdings,
+    requests,
+    reset,
+    standing,
+)
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -48,6 +58,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *requests.OPERATIONS,
     *authority.OPERATIONS,
     *reset.OPERATIONS,
+    *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(
         "GET",

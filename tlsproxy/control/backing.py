@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from certstore import Authority, Candidate, Receipt, Store
+from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
@@ -47,7 +47,7 @@ class Changing(Protocol):
     """What changes the store. `by` is who asked."""
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None, reason: Reason
     ) -> Receipt:
         """Return when its receipt is live or refused."""
         ...
@@ -105,3 +105,5 @@ class Backing:
     store: Store
     events: EventLog
     resetting: Resetting
+    fresh_identity: Callable[[], Bundle] | None = None
+    """Makes the device an identity with another key; called in a worker thread."""

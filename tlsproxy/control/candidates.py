@@ -7,7 +7,7 @@ from contextlib import aclosing
 import trio
 from starlette.responses import JSONResponse, Response
 
-from certstore import Receipt, State
+from certstore import Reason, Receipt, State
 from tlsproxy import policy
 from tlsproxy.control.documents import (
     ReceiptDocument,
@@ -29,7 +29,7 @@ from tlsproxy.control.values import (
     findings_to_json,
 )
 
-__all__ = ["OPERATIONS", "RECEIPT", "VIA", "answered", "read_body"]
+__all__ = ["OPERATIONS", "REASON", "RECEIPT", "VIA", "answered", "read_body"]
 
 
 async def _propose(ask: Ask) -> Response:
@@ -48,7 +48,10 @@ async def _propose(ask: Ask) -> Response:
                 "findings": findings_to_json(found.findings),
             }
         )
-    receipt = await ask.backing.changing.propose(candidate, via, by=ask.peer, confirm_within_s=within_s)
+    reason = Reason(ask.query["reason"])
+    receipt = await ask.backing.changing.propose(
+        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason
+    )
     return answered(receipt, created=True)
 
 
@@ -92,6 +95,12 @@ _CONFIRM = count(
     default=None,
 )
 VIA = text("via", "By which way the change comes, for its receipt.", r"[\x21-\x7e]{1,64}", default="api")
+REASON = choice(
+    "reason",
+    "Why what it replaces leaves: key-compromise bans its key for good, and as cessation-of-operation it ends"
+    " the connections that were made with it.",
+    *Reason,
+)
 RECEIPT = (text_in_path("receipt", "The receipt's id.", "[0-9]{6,12}-[0-9a-f]{8}"),)
 _DRY_RUN = flag("dry_run", "Only examine the candidate: nothing of it is kept, and nothing changes.")
 
@@ -111,7 +120,7 @@ OPERATIONS = (
                 headers={"location": "The receipt's address."},
             ),
         ),
-        (_DRY_RUN, _WAIT, _CONFIRM),
+        (_DRY_RUN, _WAIT, _CONFIRM, REASON),
         {JSON_TYPE: UploadDocument, FORM_TYPE: FormDocument},
         (400, 408, 413, 503),
     ),

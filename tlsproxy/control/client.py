@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx2
 import msgspec
 from cryptography import x509
 
-from certstore import Candidate, Generation, Meta, Receipt, Request, Slot, Source, Wish
+from certstore import Ban, Candidate, Generation, Meta, Reason, Receipt, Request, Slot, Source, Wish
 from tlsproxy.control.values import candidate_to_json, problem_words
 from tlsproxy.control.wishes import wish_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
@@ -62,20 +63,35 @@ class Client:
         except ValueError as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
-    def propose(self, candidate: Candidate, via: str, confirm_within_s: int | None = None) -> Receipt:
+    def propose(
+        self,
+        candidate: Candidate,
+        via: str,
+        confirm_within_s: int | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+    ) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        target = "/v1/candidates"
+        wanted = {} if reason is Reason.SUPERSEDED else {"reason": str(reason)}
         if confirm_within_s is not None:
-            target += f"?confirm_within_s={confirm_within_s}"
+            wanted["confirm_within_s"] = str(confirm_within_s)
+        target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
         return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
 
-    def roll_back(self, key: tuple[Source, str], via: str) -> Receipt:
+    def roll_back(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot back to what it had before."""
-        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}"))
+        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}{_why(reason)}"))
 
-    def remove(self, key: tuple[Source, str], via: str) -> Receipt:
+    def remove(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take one slot away."""
-        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}"))
+        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}{_why(reason)}"))
+
+    def ban(self, spki: str, via: str) -> Receipt:
+        """Never serve a key again."""
+        return self._receipt(self._change("PUT", f"/v1/bans/{spki}?via={via}"))
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Ask which keys are never served again."""
+        return tuple(self._each("bans", Ban.from_json, "/v1/bans"))
 
     def activate(self, generation: int, via: str) -> Receipt:
         """Have every slot as that generation had it."""
@@ -253,6 +269,10 @@ class _RefusedError(ControlError):
 
 
 _OTHER_VERSION = "is the running proxy of another version? restart it"
+
+
+def _why(reason: Reason) -> str:
+    return "" if reason is Reason.SUPERSEDED else f"&reason={reason}"  # what is usual, older proxies know too
 
 
 def _slot(key: tuple[Source, str]) -> str:

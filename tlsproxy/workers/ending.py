@@ -1,4 +1,4 @@
-"""Who is told to end connections though it lives on: old sets of workers, and whoever has those of a bundle.
+"""Who holds old connections, and is told to end some: old sets of workers, and whoever has those of a bundle.
 
 Decides whom to tell; how connections end is the worker's business (worker.py). Refuses to know why.
 """
@@ -12,7 +12,15 @@ from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.workers.messages import CloseTunnels, EndBundles
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
-__all__ = ["close_oldest", "end_bundles"]
+__all__ = ["close_oldest", "end_bundles", "generations_held"]
+
+
+def generations_held(workers: Iterable[RemoteWorker]) -> frozenset[int]:
+    """Give the generations that open connections were made with, as of the last heartbeat.
+
+    Their bundles must stay known as long: who bans a key ends its connections by their bundles.
+    """
+    return frozenset(number for worker in workers for number, _ in worker.generations)
 
 
 def close_oldest(workers: Iterable[RemoteWorker], epoch: int) -> None:
