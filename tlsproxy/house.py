@@ -51,6 +51,7 @@ from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
+from tlsproxy.upstreams import Upstreams
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -95,6 +96,7 @@ class House:
     kept: Kept | None
     teller: Teller
     notifier: Notifier
+    upstreams: Upstreams
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
@@ -117,6 +119,7 @@ class House:
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
+            nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, workers_before(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
@@ -194,6 +197,7 @@ class House:
         """Have followers told of everything, also of what was settled at this start or left untold."""
         self.publishing.on_served = self.teller.served
         self.crew.on_worker = self.teller.worker
+        self.upstreams.on_change, self.upstreams.count = self.teller.upstream, self.crew.sums.add
         self.teller.expect(self.store.receipts())
         ended = {receipt.id: receipt for receipt in self.store.settled}
         if before is not None and before.events is not None:
@@ -278,6 +282,7 @@ class House:
             kept=self.kept,
             events=self.teller.events,
             notifier=self.notifier,
+            upstreams=self.upstreams.statuses,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -297,6 +302,7 @@ class House:
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
             expiring=self._standing,
+            upstreams=self.upstreams.statuses,
         )
 
     def _standing(self) -> Iterator[Finding]:
@@ -320,8 +326,9 @@ class House:
         self._probation.wake()
 
     def _meter(self, process: Process) -> Meter:
-        engine = resolve(self.config.tls.engine)
-        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        engine = resolve(self.config.tls.engine, self.config.tls.policy)
+        crew, seen = self.crew, self.upstreams.measured
+        meter = Meter(crew.sums, crew.count, crew.statuses, self.store.meta, process, engine, seen)
         for finding in self.store.recovered:
             meter.count_finding(finding)
         return meter
@@ -362,7 +369,7 @@ class House:
             workers=self.crew.birth.seats,
             epoch=self.crew.epoch,
             fingerprint=default.fingerprint if (default := self._default()) is not None else None,
-            engine=resolve(self.config.tls.engine),
+            engine=resolve(self.config.tls.engine, self.config.tls.policy),
             inbox=str(self.config.inbox),
         )
 

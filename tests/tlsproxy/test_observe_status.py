@@ -18,6 +18,7 @@ from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
 from tlsproxy import __version__
 from tlsproxy.cli.tables import show_rows, show_status
+from tlsproxy.config.values import TLSConfig
 from tlsproxy.control.documents import StatusDocument
 from tlsproxy.observe.status import (
     ListenerStatus,
@@ -33,6 +34,7 @@ from tlsproxy.observe.status import (
     render,
     shown_fingerprint,
 )
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.software import loaded
 
 PLACE = Place("/s", "/s/inbox", "/s/run/control.sock")
@@ -240,10 +242,26 @@ def test_what_waits_for_confirmation_is_told_with_the_command_that_keeps_it(pki:
 def test_what_is_loaded_is_told_and_absent_in_an_older_document(pki: Pki, now: datetime) -> None:
     status = described({Source.CUSTOMER: pki.leaf(start=now).bundle()}, now)
     assert "software" not in render(status)
-    told = replace(status, software=loaded("bundled"))
+    told = replace(status, software=loaded(TLSConfig("bundled")))
     line = next(line for line in render(told).splitlines() if line.startswith("software"))
     assert backend.openssl_version_text() in line
     assert line.endswith("(bundled engine)")
     document = json.loads(json.dumps(told.to_json()))
     assert Status.from_json(document) == told
     assert Status.from_json({name: one for name, one in document.items() if name != "software"}) == status
+
+
+def test_upstreams_that_are_watched_are_told_to_people_and_programs(pki: Pki, now: datetime) -> None:
+    up = UpstreamStatus("http://127.0.0.1:3000", ("/",), up=True, since=now)
+    down = UpstreamStatus("unix:/run/a", ("/api",), up=False, since=now, check_up=False, why="it hangs")
+    status = replace(described({}, now), upstreams=(up, down))
+    assert [line for line in render(status).splitlines() if line.startswith("upstream")] == [
+        f"upstream     {up.words}",
+        f"upstream     {down.words}",
+    ]
+    out = io.StringIO()
+    show_status(status, out)
+    assert "unix:/run/a (/api): DOWN since" in " ".join(out.getvalue().split())
+    document = status.to_json()
+    assert Status.from_json(document).upstreams == (up, down)
+    msgspec.convert(document, StatusDocument)

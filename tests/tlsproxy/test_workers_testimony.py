@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.tlsproxy.test_observe_metrics import CLIENT, UPSTREAM, exchange
-from tlsproxy import handover, policy
+from tlsproxy import handover, policy, policy_tls
 from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe.counters import Counters
@@ -28,6 +28,8 @@ LIES = [
     (("tlsproxy_requests_total", "/", "2xx", "more"), 1.0),
     (("tlsproxy_request_duration_seconds", "/", "no number"), 1.0),
     (("tlsproxy_upstream_errors_total", "http://elsewhere:1", "broken"), 1.0),
+    (("tlsproxy_upstream_refusals_total", UPSTREAM, "/", EVIL), 1.0),
+    (("tlsproxy_upstream_up", UPSTREAM, "/"), 1.0),
     (("tlsproxy_handshake_failures_total", "x" * 1000), 1.0),
     (("tlsproxy_made_up_total",), 1.0),
     (("tlsproxy_worker_deaths_total",), 1.0),  # the supervisor's own
@@ -49,11 +51,13 @@ def test_all_that_a_worker_can_count_is_believed():
         counters.request_refused(CLIENT, ClientProtocolError(status, "code", "words"))
     for status, code in ((502, "upstream_unreachable"), (504, "upstream_failed"), (502, "bad_status_line")):
         counters.exchange_done(exchange(status, code, fault=Fault.UPSTREAM))
+    for code in ("upstream_down", "upstream_busy"):
+        counters.exchange_done(exchange(503, code, fault=Fault.UPSTREAM))
     counters.exchange_done(exchange(404, "no_route", route="", fault=Fault.CLIENT))
     for reason in (*REASONS, "a new one"):
         counters.handshake_failed(reason)
     for version in ("TLSv1.2", "TLSv1.3", "TLSv9"):
-        for cipher in (*policy.TLS12_CIPHERS, *policy.TLS13_SUITES, "new"):
+        for cipher in (*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES, "new"):
             for group in ("x25519", "prime256v1", "new", None):
                 counters.handshake_done(TLSFacts(version, cipher, group, None, False), 0.1)
     counters.connection_faulted()

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import Engine, IdentityConfig
+    from tlsproxy.config.values import IdentityConfig, TLSConfig
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,12 +27,12 @@ USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A store, its inbox and control socket; its proxy's TLS engine, user and group where named, identity."""
+    """A store, its inbox, control socket; how its proxy speaks TLS; user, group and identity where named."""
 
     store: Path
     inbox: Path
     control: Path
-    engine: Engine = "auto"
+    tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
     identity: IdentityConfig | None = None
@@ -78,10 +78,8 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
-    engine, identity = found.tls.engine, found.identity
-    return Whereabouts(
-        found.store, found.inbox, found.control_socket, engine, found.user, found.group, identity
-    )
+    user, group, identity = found.user, found.group, found.identity
+    return Whereabouts(found.store, found.inbox, found.control_socket, found.tls, user, group, identity)
 
 
 def as_typed() -> str:

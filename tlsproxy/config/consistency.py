@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path as FilePath
 
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
+from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.values import (
     Config,
@@ -99,6 +100,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _collisions(draft.listeners)
     yield from _metrics_collisions(draft)
     yield from _repeated_routes(draft.routes)
+    yield from find_health_contradictions(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
     if draft.group and not draft.user:

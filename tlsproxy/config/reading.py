@@ -20,12 +20,13 @@ from certstore import Source, normalise
 from tlsproxy import paths
 from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
+from tlsproxy.config.health import read_breaker, read_health_check, read_max_connections
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
+from tlsproxy.config.tls import read_tls
 from tlsproxy.config.values import (
     Config,
     ControlConfig,
-    Engine,
     ForwardedConfig,
     IdentityConfig,
     LimitsConfig,
@@ -37,7 +38,6 @@ from tlsproxy.config.values import (
     NotifyConfig,
     RouteConfig,
     Seconds,
-    TLSConfig,
     WatchConfig,
     Workers,
 )
@@ -147,9 +147,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
-    tls = top.table("tls")
-    draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
-    tls.finish()
+    draft.tls = read_tls(top.table("tls"))
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
@@ -171,8 +169,9 @@ def _route(table: Table) -> RouteConfig | None:
     table.require("upstream")
     path = table.parsed("path", parse_route_path, None if "path" in table else "/")
     upstream = table.parsed("upstream", parse_upstream, None)
+    health = read_health_check(table), read_breaker(table), read_max_connections(table)
     table.finish()
-    return None if path is None or upstream is None else RouteConfig(path, upstream)
+    return None if path is None or upstream is None else RouteConfig(path, upstream, *health)
 
 
 def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,27 +17,67 @@ from typing import Literal
 from tlsproxy import policy
 from tlsproxy.config import Config, LimitsConfig
 from tlsproxy.listening import Doors
+from tlsproxy.net import mailbox
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, ListeningAt, Setup, decode_from_worker
+from tlsproxy.workers.messages import (
+    MAX_WORD_BYTES,
+    Checked,
+    FromWorker,
+    ListeningAt,
+    Setup,
+    decode_from_worker,
+)
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
 from tlsproxy.workers.testimony import Names
 
-__all__ = ["Birth", "wanted_workers"]
+__all__ = ["Birth", "Mailboxes", "wanted_workers"]
 
 MODULE = "tlsproxy.workers.process"
 
 
 @dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """Where workers hand connections to each other, one mailbox a seat; all of them hold all of them."""
+
+    pairs: tuple[tuple[socket.socket, socket.socket], ...] = ()
+
+    @classmethod
+    def make(cls, seats: int, stack: ExitStack) -> Mailboxes:
+        """Make them, closed with `stack`; none for a single worker. Raises OSError without descriptors."""
+        if seats < 2:
+            return cls()
+        pairs = tuple(mailbox.make() for _ in range(seats))
+        for end in (end for pair in pairs for end in pair):
+            stack.callback(end.close)
+        return cls(pairs)
+
+    @property
+    def posting(self) -> list[int]:
+        """The descriptors where connections for each seat are posted."""
+        return [posting.fileno() for posting, _ in self.pairs]
+
+    def collecting(self, seat: int) -> int:
+        """The descriptor where the worker in this seat collects them; -1 for none."""
+        return self.pairs[seat][1].fileno() if seat < len(self.pairs) else -1
+
+    def of(self, seat: int) -> list[int]:
+        """All descriptors that the worker in this seat needs."""
+        return [*self.posting, self.collecting(seat)] if self.pairs else []
+
+
+@dataclass(frozen=True, slots=True)
 class Birth:
-    """All that a worker of this configuration needs."""
+    """All that a worker of this configuration needs. checked: tells which upstreams are down."""
 
     config: Config
     doors: Doors
     memory: Memory
     seats: int
+    mailboxes: Mailboxes = Mailboxes()
+    checked: Callable[[], Sequence[Checked]] = tuple
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -53,7 +94,12 @@ class Birth:
                 MODULE,
                 fds={"channel": theirs.fileno()},
                 engine=self.config.tls.engine,
-                unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
+                policy=self.config.tls.policy,
+                unnamed=[
+                    self.memory.fd,
+                    *(one.fd for one in setup.listening),
+                    *self.mailboxes.of(place.seat),
+                ],
             )
             failed.callback(_end, process)
             channel: Channel[FromWorker] = Channel(ours, decode_from_worker, most_bytes=MAX_WORD_BYTES)
@@ -70,6 +116,8 @@ class Birth:
             seat=seat,
             store=str(config.store),
             engine=config.tls.engine,
+            tls=config.tls.policy,
+            ticket_s=config.tls.ticket_s,
             listening=[
                 ListeningAt(sock.fileno(), door.config.kind, self._https_port_of(door.port, door.config.kind))
                 for door in doors.doors
@@ -82,6 +130,19 @@ class Birth:
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
+            mailbox=self.mailboxes.collecting(seat),
+            siblings=self.mailboxes.posting,
+            health={
+                route.path: (route.health_check, route.breaker)
+                for route in config.routes
+                if route.health_check is not None or route.breaker is not None
+            },
+            checked=list(self.checked()),
+            rooms={
+                str(route.upstream): max(route.max_connections // self.seats, 1)
+                for route in config.routes
+                if route.max_connections is not None
+            },
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

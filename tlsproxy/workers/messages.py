@@ -5,10 +5,12 @@ passed by, since after a reload a supervisor speaks with workers of an older ver
 given another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to
 know sockets and who acts on what.
 
-    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
+    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
+                           Checked (whether an upstream is up);
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels,
                            EndBundles (these are served to nobody any more, and their connections end)
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
+                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed)
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
+from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
+    "Checked",
     "CloseTunnels",
     "Commit",
     "Committed",
@@ -43,9 +47,12 @@ __all__ = [
     "Retire",
     "Said",
     "Setup",
+    "SiblingKeys",
     "Started",
     "Stop",
+    "TicketKeys",
     "ToWorker",
+    "Tripped",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -71,11 +78,26 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     pass
 
 
+class Checked(_Message, frozen=True):
+    """What the check of an upstream at this path says: it is down, which holds for `holds_s`; 0: it is up.
+
+    retry_s: in how long it may be up. Said again as long as it is down.
+    """
+
+    upstream: str
+    path: str
+    retry_s: float = 0.0
+    holds_s: float = 0.0
+
+
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
-    holds key and chain while nothing on disk can be served.
+    holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
+    worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
+    for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
+    to an upstream.
     """
 
     seat: int
@@ -88,6 +110,13 @@ class Setup(_Message, frozen=True):
     limits: LimitsConfig
     memory_fd: int
     log: LogConfig = LogConfig()
+    tls: TLSPolicy = TLSPolicy()
+    ticket_s: float = TICKET_S
+    mailbox: int = -1
+    siblings: list[int] = []
+    health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
+    checked: list[Checked] = []
+    rooms: dict[str, int] = {}
 
 
 class Prepare(_Message, frozen=True):
@@ -105,9 +134,20 @@ class Commit(_Message, frozen=True):
 
 
 class AcceptOn(_Message, frozen=True):
-    """Accept on exactly these of the listening sockets, as places in `Setup.listening`."""
+    """Accept on exactly these of the listening sockets, as places in `Setup.listening`.
+
+    seats: whose workers accept now, this one among them.
+    """
 
     places: list[int]
+    seats: list[int] = []
+
+
+class SiblingKeys(_Message, frozen=True):
+    """The worker in this seat has these ticket keys, too: their names in hex, each with its bundle's id."""
+
+    seat: int
+    keys: dict[str, str]
 
 
 class Ping(_Message, frozen=True):
@@ -117,7 +157,12 @@ class Ping(_Message, frozen=True):
 
 
 class Retire(_Message, frozen=True):
-    """A newer worker has your sockets: finish what is open, lose no request, and end."""
+    """A newer worker has your sockets: finish what is open, lose no request, and end.
+
+    last: your mailbox has no other reader.
+    """
+
+    last: bool = False
 
 
 class Stop(_Message, frozen=True):
@@ -197,6 +242,12 @@ class Quiet(_Message, frozen=True):
     """A retired worker: no hello is read here any more, so new generations are no longer of interest."""
 
 
+class TicketKeys(_Message, frozen=True):
+    """This worker has made these ticket keys; as in `SiblingKeys`."""
+
+    keys: dict[str, str]
+
+
 class Said(_Message, frozen=True):
     """An event for the log. `fields` are for people and JSON: text, numbers, lists."""
 
@@ -212,8 +263,40 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels | EndBundles
-FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
+class Tripped(_Message, frozen=True):
+    """This worker leaves an upstream alone, since requests to it fail by `kind`; "": it asks it again."""
+
+    upstream: str
+    kind: str = ""
+
+
+ToWorker = (
+    Setup
+    | Prepare
+    | Commit
+    | AcceptOn
+    | SiblingKeys
+    | Ping
+    | Count
+    | Checked
+    | Retire
+    | Stop
+    | CloseTunnels
+    | EndBundles
+)
+FromWorker = (
+    Started
+    | Prepared
+    | Committed
+    | Pong
+    | Counts
+    | Leaving
+    | Quiet
+    | TicketKeys
+    | Said
+    | BundleLost
+    | Tripped
+)
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

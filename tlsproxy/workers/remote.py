@@ -18,9 +18,11 @@ import msgspec
 import trio
 
 from tlsproxy import policy
+from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
+    Checked,
     Commit,
     Committed,
     Count,
@@ -35,6 +37,7 @@ from tlsproxy.workers.messages import (
     Retire,
     Said,
     Started,
+    Tripped,
 )
 from tlsproxy.workers.testimony import Names, believed
 
@@ -113,14 +116,18 @@ class RemoteWorker:
         self.exit_code: int | None = None
         self.on_stage: Callable[[RemoteWorker], None] = lambda _worker: None
         """Called when it has come to another stage."""
-        self.accepts_on: tuple[int, ...] | None = None
-        """The sockets that it was told to accept on."""
+        self.accepts_on: tuple[tuple[int, ...], set[int]] | None = None
+        """The sockets that it was told to accept on, and whose seats are taken."""
         self.confined: Confined | None = None
         """What it has given up; None where it didn't tell us."""
         self.counts: Counts | None = None
         """What it has said last that it counted, as far as it is believed."""
+        self.ticket_keys: dict[str, str] = {}
+        """The names of its ticket keys, as it says, each with the bundle that it is for."""
         self.names = Names()
         """What it may count by."""
+        self.tripped: dict[str, str] = {}
+        """Upstreams that it leaves alone, and by what requests to them fail, as far as it is believed."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
@@ -132,6 +139,19 @@ class RemoteWorker:
         self._prepared: int | None = None
         self._answers: dict[tuple[str, int], _Answer] = {}
         self._beats = 0
+
+    @property
+    def status(self) -> WorkerStatus:
+        """Say it to people."""
+        return WorkerStatus(
+            self.pid,
+            self.seat,
+            self.epoch,
+            self.stage.name.lower(),
+            self.connections,
+            generation=(self.published.number or None) if self.published is not None else None,
+            generations=self.generations,
+        )
 
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.pid} seat={self.seat} {self.stage.name.lower()}>"
@@ -161,13 +181,8 @@ class RemoteWorker:
                     case Started(confined=confined):
                         self.confined = confined
                         self.started.set()
-                    case Pong(connections=connections, generations=generations):
-                        self.connections, self.generations = connections, tuple(generations)
-                        self.asked_at = None
-                    case Counts():
-                        self.counts = believed(message, self.names)
-                        self._counted.set()
-                        self._counted = trio.Event()
+                    case Pong() | Counts() | Tripped():
+                        self._note(message)
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
@@ -184,6 +199,19 @@ class RemoteWorker:
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
+
+    def _note(self, message: Pong | Counts | Tripped) -> None:
+        """Keep what it says of itself and its work."""
+        match message:
+            case Pong(connections=connections, generations=generations):
+                self.connections, self.generations = connections, tuple(generations)
+                self.asked_at = None
+            case Counts():
+                self.counts = believed(message, self.names)
+                self._counted.set()
+                self._counted = trio.Event()
+            case Tripped(upstream=upstream, kind=kind) if upstream in self.names.upstreams:
+                self.tripped[upstream] = kind
 
     def _disown(self, told: Callable[[RemoteWorker, FromWorker], None], why: str) -> None:
         """Be rid of what speaks nonsense: whatever runs there, it is not a worker of ours any more."""
@@ -239,10 +267,14 @@ class RemoteWorker:
 
     # --- what it is told
 
-    def retire(self) -> None:
-        """Tell it that another worker has its sockets."""
+    def tell(self, message: Checked) -> None:
+        """Tell it of an upstream."""
+        self.channel.send(message)
+
+    def retire(self, *, last: bool = False) -> None:
+        """Tell it that another worker has its sockets; `last`: but not its mailbox."""
         if self.stage < Stage.RETIRED:
-            self.channel.send(Retire())
+            self.channel.send(Retire(last))
             self.leave(Stage.RETIRED)
 
     def beat(self, now: float) -> bool:
