@@ -112,9 +112,8 @@ class House:
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
-        resetter = self._resetter(controller)
         self._watch_expiry(controller, caretaker)
-        self._watch_unit(controller, caretaker, resetter)
+        resetter = self._watch_unit(controller, caretaker)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
@@ -159,8 +158,14 @@ class House:
         self.notifier.on_report = controller.meter.count_notice
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
-    def _watch_unit(self, controller: Controller, caretaker: Caretaker, resetter: Resetter) -> None:
-        """Have a store that was copied from another unit get an identity of its own, before it is served."""
+    def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
+        """Have a store that was copied from another unit get an identity of its own, before it is served.
+
+        Gives what does that, and resets for others.
+        """
+        inboxes = tuple(self._inboxes(controller))
+        own, inbox = controller.fresh_identity, self.config.inbox
+        resetter = Resetter(self.store, inbox, inboxes, own, controller.change, controller.audit)
         look = partial(hardware.look, self.config.identity.hardware_id_file)
         tell = partial(self._tell_trouble, controller.meter)
         renew = partial(resetter.renew_identity, controller.tell)
@@ -168,6 +173,7 @@ class House:
             self.store, look, renew, lambda finding: trio.from_thread.run_sync(tell, finding)
         )
         caretaker.settle_unit = self._guard.settle
+        return resetter
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
@@ -187,11 +193,6 @@ class House:
             if before is None:
                 raise  # somebody stands there and waits
             _log.error("control_lost", why=str(error), hint=error.hint)
-
-    def _resetter(self, controller: Controller) -> Resetter:
-        inboxes = tuple(self._inboxes(controller))
-        own, inbox = controller.fresh_identity, self.config.inbox
-        return Resetter(self.store, inbox, inboxes, own, controller.change, controller.audit)
 
     def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
         """Have followers told of everything, also of what was settled at this start or left untold."""
