@@ -19,6 +19,7 @@ from certstore import Receipt, Store
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config import Config
 from tlsproxy.controller import TellReceipt
+from tlsproxy.device import comparison
 from tlsproxy.handover import HandedOver
 from tlsproxy.house import House, Listeners, Program
 from tlsproxy.listening import Doors, Found
@@ -77,7 +78,9 @@ async def run(
         birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        examiner = stack.enter_context(ExaminerProcess(config.tls.policy, config.tls.engine))
+        examiner = stack.enter_context(
+            ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
+        )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if kept is not None:

@@ -196,7 +196,7 @@ class Controller:
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
-        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER, self.clock)
+        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
         return await trio.to_thread.run_sync(act)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:

@@ -159,10 +159,7 @@ class House:
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
     def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
-        """Have a store that was copied from another unit get an identity of its own, before it is served.
-
-        Gives what does that, and resets for others.
-        """
+        """Have a store that was copied here get a key of its own before it is served; gives what resets."""
         inboxes = tuple(self._inboxes(controller))
         own, inbox = controller.fresh_identity, self.config.inbox
         resetter = Resetter(self.store, inbox, inboxes, own, controller.change, controller.audit)
@@ -177,8 +174,8 @@ class House:
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        fresh = controller.fresh_identity
-        backing = Backing(controller, controller, controller, self.store, self.teller.events, resetter, fresh)
+        told, fresh = self.teller.events, controller.fresh_identity
+        backing = Backing(controller, controller, controller, self.store, told, resetter, fresh)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,

@@ -19,7 +19,7 @@ from tests.storing import files_under, served
 
 __all__ = ["kill", "template"]  # fixtures
 
-REQUEST = "authority/csr/waiting.pem"
+ACCOUNT = "authority/accounts/key.pem"
 OWN_CA = "authority/device-ca/key.pem"
 
 
@@ -36,7 +36,7 @@ def furnish(template: Path, pki, *, factory: bool) -> tuple[str, list[Issued]]:
     put(template, others, Source.ACME)
     with Store.open(template, clock=stopping.now) as store:
         store.remember("/a/path", "digest", store.receipts()[0].id)
-    for name in (REQUEST, OWN_CA):
+    for name in (ACCOUNT, OWN_CA):
         path = template / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"secret")
@@ -76,7 +76,7 @@ def test_killed_at_any_step_of_a_reset_it_has_not_begun_or_the_next_start_comple
                 assert {receipt.id for receipt in store.receipts()} - before == {told[0].id}
                 assert len(store.receipts()) == 2
         assert bool(holds(root, keys)) == (not done)
-        assert (root / REQUEST).exists() == (root / OWN_CA).exists() == (not done)
+        assert (root / ACCOUNT).exists() == (root / OWN_CA).exists() == (not done)
         assert (sorted(inbox.iterdir()) == []) == done
         assert not (root / "reset.json").exists()
     turn = after.index(True)

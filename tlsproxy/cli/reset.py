@@ -127,7 +127,8 @@ def _reset_here(place: Whereabouts, words: Iterable[Word], held: Store) -> Recei
         raise UsageError("the system has gathered no randomness yet for a new key", "try again in a minute")
 
     def fresh() -> Bundle:
-        who = identity(place.identity or IdentityConfig())
+        named = place.configured.identity if place.configured is not None else IdentityConfig()
+        who = identity(named)
         return selfsigned.issue(who, selfsigned.new_key(), datetime.now(UTC))
 
     return held.reset(wish(words, place.store, place.inbox, fresh), via=VIA)

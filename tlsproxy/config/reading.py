@@ -25,6 +25,7 @@ from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.tls import read_tls
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -148,6 +149,11 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.tls = read_tls(top.table("tls"))
+    checks = top.table("checks")
+    draft.checks = ChecksConfig(
+        checks.parsed("roots", path_of, None), checks.parsed_list("blocklists", path_of)
+    )
+    checks.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))

@@ -141,6 +141,14 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ChecksConfig:
+    """What certificates are compared with: known roots in one PEM file (None: the system's), block lists."""
+
+    roots: Path | None = None
+    blocklists: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ControlConfig:
     """Who may ask the control socket beside root and the proxy's own user, and the mode of its file.
 
@@ -213,6 +221,7 @@ class Config:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""

@@ -19,7 +19,7 @@ from functools import partial
 
 import trio
 
-from certstore import Bundle, Examiner, Generation, Refusal, StoreError
+from certstore import Bundle, Circumstances, Examiner, Generation, Refusal, StoreError
 from tlsproxy import policy_changes
 from tlsproxy.observe.log import logger
 from tlsproxy.workers.crew import Crew
@@ -120,7 +120,7 @@ class Publishing:
         """Say what keeps clients from a handshake with `bundle`, "" for nothing; whatever its dates."""
         try:
             with self._examiner.examine(bundle, _no_key) as examination:
-                examination.judge(bundle.not_before, False)
+                examination.judge(Circumstances(bundle.not_before, False))
         except Refusal as refusal:
             return "; ".join(one.words for one in refusal.findings if one.code == "gate_failed")
         return ""
