@@ -89,15 +89,9 @@ class Store(Kept):
         )
         self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
         self.device_ca = DeviceCA(root, disk, self._change)
+        shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
-            changes,
-            succession,
-            self._shelf,
-            self._probations,
-            self.requests,
-            clock,
-            self.circumstances,
-            boot_clock,
+            changes, succession, shelf, self._probations, self.requests, clock, around, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, self._shelf, self.requests, clock)

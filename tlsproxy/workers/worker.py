@@ -36,6 +36,7 @@ from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.observe.counters import Counters
 from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
+from tlsproxy.tls.stream import TLSStream
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.workers.greetings import Ending, Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
@@ -271,6 +272,15 @@ class Worker:
             greeting.end()
         if self._counters is not None:
             self._counters.handshake_done(stream.facts, trio.current_time() - greeting.begun)
+        # no await up to here since the greeting's end: who is to end must be found as one or the other
+        connection = self._connection(greeting, stream, peer)
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _connection(self, greeting: Greeting, stream: TLSStream, peer: str) -> Connection:
         facts = ClientFacts(
             peer,
             "https",
@@ -284,11 +294,7 @@ class Worker:
             self._take_leave(connection)
         for ending in greeting.endings:
             _end_if_meant(connection, ending)
-        self._connections.add(connection)
-        try:
-            await connection.serve()
-        finally:
-            self._connections.discard(connection)
+        return connection
 
     def _count_failed(self, reason: str) -> None:
         if self._counters is not None:
