@@ -141,7 +141,6 @@ class House:
                 notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
-                notify("STOPPING=1")
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -160,9 +159,11 @@ class House:
 
     def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
         """Have a store that was copied here get a key of its own before it is served; gives what resets."""
-        inboxes = tuple(self._inboxes(controller))
-        own, inbox = controller.fresh_identity, self.config.inbox
-        resetter = Resetter(self.store, inbox, inboxes, own, controller.change, controller.audit)
+        (own, change), inboxes = (
+            (controller.fresh_identity, controller.change),
+            tuple(self._inboxes(controller)),
+        )
+        resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, controller.audit)
         look = partial(hardware.look, self.config.identity.hardware_id_file)
         tell = partial(self._tell_trouble, controller.meter)
         renew = partial(resetter.renew_identity, controller.tell)
@@ -252,7 +253,9 @@ class House:
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._hangup.set()
-                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
+                    continue
+                notify("STOPPING=1")
+                if self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
                     _log.info("draining", seconds=seconds)
                     self.crew.stop(seconds)
                     seconds = 0.0
@@ -315,6 +318,8 @@ class House:
         yield ConfinementStatus("supervisor", kept.confined)
         if self.examiner.confined is not None:
             yield ConfinementStatus("examiner", self.examiner.confined)
+        if (helper := self.notifier.confined) is not None:
+            yield ConfinementStatus("hook helper", helper)
         for worker in self.crew.workers:
             if worker.confined is not None:
                 yield ConfinementStatus("worker", worker.confined)
