@@ -159,17 +159,13 @@ class House:
 
     def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
         """Have a store that was copied here get a key of its own before it is served; gives what resets."""
-        (own, change), inboxes = (
-            (controller.fresh_identity, controller.change),
-            tuple(self._inboxes(controller)),
-        )
-        resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, controller.audit)
+        inboxes, own = tuple(self._inboxes(controller)), controller.fresh_identity
+        change, audit = controller.change, controller.audit
+        resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, audit)
         look = partial(hardware.look, self.config.identity.hardware_id_file)
-        tell = partial(self._tell_trouble, controller.meter)
         renew = partial(resetter.renew_identity, controller.tell)
-        self._guard = UnitGuard(
-            self.store, look, renew, lambda finding: trio.from_thread.run_sync(tell, finding)
-        )
+        told = partial(self._tell_trouble, controller.meter)
+        self._guard = UnitGuard(self.store, look, renew, lambda f: trio.from_thread.run_sync(told, f))
         caretaker.settle_unit = self._guard.settle
         return resetter
 
