@@ -11,17 +11,21 @@ The life of a certificate, and who is asked on the way:
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
+    to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
     for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
+    a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
     after a crash         recovery
 
 Values:  names  findings  fingerprints  bundle  meta  slots  generation  receipts  factorystate
          they know no disk and no clock
-Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
-Door:    store (held, locked, changed)  showing (its half that only reads)
-Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
+Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  reading
+         rooms: shelf  archive  ledger  probation  suspension  erasing  activation
+Door:    store (held, locked, changed) = upkeep (what time brings) = showing (its half that only reads)
+Makers:  issuers.selfsigned (the device's own certificate), issuers.deviceca (an authority of its own, kept by
+         authority)  identity (when to make them again)  firstboot  unit (whose store is it), registration
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
         receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
@@ -37,6 +41,7 @@ from typing import TYPE_CHECKING
 
 from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
+from certstore.erasure import Reset, Scope
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -61,9 +66,12 @@ from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
+from certstore.unit import Seen, Verdict
+from certstore.unit import judge as judge_unit
 
 if TYPE_CHECKING:
     from certstore.assembly import assemble
+    from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
     from certstore.chain import build_chain, is_authority
     from certstore.checks import check, check_shown
@@ -72,9 +80,15 @@ if TYPE_CHECKING:
     from certstore.decode import LARGEST_FILE, LONGEST_PASSPHRASE, Candidate, locked
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+    from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.issuers.csr import KeyType, Subject
+    from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
     from certstore.loading import load_certificate
     from certstore.reference import Comparison, Reference
+    from certstore.registration import Registration
+    from certstore.requesting import Wish, is_answered
+    from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
@@ -83,6 +97,7 @@ __all__ = [
     "LARGEST_FILE",
     "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
+    "Authority",
     "Backup",
     "BackupUnreadable",
     "Ban",
@@ -103,7 +118,9 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "KeyType",
     "KnownKey",
+    "Leak",
     "Meta",
     "NotFound",
     "NullGate",
@@ -116,7 +133,12 @@ __all__ = [
     "Receipt",
     "Reference",
     "Refusal",
+    "Registration",
+    "Request",
+    "Reset",
     "Row",
+    "Scope",
+    "Seen",
     "Severity",
     "Slot",
     "Source",
@@ -129,6 +151,9 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "Subject",
+    "Verdict",
+    "Wish",
     "alternative_names",
     "assemble",
     "build_chain",
@@ -140,27 +165,33 @@ __all__ = [
     "found",
     "genuine",
     "is_address",
+    "is_answered",
     "is_authority",
     "is_issued_by",
     "is_spki",
+    "judge_unit",
     "key_from_pem",
     "key_to_pem",
     "key_words",
+    "leaks_of",
     "load_certificate",
     "locked",
     "name_words",
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_authority",
     "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",
     "read_receipts",
+    "read_requests",
     "read_slots",
     "seal",
     "slot_id",
     "spki_of",
+    "stores_under",
     "subject_words",
     "take_backup",
     "unseal",
@@ -168,6 +199,7 @@ __all__ = [
 
 # Whose room is opened at the first use: a worker carries none of them, an examiner no store.
 _LATER = {
+    "read_authority": "certstore.authority",
     "Backup": "certstore.backup",
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
@@ -191,7 +223,18 @@ _LATER = {
     "NullGate": "certstore.gates",
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
+    "Leak": "certstore.imaging",
+    "leaks_of": "certstore.imaging",
+    "stores_under": "certstore.imaging",
+    "Registration": "certstore.registration",
+    "KeyType": "certstore.issuers.csr",
+    "Subject": "certstore.issuers.csr",
+    "Authority": "certstore.issuers.deviceca",
     "Identity": "certstore.issuers.selfsigned",
+    "Wish": "certstore.requesting",
+    "is_answered": "certstore.requesting",
+    "Request": "certstore.requests",
+    "read_requests": "certstore.requests",
     "load_certificate": "certstore.loading",
     "Comparison": "certstore.reference",
     "Reference": "certstore.reference",

@@ -4,8 +4,9 @@ Promises: codes are stable, in snake_case, of one severity for ever. Words and h
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
 files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
-in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, what the doctor finds in
-doctorcodes.py.
+in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
+requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, what the
+doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.authoritycodes import AUTHORITY
 from certstore.bancodes import BANS
 from certstore.checkcodes import CHECKS
 from certstore.doctorcodes import DOCTOR
@@ -22,6 +24,8 @@ from certstore.entries import Entry, Severity
 from certstore.factorycodes import FACTORY
 from certstore.intakecodes import INTAKE
 from certstore.lifecodes import LIFE
+from certstore.requestcodes import REQUESTED
+from certstore.unitcodes import UNIT
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
 
@@ -154,7 +158,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, DOCTOR)
+_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, DOCTOR)
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}
 )

@@ -19,6 +19,7 @@ from datetime import datetime
 from certstore.activation import Activation, Change, Move
 from certstore.bans import Ban, Reason
 from certstore.bundle import Bundle
+from certstore.erasure import Erasure
 from certstore.errors import Refusal, StoreError
 from certstore.findings import Finding, found
 from certstore.generation import Cause
@@ -110,13 +111,14 @@ class Changing:
         slots: Mapping[Key, Slot],
         fresh: tuple[Bundle, ...] = (),
         probation: Probation | None = None,
+        erasure: Erasure | None = None,
         bans: Collection[str] = (),
     ) -> Receipt:
         """Have these slots from now on; confirmed, unless there is a probation.
 
-        `fresh` are bundles that may not be on the shelf yet, `bans` the keys (SPKI hashes) that are banned
-        with it, beside those that the case's reason bans. Raises Refusal (`prepare_failed` and others),
-        StoreError, or what the publisher's commit raises.
+        `fresh` are bundles that may not be on the shelf yet; `erasure` is owed from then on; `bans` are the
+        keys (SPKI hashes) that are banned with it, beside those that the case's reason bans. Raises Refusal
+        (`prepare_failed` and others), StoreError, or what the publisher's commit raises.
         """
         succession, receipt = self._succession, case.receipt
         moves = moves_between(succession.view.slots, slots)
@@ -132,7 +134,7 @@ class Changing:
         table = {**self._probations.table, probation.receipt: probation} if probation is not None else None
         now, number = self._clock(), generation.number
         new_bans = tuple(Ban(spki, number, now, receipt.via) for spki in sorted(leaving.keys))
-        succession.put_into_effect(generation, slots, Change(moves, fresh, table, new_bans))
+        succession.put_into_effect(generation, slots, Change(moves, fresh, table, erasure, new_bans))
         moved = [slot for _, slot in moves if slot is not None]
         succession.aside -= {slot.bundle for slot in moved}
         live = case.receipt.advance(State.LIVE, self._clock(), generation.number)

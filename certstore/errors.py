@@ -205,11 +205,15 @@ class NotFound(StoreError):
         self.what, self.id = what, id
 
     def __str__(self) -> str:
-        return f"there is no {self.what} {self.id}"
+        return f"there is no {self.what} {self.id}".rstrip()
 
     @property
     def hint(self) -> str:
         """Where it may have gone."""
+        if self.what == "device authority":
+            return "it is made where the configuration says so: device_ca = true below [identity]"
+        if self.what == "request":
+            return "it may be answered or expired; see which wait: tlsproxy certs csr list"
         return "it may have been pruned; see what there is: tlsproxy certs history"
 
 

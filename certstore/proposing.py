@@ -20,6 +20,7 @@ from certstore.examination import Examiner, KnownKey
 from certstore.findings import found
 from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, Source, slot_id, without_former_selves
 from certstore.succession import Succession
@@ -57,6 +58,7 @@ class Proposing:
     succession: Succession
     shelf: Shelf
     probations: Probations
+    requests: Requesting
     clock: Callable[[], datetime]
     circumstances: Callable[[Bundle], Circumstances]
     boot_clock: BootClock
@@ -72,11 +74,19 @@ class Proposing:
     ) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
         case.word = word
+        try:
+            return self._examine_and_put(case, candidate, examiner, terms)
+        except Refusal as refusal:
+            raise Refusal(*refusal.findings, *self.requests.unmatched(refusal)) from None
+
+    def _examine_and_put(
+        self, case: Case, candidate: Candidate | Bundle, examiner: Examiner, terms: Terms
+    ) -> Receipt:
         source = case.receipt.source
-        with examiner.examine(candidate, terms.known_key or self.shelf.key) as examination:
+        with examiner.examine(candidate, terms.known_key or self.requests.known_key) as examination:
             bundle = examination.bundle
             case.receipt = replace(case.receipt, bundle=bundle.id)
-            case.tell(*examination.findings)
+            case.tell(*examination.findings, *self.requests.answers(bundle))
             slot = self.succession.view.slots.get((source, slot_id(bundle.names)))
             self._see_to_the_key(case, bundle, slot)
             if slot is not None and self._is_live(slot, bundle):

@@ -6,14 +6,13 @@ removes them. Wants the store's lock.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from certstore.archive import Archive
 from certstore.generation import Generation
 from certstore.shelf import Shelf
-from certstore.slots import Slot, bundles_named
-from certstore.succession import View
+from certstore.slots import Key, Slot, bundles_named
 
 __all__ = ["Pruning", "generations_kept", "prune"]
 
@@ -22,27 +21,30 @@ __all__ = ["Pruning", "generations_kept", "prune"]
 class _Pruned:
     """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
 
-    view: View
+    active: Generation | None
+    slots: Mapping[Key, Slot]
     keep: int
     in_use: frozenset[int]
     receipts: frozenset[str]
 
 
 class Pruning:
-    """Prunes one store, and remembers what it has done."""
+    """Prunes, and remembers of what: a store that nobody changes is not read for it again and again."""
 
     def __init__(self, archive: Archive, shelf: Shelf) -> None:
-        """Take the rooms that grow."""
+        """Take the rooms of what may go."""
         self._archive, self._shelf = archive, shelf
         self._last: _Pruned | None = None
 
-    def run(self, view: View, keep: int, in_use: frozenset[int]) -> frozenset[str]:
-        """Remove what may go beside `view`; gives the receipts that must stay. As `prune`."""
+    def run(
+        self, active: Generation | None, slots: Mapping[Key, Slot], *, keep: int, in_use: frozenset[int]
+    ) -> frozenset[str]:
+        """Prune as `prune` does, and give what that gives; as of the last time for the very same objects."""
         last = self._last
-        if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
-            slots = tuple(view.slots.values())
-            kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
-            self._last = last = _Pruned(view, keep, in_use, kept)
+        same = last is not None and last.active is active and last.slots is slots
+        if last is None or not same or (last.keep, last.in_use) != (keep, in_use):
+            kept = prune(self._archive, self._shelf, active, slots.values(), keep=keep, in_use=in_use)
+            self._last = last = _Pruned(active, slots, keep, in_use, kept)
         return last.receipts
 
 

@@ -1,9 +1,10 @@
 """A backup on its way back into a store: one change, whole or not at all.
 
 Promises: of the sources that are restored every slot is as it was in the backup, those of the others stay;
-numbers go on from wherever the store or the backup had come to. Whatever stands in the way refuses it before
-anything is written. A key that was banned, here or where the backup was made, doesn't come back: its slots
-are left out, and told, since a backup of before a theft is wanted most just after it.
+requests that waited wait here, too, beside those that do; numbers go on from wherever the store or the backup
+had come to. Whatever stands in the way refuses it before anything is written. A key that was banned, here or
+where the backup was made, doesn't come back: its slots are left out, and told, since a backup of before a
+theft is wanted most just after it.
 
 Theory. Another device has an identity of its own (`generated`, `factory`): to carry that of the first one
 over would make two devices with one key, so it is only done when asked for, to replace a broken unit.
@@ -20,6 +21,7 @@ from certstore.changing import Case, Changing
 from certstore.errors import Refusal
 from certstore.findings import found
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, Source, told_of
 from certstore.succession import Succession
@@ -37,6 +39,7 @@ class Restoring:
     changing: Changing
     succession: Succession
     shelf: Shelf
+    requests: Requesting
     clock: Callable[[], datetime]
 
     def restore(self, case: Case, backup: Backup, *, identity: bool) -> Receipt:
@@ -55,6 +58,8 @@ class Restoring:
         self.succession.next_number = max(self.succession.next_number, backup.generation + 1)
         slots = {**stays, **self._anew(case, comes)}
         self._tell_expired(case, backup, comes)
+        for request, key in backup.requests:
+            self.requests.restore(request, key)
         named = {slot.bundle for slot in comes}
         fresh = tuple(one for one in backup.bundles if one.id in named)
         return self.changing.put(

@@ -156,7 +156,7 @@ class Shelf:
                     continue
         return None
 
-    def holding(self, spki: str) -> tuple[Meta, ...]:
+    def metas_with(self, spki: str) -> tuple[Meta, ...]:
         """Give what is known of the whole bundles that hold the key with this SPKI hash."""
         metas: list[Meta] = []
         for id_, held in tuple(self._spki.items()):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,37 +23,39 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from certstore import layout
-from certstore.activation import Activation
-from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.authority import DeviceCA
 from certstore.backup import Backup
 from certstore.banning import Banning, Fresh
-from certstore.bans import Bans, Reason, is_spki
+from certstore.bans import Reason, is_spki
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
 from certstore.decode import Candidate
+from certstore.erasure import Reset
 from certstore.errors import NotFound, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
-from certstore.generation import Cause, Generation
-from certstore.ledger import Handled, Ledger
+from certstore.generation import Cause
 from certstore.lock import Lock
 from certstore.premises import enter, furnish
-from certstore.probation import BootClock, Probations, unknown_boot
+from certstore.probation import BootClock, unknown_boot
 from certstore.proposing import Proposing
 from certstore.provisioning import Factory
 from certstore.pruning import Pruning
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
-from certstore.recovery import Recovery, Rooms
+from certstore.recovery import Recovery
+from certstore.requesting import Requesting
+from certstore.resetting import Resetting
 from certstore.restoring import Restoring
 from certstore.reverting import Reverting
-from certstore.shelf import Shelf
-from certstore.showing import Clock, Shown
-from certstore.slots import Key, Source, told_of
+from certstore.rooms import Rooms
+from certstore.showing import Clock
+from certstore.slots import Key, Source
 from certstore.succession import Succession, View
+from certstore.upkeep import Kept
 
 __all__ = [
     "Clock",
@@ -65,7 +67,7 @@ __all__ = [
 ]
 
 
-class Store(Shown):
+class Store(Kept):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
     def __init__(
@@ -75,12 +77,10 @@ class Store(Shown):
         self._root = root
         self._lock = lock
         self._clock, self._boot_clock = clock, boot_clock = clocks
-        self._shelf = Shelf(root, disk, Bans(root, disk))
-        self._archive = Archive(root, disk)
-        self._ledger = Ledger(root, disk)
-        self._handled = Handled(root, disk)
-        self._probations = Probations(root, disk)
-        self._activation = Activation(root, disk, self._shelf, self._archive, self._probations)
+        rooms = Rooms.of(root, disk)
+        self._activation, self._erasing = rooms.activation, rooms.erasing
+        self._shelf, self._archive, self._ledger = rooms.shelf, rooms.archive, rooms.ledger
+        self._handled, self._probations, self._suspension = rooms.handled, rooms.probations, rooms.suspension
         plausible = self.clock_plausible
         self._succession = succession = Succession(
             self._activation, self._archive, self._shelf, publisher, clock, plausible
@@ -88,23 +88,27 @@ class Store(Shown):
         self._changes = changes = Changing(
             self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
+        self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
+        self.device_ca = DeviceCA(root, disk, self._change)
+        shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
-            changes, succession, self._shelf, self._probations, clock, self.circumstances, boot_clock
+            changes, succession, shelf, self._probations, self.requests, clock, around, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
-        self._restoring = Restoring(changes, succession, self._shelf, clock)
+        self._restoring = Restoring(changes, succession, self._shelf, self.requests, clock)
         self._banning = Banning(changes, succession, self._shelf, clock)
+        self._resetting = Resetting(changes, succession, self._erasing, self._ledger, self._shelf, clock)
+        self._erasing.on_erased = self._forget_erased
+        self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self.factory = Factory(root, disk, self._change, changes, self._proposing)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
-        self._pruning = Pruning(self._archive, self._shelf)
-        rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
-        self.recovered = recovered.findings
+        self.recovered = (*recovered.findings, *self.requests.load())
         self.settled = recovered.settled
         self.factory.settle()
 
@@ -298,6 +302,24 @@ class Store(Shown):
                 cause=Cause.RESTORE,
             )
 
+    def reset(self, wish: Reset, *, via: str) -> Receipt:
+        """Take away what `wish` says, keys and all that could bring them back: one change, confirmed.
+
+        Watched directories are suspended with the customer's. What can't be erased at once is owed
+        (`erasure_owed`): it is tried again by `prune`, the next change and the next start. Refused where
+        nothing could be served (`reset_leaves_nothing`). Raises StoreError as `propose`.
+        """
+        source = Source.CUSTOMER if wish.own is None else Source.GENERATED
+        with self._change():
+            return self._changes.handle(
+                source, via, lambda case: self._resetting.reset(case, wish), cause=Cause.RESET
+            )
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they are. Raises StoreError."""
+        with self._change():
+            return self._suspension.end()
+
     def confirm(self, receipt_id: str, *, via: str) -> Receipt:
         """Keep a live change for good; gives its receipt, also where it was confirmed before.
 
@@ -307,84 +329,21 @@ class Store(Shown):
         with self._change():
             return self._confirming.confirm(receipt_id, via)
 
-    def end_probation(self) -> tuple[Receipt, ...]:
-        """Let go back what nobody confirmed in time; gives the receipts that ended so.
-
-        Costs nothing while nothing is over. Goes back in memory where the disk takes no writes. Raises what
-        the publisher raises; then all is as it was.
-        """
-        with self._changing:
-            return self._confirming.end(self._boot_clock(), self._barred)
-
     def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
         """Write down a refusal that was decided outside: of what never became a candidate."""
         assert any(finding.is_error for finding in findings), "a refusal without an error"
         with self._change():
             return self._ledger.open_refused(source, via, self._clock(), findings)
 
-    def refresh(self) -> Generation | None:
-        """Compute the rows anew, because time went by; gives the new generation if they changed.
-
-        Does nothing while the clock can't be right. Raises StoreError, or Refusal when the publisher can't
-        prepare it; what was served is served on then, and the next call tries again.
-        """
-        with self._changing:
-            slots = self._succession.view.slots
-            if self.active is None or self._barred is not None or not self.clock_plausible():
-                return None
-            generation = self._succession.compute(slots, Cause.EXPIRY)
-            if not self._succession.is_news(generation):
-                return None
-            self._succession.put_into_effect(generation, slots)
-            return generation
-
-    def set_aside(self, ids: Iterable[str]) -> Generation:
-        """Do without exactly these bundles until the next start: they can be loaded, but not served.
-
-        A slot that names one counts with its last confirmed bundle, then down the sources. Gives what is
-        served then, in memory where the disk takes no writes. Raises what the publisher raises.
-        """
-        with self._changing:
-            succession = self._succession
-            succession.aside = frozenset(ids)
-            if not succession.fall(self._barred):
-                succession.republish()
-            assert succession.view.active is not None, "there was nothing to publish"
-            return succession.view.active
-
-    def prove(self, at_most: int, doubted: Iterable[str] = ()) -> tuple[Finding, ...]:
-        """Read up to so many bundles that the start took on trust (meta.py says why), and the `doubted` ones.
-
-        A slot whose bundle turns out to be damaged falls, and is told. Does nothing when all are proved.
-        Raises StoreError, and what the publisher raises.
-        """
-        wrong = {id_ for id_ in (*doubted, *self._shelf.unproved()[:at_most]) if self._shelf.prove(id_)}
-        with self._changing:
-            if self._barred is None:
-                self._shelf.mend(at_most)
-            if not wrong:
-                return ()
-            lost = wrong - self._shelf.facts(wrong).keys()
-            self._succession.fall(self._barred)
-            return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
-
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
         with self._change():
             self._handled.remember(str(path), digest, receipt_id)
 
-    def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
-        """Remove what nobody needs: all but the active generation, those `in_use` (numbers) and `keep` more.
-
-        Bundles that no slot and no kept generation names go with their keys; old receipts and what was
-        handled long ago go beyond a bound. Writes nothing when there is nothing to remove.
-        """
-        with self._changing:
-            if self._barred is None:
-                receipts = self._pruning.run(self._succession.view, keep, in_use)
-                self._changes.catch_up()
-                self._ledger.prune(receipts)
-                self._handled.prune()
+    def _forget_erased(self) -> None:
+        """Let go in memory of what a reset has erased."""
+        self.requests.load()
+        self.device_ca.forget()
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -392,7 +351,9 @@ class Store(Shown):
         with self._changing:
             if self._barred is not None:
                 raise self._barred
+            self._resetting.finish()
             yield
+            self.requests.settle()
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

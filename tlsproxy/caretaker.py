@@ -9,7 +9,7 @@ told once and tried again at the next turn; what is served stays. Refuses to kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 
 from certstore import (
+    Authority,
     Bundle,
     Finding,
     Generation,
@@ -31,7 +32,7 @@ from certstore import (
     firstboot,
 )
 from certstore.identity import missing_names, plan
-from certstore.issuers import selfsigned
+from certstore.issuers import deviceca, selfsigned
 from tlsproxy import policy
 from tlsproxy.errors import ThreadError
 from tlsproxy.observe.log import logger
@@ -85,6 +86,12 @@ class Caretaker:
         self._hurry = trio.Event()
         self.look_at_expiry: Callable[[], None] = lambda: None
         """What tells, in a worker thread, of certificates that end (ladder.py)."""
+        self.authority_for: Callable[[Identity, datetime], Authority | None] = lambda _identity, _now: None
+        """Who issues the device's own certificate (authoritykeeping.py); None: it signs itself."""
+        self.look_at_requests: Callable[[], None] = lambda: None
+        """What cares, in a worker thread, for requests that wait (requestkeeping.py)."""
+        self.settle_unit: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """What sees, before anybody is served, that this store is this unit's (unitguard.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
         self.in_use: Callable[[], frozenset[int]] = frozenset
@@ -94,6 +101,7 @@ class Caretaker:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
         self._judge_clock()
         await in_thread_at_last(self._serve_active)
+        await self.settle_unit()
         if not self._publishing.serves:
             await wait_random_ready()
             await in_thread_at_last(self._care)
@@ -131,6 +139,13 @@ class Caretaker:
             self._lost.add(bundle)
             self._hurry.set()
 
+    def hurry(self) -> None:
+        """Have the next look come now; from a worker thread."""
+        trio.from_thread.run_sync(self._look_soon)
+
+    def _look_soon(self) -> None:
+        self._hurry.set()  # on the event loop, which replaces it
+
     def _care(self) -> None:
         self._judge_clock()
         self._attempt("set_aside", self._set_aside_what_is_lost)
@@ -139,6 +154,7 @@ class Caretaker:
         self._attempt("prove", partial(self._prove, policy.PROVED_AT_ONCE))
         self._attempt("refresh", self._refresh)
         self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
+        self._attempt("requests", self.look_at_requests)
         self._attempt("prune", self._prune)
         if self._in_memory and not self._publishing.in_memory:
             self._in_memory = False
@@ -177,13 +193,17 @@ class Caretaker:
 
     def _care_for_identity(self) -> None:
         now, wanted, current = self._clock(), self._identity(), self._own()
+        authority = self.authority_for(wanted, now)
+        if authority is not None:
+            wanted = deviceca.reach(authority, wanted)
         missing = current is not None and missing_names(current, wanted)
         # a clock that was set back must not make the ten minutes years
         self._missing_since = min(self._missing_since or now, now) if missing else None
-        due = plan(current, wanted, now, self._missing_since)
+        due = plan(current, wanted, now, self._missing_since, authority)
         if due is None:
             return
-        self._propose(selfsigned.issue(due.identity, due.key or selfsigned.new_key(), now))
+        key, issue = due.key or selfsigned.new_key(), authority.issue if authority else selfsigned.issue
+        self._propose(issue(due.identity, key, now))
         self._missing_since = None
 
     def _own(self) -> Bundle | None:

@@ -6,14 +6,16 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import trio
 
 from certstore import (
+    Authority,
     Bundle,
     Candidate,
     Cause,
@@ -30,6 +32,7 @@ from certstore import (
 )
 from certstore.issuers import selfsigned
 from tlsproxy import device
+from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError, ThreadError
@@ -55,6 +58,7 @@ from tlsproxy.telling import Teller
 from tlsproxy.threads import in_thread
 
 _log = logger("changes")
+T = TypeVar("T")
 TellReceipt = Callable[[Receipt], None]
 
 
@@ -171,6 +175,30 @@ class Controller:
         act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
         return await self._change("confirm", act, WIRE)
 
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        """Carry out what changes nothing that is served, and so has no receipt. Raises as `act`.
+
+        facts: of what came of it, for the audit log and the log.
+        """
+        actor = _actor(by)
+        try:
+            done = await trio.to_thread.run_sync(act, self.store)
+        except (StoreError, Refusal) as error:
+            self.audit.note(actor, what, "failed", codes=_codes(error))
+            raise
+        told = facts(done)
+        self.audit.note(actor, what, "done", **told)
+        _log.info(what, **actor.facts(), **told)
+        return done
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        """Make the device's own authority anew for what it is called now. Raises NotFound or StoreError."""
+        wanted = device.identity(self.config.identity)
+        act = partial(renewed_now, wanted=wanted, now=self.clock())
+        return await self.carry_out("renew_device_ca", act, by, authority_facts)
+
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
         receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)
@@ -286,6 +314,10 @@ class Controller:
     def _tell_refused(self, error: ReloadError) -> None:
         _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
         self.teller.reload_refused(error.why, error.hint)
+
+
+def _codes(error: StoreError | Refusal) -> list[str]:
+    return [error.code] if isinstance(error, StoreError) else [finding.code for finding in error.findings]
 
 
 def _actor(by: Peer | None) -> Actor:

@@ -18,7 +18,7 @@ _LOCALHOST = ("localhost", "127.0.0.1", "::1")
 # Where a board's or a machine's serial number stands on Linux; the second is readable by root only.
 _SERIALS = ("/proc/device-tree/serial-number", "/sys/class/dmi/id/product_serial")
 # What firmware says when nobody filled the field in.
-_PLACEHOLDERS = frozenset(
+PLACEHOLDERS = frozenset(
     {"", "0", "none", "not specified", "to be filled by o.e.m.", "default string", "system serial number"}
 )
 
@@ -73,7 +73,7 @@ def serial_number() -> str:
             text = Path(path).read_text("utf-8", "replace").strip(" \t\r\n\0")
         except OSError:
             continue
-        if text.lower() not in _PLACEHOLDERS and text.isprintable():
+        if text.lower() not in PLACEHOLDERS and text.isprintable():
             return text[:64]  # ub-serial-number, RFC 5280 appendix A
     return ""
 

@@ -28,7 +28,7 @@ def rehearse(store: Store, examiner: Examiner, candidate: Candidate, source: Sou
         bundle = examination.bundle
         key = (source, slot_id(bundle.names))
         slot = next((slot for slot in store.slots() if slot.key == key), None)
-        told = examination.findings
+        told = (*examination.findings, *store.requests.answers(bundle))
         if store.is_banned(bundle.spki):
             raise Refusal(*told, found("key_banned", key=bundle.spki))
         if slot is not None and slot.bundle == bundle.id:

@@ -26,6 +26,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certstore.bundle import Bundle, PrivateKey
@@ -33,12 +34,14 @@ from certstore.firstboot import BUILD_DATE
 from certstore.names import is_address, normalise
 
 __all__ = [
+    "BACKDATED",
     "LIFETIME",
     "LONGEST_ATTRIBUTE",
     "PRINTABLE",
     "Identity",
     "general_names",
     "issue",
+    "leaf_builder",
     "new_key",
     "signing_only",
     "subject_of",
@@ -81,27 +84,36 @@ def issue(identity: Identity, key: PrivateKey, now: datetime) -> Bundle:
     """
     assert isinstance(key, ec.EllipticCurvePrivateKey), "the device's own key is an EC key"
     start = max(now, BUILD_DATE).replace(microsecond=0) - BACKDATED
-    subject = subject_of(identity)
-    public = key.public_key()
-    ski = x509.SubjectKeyIdentifier.from_public_key(public)
+    ski, subject = x509.SubjectKeyIdentifier.from_public_key(key.public_key()), subject_of(identity)
+    leaf = (
+        leaf_builder(subject, identity.names, key.public_key(), start)
+        .issuer_name(subject)
+        .not_valid_after(start + LIFETIME - timedelta(seconds=1))  # the last second counts (RFC 5280 4.1.2.5)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Bundle.make(key, leaf, ())
+
+
+def leaf_builder(
+    subject: x509.Name, names: tuple[str, ...], public: CertificatePublicKeyTypes, start: datetime
+) -> x509.CertificateBuilder:
+    """Begin a certificate for the device, whoever signs it: all but issuer, end and the issuer's key."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())  # 159 random bits, positive
         .not_valid_before(start)
-        .not_valid_after(start + LIFETIME - timedelta(seconds=1))  # the last second counts (RFC 5280 4.1.2.5)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(signing_only(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(ski, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
-    if identity.names:  # not critical, because the subject is never empty (RFC 5280 section 4.2.1.6)
-        alternative = x509.SubjectAlternativeName(general_names(identity.names))
+    if names:  # not critical, because the subject is never empty (RFC 5280 section 4.2.1.6)
+        alternative = x509.SubjectAlternativeName(general_names(names))
         builder = builder.add_extension(alternative, critical=False)
-    return Bundle.make(key, builder.sign(key, hashes.SHA256()), ())
+    return builder
 
 
 def subject_of(identity: Identity) -> x509.Name:

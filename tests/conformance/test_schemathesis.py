@@ -32,7 +32,7 @@ SETTINGS = """
 
 [[operations]]
 include-operation-id = [
-    "proposeCandidate", "rollBackSlot", "removeSlot", "activateGeneration", "confirmReceipt",
+    "proposeCandidate", "rollBackSlot", "removeSlot", "activateGeneration", "confirmReceipt", "makeRequest",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
@@ -80,5 +80,5 @@ async def test_the_api_does_what_its_description_says_whatever_is_asked(tmp_path
                     cwd=tmp_path,
                 )
             assert done.returncode == 0, done.stdout.decode()
-            assert b"Operations:       24 selected / 24 total" in done.stdout
+            assert b"Operations:       34 selected / 34 total" in done.stdout
             nursery.cancel_scope.cancel()

@@ -22,10 +22,14 @@ from certstore.backup import Backup
 from certstore.bans import Reason
 from certstore.bundle import Bundle
 from certstore.decode import Candidate
+from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
+from certstore.findings import found
+from certstore.issuers import deviceca
 from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
 from certstore.receipts import State
+from certstore.requesting import Wish
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
@@ -153,6 +157,50 @@ def install_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     assert store.factory.install(candidate, via="crash", examiner=InProcess()).state is State.CONFIRMED
 
 
+def inbox_of(root: Path) -> Path:
+    """A path of its own, beside the store that is copied for each step."""
+    return root.with_name(f"inbox of {root.name}")
+
+
+def reset(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset(Scope), bundle, (inbox_of(root),)), via="crash")
+
+
+def reset_customer(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset({Scope.CUSTOMER}), beside=(inbox_of(root),)), via="crash")
+
+
+def fill_inbox(root: Path) -> None:
+    inbox_of(root).joinpath("inner").mkdir(parents=True)
+    for name in ("a.pem", "inner/b.pem"):
+        inbox_of(root).joinpath(name).write_bytes(b"somebody's")
+
+
+def enable_watches(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.enable_watches()
+
+
+def set_aside(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.set_aside([store.slots()[0].bundle])
+
+
+def refuse(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    receipt = store.refused(Source.CUSTOMER, "crash", (found("nothing_before_removal"),))
+    store.remember("/a/path", "digest", receipt.id)
+
+
 def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = Store.open(root, clock=now, disk=disk)
     arm()
@@ -170,6 +218,34 @@ def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     spki = store.meta(store.slots()[0].bundle).spki
     arm()
     store.ban(spki, via="crash", fresh=lambda: bundle)
+
+
+def make_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.make(Wish(("device.test",)), via="crash")
+
+
+def remove_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.remove(store.requests.all()[0].id)
+
+
+def prepare_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.prepare()
+
+
+def renew_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    before = store.device_ca.current()
+    wanted = Identity(("device.test",), "", "device.test")
+    made = deviceca.make(wanted.names, wanted, now(), before)
+    arm()
+    store.device_ca.keep(made)
+    store.device_ca.export()
 
 
 ACTS = {
@@ -191,9 +267,18 @@ ACTS = {
         request_factory,
         mend_request,
         install_factory,
+        reset,
+        reset_customer,
+        enable_watches,
+        set_aside,
+        refuse,
         propose_for_a_lost_key,
         remove_for_a_lost_key,
         ban_the_own_key,
+        make_request,
+        remove_request,
+        prepare_request,
+        renew_authority,
     )
 }
 

@@ -29,7 +29,8 @@ class Outcome:
 
 # because of a crash, or of a wish that can't be granted
 REFUSED = {"interrupted", "disk_failed", "nothing_before", "nothing_before_removal"}
-TOLD = {"slot_put_back", "probation_rebooted", "probation_over"}  # and nothing damaged, nothing fallen
+# and nothing damaged, nothing fallen
+TOLD = {"slot_put_back", "probation_rebooted", "probation_over", "reset_completed"}
 
 
 def assert_whole(

@@ -101,6 +101,10 @@ class Client:
         except trio.BrokenResourceError:
             return True
 
+    async def is_at_end(self) -> bool:
+        """Wait for what comes next; whether that is the end of the connection."""
+        return not await self._stream.receive_some(65536)
+
     async def _next(self) -> h11.Event:
         while True:
             event = self._http.next_event()

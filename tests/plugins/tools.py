@@ -18,6 +18,8 @@ PACKAGES = {
     "curl": "curl",
     "openssl": "openssl",
     "scp": "openssh-client",
+    "certutil": "libnss3-tools",
+    "certtool": "gnutls-bin",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",

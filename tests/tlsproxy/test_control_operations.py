@@ -85,6 +85,7 @@ async def test_certificates_are_downloaded_as_pem_and_keys_by_no_way(api: Api, p
             path = operation.path.replace("{bundle}", bundle).replace("{source}", "customer")
             path = path.replace("{slot}", slot_id(NAMES)).replace("{generation}", "1")
             path = path.replace("{receipt}", api.store.receipts()[0].id)
+            path = path.replace("{request}", "0123abcd")
             text = (await api.ask("GET", path)).text
             assert not any(secret in text for secret in secrets), path
             assert "PRIVATE KEY" not in text, path

@@ -14,7 +14,7 @@ import trio
 from structlog.testing import capture_logs
 
 from certstore import Candidate, State, StoreNotWritable
-from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now
+from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now, resetter_of
 from tests.pki import Pki
 from tests.storing import candidate_of
 from tlsproxy.control import server
@@ -201,8 +201,8 @@ def another(api: Api, path: Path | None = None) -> Callable[[], Awaitable[None]]
     """Give what runs a second server over the same store."""
     controller = controller_of(api.store)
     events = controller.teller.events
-    desk = FactoryDesk(controller)
-    backing = Backing(controller, Changes(controller), Reloads(), api.store, events, desk)
+    desk, resetter = FactoryDesk(controller), resetter_of(controller)
+    backing = Backing(controller, Changes(controller), Reloads(), api.store, events, desk, resetter)
     return partial(server.run, path or api.path, backing)
 
 

@@ -1,4 +1,4 @@
-"""`tlsproxy certs`: what is done with certificates; here is `import`.
+"""`tlsproxy certs`: what is done with certificates; here `import`, all else in files beside this one.
 
 What shows them is in listing.py, what takes them back in reverting.py, what bans keys in banning.py. With a
 running proxy the files go to its control socket. Without one the store is opened here, under its lock, and
@@ -19,6 +19,7 @@ from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import as_typed, find_place, place_options
+from tlsproxy.cli.requests import csr
 from tlsproxy.cli.reverting import REASON, confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
@@ -41,7 +42,7 @@ def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 
 
-for _command in (list_, show, history, export, rollback, confirm, remove, ban, bans):
+for _command in (list_, show, history, export, rollback, confirm, remove, ban, bans, csr):
     certs.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from certstore import (
     Generation,
     Meta,
     Receipt,
+    Request,
     Slot,
     StoreError,
     read_bans,
@@ -25,6 +26,7 @@ from certstore import (
     read_generation,
     read_generations,
     read_receipts,
+    read_requests,
     read_slots,
 )
 from tlsproxy.cli.places import Whereabouts, somewhere_else
@@ -91,6 +93,10 @@ class View(Protocol):
         """Give at most so many receipts, the newest first."""
         ...
 
+    def requests(self) -> tuple[Request, ...]:
+        """Give the certificate requests that wait, the oldest first."""
+        ...
+
     def bans(self) -> tuple[Ban, ...]:
         """Give the keys that are never served again, in the order of their hashes."""
         ...
@@ -142,6 +148,9 @@ class Asked:
     def receipts(self, limit: int) -> list[Receipt]:
         return self.client.receipts(limit)
 
+    def requests(self) -> tuple[Request, ...]:
+        return self.client.requests()
+
     def bans(self) -> tuple[Ban, ...]:
         return self.client.bans()
 
@@ -179,6 +188,10 @@ class Read:
     def receipts(self, limit: int) -> list[Receipt]:
         receipts, _ = read_receipts(self.root)
         return list(reversed(receipts))[:limit]
+
+    def requests(self) -> tuple[Request, ...]:
+        requests, _ = read_requests(self.root)
+        return requests
 
     def bans(self) -> tuple[Ban, ...]:
         active = self.active()

@@ -159,7 +159,7 @@ def _document(top: Table, folder: Path) -> Draft:
     inbox = top.table("inbox")
     draft.inbox = inbox.parsed("path", path_of, store / "inbox")
     inbox.finish()
-    draft.identity = _identity(top.table("identity"))
+    draft.identity = _identity(top.table("identity"), path_of)
     draft.forwarded = _forwarded(top.table("forwarded"))
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
@@ -204,13 +204,15 @@ def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:
     return None if path is None else WatchConfig(path, Source(slot))
 
 
-def _identity(table: Table) -> IdentityConfig:
+def _identity(table: Table, path_of: Callable[[str], Path]) -> IdentityConfig:
     given = table.leaf("addresses", bool | list[str], True)
     identity = IdentityConfig(
         names=table.parsed_list("names", _name),
         addresses=given if isinstance(given, bool) else table.parsed_list("addresses", _address),
         serial=table.parsed("serial", _serial, ""),
         localhost=table.leaf("localhost", bool, False),
+        device_ca=table.leaf("device_ca", bool, False),
+        hardware_id_file=table.parsed("hardware_id_file", path_of, None),
     )
     table.finish()
     return identity

@@ -92,12 +92,16 @@ class IdentityConfig:
     """What the device's own certificate says. Empty: found out from the system.
 
     `addresses`: True takes the stable addresses that the device has, False none, a tuple exactly these.
+    `device_ca`: an authority of the device's own issues it.
+    hardware_id_file: holds what tells this unit from others; None: what the firmware tells.
     """
 
     names: tuple[str, ...] = ()
     addresses: bool | tuple[str, ...] = True
     serial: str = ""
     localhost: bool = False
+    device_ca: bool = False
+    hardware_id_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

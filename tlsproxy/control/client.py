@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import msgspec
+from cryptography import x509
 
 from certstore import (
     Ban,
@@ -30,12 +31,15 @@ from certstore import (
     Reason,
     Receipt,
     Refusal,
+    Request,
     Severity,
     Slot,
     Source,
+    Wish,
 )
 from certstore.factorystate import FactoryState
 from tlsproxy.control.values import candidate_to_json, problem_words
+from tlsproxy.control.wishes import wish_to_json
 from tlsproxy.errors import AnswerError, ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
@@ -138,6 +142,15 @@ class Client:
         """Keep a live change for good."""
         return self._receipt(self._change("POST", f"/v1/receipts/{receipt_id}/confirm?via={via}"))
 
+    def reset(self, words: Iterable[str], via: str) -> Receipt:
+        """Bring back the factory's state; returns when it is in force or refused."""
+        body = {"confirm": "reset", "scopes": list(words), "via": via}
+        return self._receipt(self._change("POST", "/v1/reset", body))
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they were."""
+        return self._ask("POST", "/v1/watches/enable").get("changed") is True
+
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
         """Ask for one receipt."""
         return self._receipt(self._ask("GET", f"/v1/receipts/{id}"))
@@ -170,6 +183,31 @@ class Client:
     def page(self, target: str) -> bytes:
         """Ask for a page as it is; also one that says that the proxy isn't well."""
         return self._send("GET", target, told=(503,)).content
+
+    def make_request(self, wish: Wish, via: str) -> Request:
+        """Have a key and a certificate request made."""
+        return self._read(Request.from_json, self._ask("POST", "/v1/requests", wish_to_json(wish, via)))
+
+    def remove_request(self, id: str) -> Request:  # noqa: A002  the name it has everywhere
+        """Remove a request; gives what it was."""
+        return self._read(Request.from_json, self._ask("DELETE", f"/v1/requests/{id}"))
+
+    def requests(self) -> tuple[Request, ...]:
+        """Ask which certificate requests wait, the oldest first."""
+        return tuple(self._each("requests", Request.from_json, "/v1/requests"))
+
+    def authority(self) -> dict[str, object]:
+        """Ask for the device's own authority, as it is shown."""
+        return self._ask("GET", "/v1/device-ca")
+
+    def authority_certificate(self) -> x509.Certificate:
+        """Ask for its certificate; it is taken for given to somebody from then on."""
+        content = self._send("GET", "/v1/device-ca/certificate.pem").content
+        return self._read(lambda _: x509.load_pem_x509_certificate(content), {})
+
+    def renew_authority(self) -> dict[str, object]:
+        """Have it made anew, for what the device is called now."""
+        return self._ask("POST", "/v1/device-ca/renew")
 
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""

@@ -286,6 +286,13 @@ class FactoryDocument(msgspec.Struct):
     receipt: str | None
 
 
+class WatchesDocument(msgspec.Struct):
+    """Watched directories are looked at; `changed`: they were suspended until now."""
+
+    enabled: bool
+    changed: bool
+
+
 def slot_to_json(slot: Slot) -> dict[str, object]:
     """Give a slot as it is shown."""
     return {"id": slot.id, **slot.to_json()}

@@ -10,13 +10,14 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from certstore import LONGEST_PASSPHRASE, Candidate, Finding
 from tlsproxy.control.multipart import parse_form
 from tlsproxy.errors import Fault, ProxyError
+from tlsproxy.scopes import USUAL, Word
 
 # A candidate is some KB; decode takes at most 1 MiB a file. base64 and JSON add a third.
 MAX_BODY_BYTES = 2_097_152
@@ -69,6 +70,14 @@ class UploadDocument(msgspec.Struct, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return f"UploadDocument({len(self.files)} files)"
+
+
+class ResetDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A factory reset: `confirm` is the word "reset", so that nobody resets by mistake."""
+
+    confirm: Literal["reset"]
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)] = USUAL
+    via: Via = "api"
 
 
 class FormDocument(msgspec.Struct, forbid_unknown_fields=True):
