@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus
+TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan
+# sslyze wants an older cryptography than we do, so it has an environment of its own.
+SCAN_VENV := .venv-scan
+SCAN_WHEELS := sslyze==6.3.1
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
@@ -38,6 +41,8 @@ test-deps:  ## install the Debian packages that the tests use (as root)
 	@policy=/usr/sbin/policy-rc.d; \
 	if [ ! -e $$policy ]; then trap 'rm -f $$policy' EXIT; install -m 755 .ci/no-services $$policy; fi; \
 	apt-get install --quiet=2 --yes --no-install-recommends $(TEST_DEPS)
+	$(PYTHON) -m venv $(SCAN_VENV)
+	$(SCAN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(SCAN_WHEELS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -71,4 +76,4 @@ sbom: $(STAMP)  ## the parts that are installed, with licences (CycloneDX), into
 	$(BIN)/tlsproxy support --sbom > tlsproxy.cdx.json
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo
+	rm -rf $(VENV) $(BENCH_VENV) $(SCAN_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

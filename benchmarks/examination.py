@@ -16,7 +16,7 @@ from pathlib import Path
 
 from certstore import Bundle, Candidate, Examiner, InProcess
 from tests.pki import Pki
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers.examiner import ExaminerProcess

@@ -55,6 +55,7 @@ TARGETS = (
     Target("rest", 90.0),
     Target("scaling", 0.9, at_least=True),
     Target("share", 35.0, at_least=True),  # of two workers: the other then has 65 at most
+    Target("returning", 95.0, at_least=True),
     Target("rotations", 1000.0, at_least=True),
     # asked for without a word about load: held to it both ways
     Target("calm", 50.0),

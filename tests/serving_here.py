@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from certstore import Bundle, Generation, StoreError
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.tls.gate import HandshakeGate

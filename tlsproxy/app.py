@@ -26,11 +26,11 @@ from tlsproxy.metering import first_sums
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import alone, logger
-from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate
 from tlsproxy.telling import Teller
-from tlsproxy.workers.birth import Birth, wanted_workers
+from tlsproxy.tls.engines import resolve
+from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
@@ -62,6 +62,7 @@ async def run(
     program: where this process is one of its own; without it a reload is refused. Raises ProxyError or
     StoreError where it can't start: a taken port, a store that is held or can't be written, workers that die.
     """
+    resolve(config.tls.engine, config.tls.policy)  # raises where it couldn't serve anybody
     before = program.handed_over if program is not None else None
     gate = Gate()
     with ExitStack() as stack:
@@ -69,10 +70,11 @@ async def run(
         doors, notifier, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
-        birth = Birth(config, doors, memory, wanted_workers(config.workers))
+        seats = wanted_workers(config.workers)
+        birth = Birth(config, doors, memory, seats, Mailboxes.make(seats, stack))
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        examiner = stack.enter_context(ExaminerProcess(TLSPolicy(), config.tls.engine))
+        examiner = stack.enter_context(ExaminerProcess(config.tls.policy, config.tls.engine))
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if kept is not None:

@@ -229,7 +229,7 @@ class Controller:
             listeners=self.listeners,
             workers=self.workers(),
         )
-        software = loaded(config.tls.engine)
+        software = loaded(config.tls)
         return replace(found, confinement=tuple(self.confinement()), software=software).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:

@@ -295,7 +295,7 @@ class House:
         self._probation.wake()
 
     def _meter(self, process: Process) -> Meter:
-        engine = resolve(self.config.tls.engine)
+        engine = resolve(self.config.tls.engine, self.config.tls.policy)
         meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
         for finding in self.store.recovered:
             meter.count_finding(finding)
@@ -336,7 +336,7 @@ class House:
             workers=self.crew.birth.seats,
             epoch=self.crew.epoch,
             fingerprint=default.fingerprint if (default := self._default()) is not None else None,
-            engine=resolve(self.config.tls.engine),
+            engine=resolve(self.config.tls.engine, self.config.tls.policy),
             inbox=str(self.config.inbox),
         )
 

@@ -3,55 +3,13 @@
 A number that can be argued about stands here, with its precedent or measurement beside it; a number of a
 protocol stands beside its RFC, where it is used. What a user may change is a key of the configuration,
 whose default is taken from here. Values only: nothing here imports anything of ours, opens anything or
-reads a clock. Sizes are bytes, durations float seconds. What is told unasked stands in policy_notices.py.
+reads a clock. Sizes are bytes, durations float seconds. How TLS is spoken stands in policy_tls.py, what is
+told unasked in policy_notices.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-# --- TLS ----------------------------------------------------------------------------------------------------
-
-
-class Profile(StrEnum):
-    """Which clients a listener speaks to, in Mozilla's words (Server Side TLS, version 5.7)."""
-
-    MODERN = "modern"  # TLS 1.3 only
-    INTERMEDIATE = "intermediate"  # TLS 1.2 with ECDHE and AEAD, and 1.3
-
-
-@dataclass(frozen=True, slots=True)
-class TLSPolicy:
-    """How TLS is spoken: part of what a context belongs to, so a value that can be compared and hashed.
-
-    alpn: the protocols offered, the preferred one first, as they stand on the wire (RFC 7301).
-    """
-
-    profile: Profile = Profile.INTERMEDIATE
-    # http/1.0 for clients that speak nothing else and say so (curl --http1.0); nginx takes it as well.
-    alpn: tuple[bytes, ...] = (b"http/1.1", b"http/1.0")
-
-
-# AES-128-GCM first: it takes SHA-256 instead of SHA-384 all through the key schedule, and 128 bits are
-# enough (Mozilla, BSI TR-02102-2). All are ECDHE with AEAD: no CBC, no static RSA.
-TLS12_CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-)
-TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-
-# Mozilla's list, the hybrid against recorded traffic first: Chromium and Firefox negotiate it (tried). No
-# X448, no P-521: few clients want them, and they cost a server several times what X25519 costs.
-GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
-
-# One TLS 1.3 session ticket: browsers resume from one, and a second costs every new connection bytes and
-# time.
-TICKETS = 1
+# --- TLS: what is negotiated stands in policy_tls.py ------------------------------------------------------
 
 # A ClientHello with hybrid key shares is about 1,800 bytes, with Encrypted Client Hello under 4 KiB. 64 KiB
 # is what Go's and rustls' message limit allows; more is nobody's.

@@ -100,6 +100,11 @@ class Readiness:
             task, self._task = self._task, None
             reschedule(task)
 
+    def forget(self) -> None:
+        """Leave the epoll: the connection lives on in another process, so closing it here would not do."""
+        if self._poller is not None:
+            self._poller.forget(self._sock.fileno())
+
     def close(self) -> None:
         """Wake the reader with trio.ClosedResourceError; if the socket stays open, reading can go on."""
         self._ready = True
@@ -126,13 +131,20 @@ class _Poller:
             self._epoll.modify(fd, _EDGES)
         self.readers[fd] = reader
 
+    def forget(self, fd: int) -> None:
+        """Have nobody told of this descriptor any more."""
+        self._epoll.unregister(fd)
+        self.readers.pop(fd, None)
+
     async def run(self) -> None:
         """Pass edges on for as long as the run takes."""
         with self._epoll:
             while True:
                 await wait_readable(self._epoll.fileno())
                 for fd, flags in self._epoll.poll(0, _BATCH):
-                    self.readers[fd].edge(flags)
+                    reader = self.readers.get(fd)  # an edge may have come before it was forgotten
+                    if reader is not None:
+                        reader.edge(flags)
 
 
 _poller: RunVar[_Poller] = RunVar("tlsproxy_readiness")

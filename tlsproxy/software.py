@@ -13,22 +13,23 @@ import ssl
 import cryptography
 from cryptography.hazmat.backends.openssl.backend import backend
 
-from tlsproxy.config.values import Engine
+from tlsproxy.config.values import TLSConfig
 from tlsproxy.observe.status import Software
 from tlsproxy.tls.engines import resolve
 
 __all__ = ["loaded"]
 
 
-def loaded(engine: Engine = "auto") -> Software:
-    """Say what is loaded; engine: as configured, to be told as what it means here.
+def loaded(tls: TLSConfig | None = None) -> Software:
+    """Say what is loaded; tls: as configured, for the engine to be told as what it means here.
 
     pyOpenSSL, our host of the `bundled` engine, calls the OpenSSL that cryptography brings: it is the same.
     """
+    tls = tls or TLSConfig()
     return Software(
         python=platform.python_version(),
         cryptography=cryptography.__version__,
-        engine=resolve(engine),
+        engine=resolve(tls.engine, tls.policy),
         openssl_system=ssl.OPENSSL_VERSION,
         openssl_bundled=backend.openssl_version_text(),
     )

@@ -8,6 +8,8 @@ measured in turn: one, two, two, one.
 The shares are counted from outside: 200 clients, each from an address of its own in 127.0.0.0/8, hold a
 connection, and the kernel tells which process has its socket. That finds processes, not threads: HAProxy,
 Envoy, Caddy and Traefik have no share here.
+
+Clients that come back may meet the other worker, which must know their ticket all the same.
 """
 
 from __future__ import annotations
@@ -52,17 +54,32 @@ def _share(server: Server) -> float | None:
         return least_share(server.tree.connections(server.port))
 
 
+def _returning(server: Server) -> float:
+    """Give the percentage of clients that resume when they come back, each by a new connection."""
+    context, resumed = client.make_context(), 0
+    for _ in range(CLIENTS):
+        with client.connect(context, server.port) as tls:
+            client.get(tls, "/")  # the ticket comes with the answer, if not before
+            session = tls.session
+        with client.connect(context, server.port, session) as tls:
+            client.get(tls, "/")
+            resumed += bool(tls.session_reused)
+    return 100 * resumed / CLIENTS
+
+
 def measure(server: Server, quick: bool) -> Mapping[str, float]:  # noqa: FBT001  one flag, named where it is read
     """Measure the server as it is, and another of its kind with two workers."""
     seconds = 1 if quick else 2
     costs: dict[int, list[float]] = {1: [], WORKERS: []}
     with beside(server, WORKERS) as two:
         share = _share(two)
+        returning = _returning(two)
         for each in (server, two):
             wrk.load(each.port, keepalive.CONNECTIONS, 1)
         for each in (server, two, two, server):
             costs[each.peer.workers].append(keepalive.cost_us(each, seconds))
-    figures = {"scaling": statistics.mean(costs[1]) / statistics.mean(costs[WORKERS])}
+    scaling = statistics.mean(costs[1]) / statistics.mean(costs[WORKERS])
+    figures = {"scaling": scaling, "returning": returning}
     return figures if share is None else figures | {"share": share}
 
 
@@ -72,7 +89,8 @@ SCENARIO = Scenario(
     title="Two workers",
     load="wrk on 32 keep-alive connections to a server with one worker and to one with two, in turn, both "
     "on the server's core: processor time is compared, not speed. Then 200 clients from 200 addresses of "
-    "127.0.0.0/8; who has no share has threads, which can't be told apart from outside",
+    "127.0.0.0/8; who has no share has threads, which can't be told apart from outside. Then 200 come "
+    "twice, one after the other, from one address",
     figures=(
         Figure(
             "scaling",
@@ -87,6 +105,7 @@ SCENARIO = Scenario(
             more_is_better=True,
             compared=False,
         ),
+        Figure("returning", "% of returning clients that resume", more_is_better=True, compared=False),
     ),
     measure=measure,
     rounds=2,

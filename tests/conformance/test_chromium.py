@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx2
 import pytest
 import trio
 
 from tests.conformance.browser import chromium
+from tests.scraping import parsed
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +72,22 @@ async def test_chromium_warns_of_the_device_s_own_certificate(site, tool, tmp_pa
             assert (
                 told["errorText"] == "net::ERR_CERT_AUTHORITY_INVALID"
             )  # and not the name, the dates, the key
+
+
+async def test_it_negotiates_a_hybrid_post_quantum_group(site, tool, tmp_path):
+    with trio.fail_after(DEADLINE_S):
+        before = await hybrid_handshakes(site.demo.folder / "store" / "run" / "control.sock")
+        async with chromium(tool("chromium"), tmp_path, "--ignore-certificate-errors") as page:
+            await page.open(site.url + "/")
+            await page.wait(f"{STATE} === 'good' || {STATE} === 'warn'")
+            after = await hybrid_handshakes(site.demo.folder / "store" / "run" / "control.sock")
+    assert after > before
+
+
+async def hybrid_handshakes(control: Path) -> float:
+    """Count handshakes with X25519MLKEM768; the demo's engine has it wherever it runs."""
+    transport = httpx2.AsyncHTTPTransport(uds=str(control))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        text = (await client.get("/v1/metrics")).text
+    series = parsed(text).get("tlsproxy_handshakes_total", {})
+    return sum(value for labels, value in series.items() if "X25519MLKEM768" in labels)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from certstore import Candidate, InProcess
 from tests.examining import outcome
 from tests.pki import Issued, Pki
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers.examiner import ExaminerProcess
 

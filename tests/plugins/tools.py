@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-# program -> the Debian package that has it
+# program -> the Debian package that has it; "" where it comes by `make test-deps` alone
 PACKAGES = {
     "curl": "curl",
     "openssl": "openssl",
@@ -27,7 +28,12 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "sslscan": "sslscan",
+    "sslyze": "",
+    "testssl": "testssl.sh",
 }
+# Where `make test-deps` puts programs of Python that can't live in our environment.
+APART = Path(__file__).parents[2] / ".venv-scan" / "bin"
 
 
 @pytest.fixture
@@ -38,9 +44,10 @@ def tool() -> Callable[[str], str]:
 
 def find(program: str) -> str:
     """Give the path of a program; skip the test where it isn't there, or fail it in CI."""
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, path=str(APART))
     if path is None:
-        words = f"{program} is not here: apt-get install {PACKAGES[program]}"
+        package = PACKAGES[program]
+        words = f"{program} is not here: " + (f"apt-get install {package}" if package else "make test-deps")
         if os.environ.get("CI") == "true":
             pytest.fail(words)
         pytest.skip(words)

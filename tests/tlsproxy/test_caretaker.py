@@ -17,7 +17,7 @@ from certstore.atomic import Disk
 from tests.serving_here import ServingHere
 from tlsproxy import policy
 from tlsproxy.caretaker import Caretaker, wait_random_ready
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls import contexts as contexts_room
 from tlsproxy.tls import gate as gate_room
 from tlsproxy.tls.engines import ContextError, make_context

@@ -24,7 +24,7 @@ from tlsproxy.cli import either, main
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
 from tlsproxy.errors import ExitCode
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.gate import HandshakeGate
 
 

@@ -11,7 +11,7 @@ from certstore import Candidate, Content, Examiner, InProcess
 from tests.examining import NOW, Keys, Outcome, outcome
 from tests.live.test_broken_candidates import kinds
 from tests.storing import candidate_of
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.tls.gate import HandshakeGate
 from tlsproxy.workers.examiner import ExaminerProcess

@@ -19,7 +19,7 @@ from tests.confining import only_root_looks_in
 from tests.examining import Keys, alone, assert_the_next_one_passes, fork_of, outcome, process_of, wait_gone
 from tests.storing import candidate_of
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.workers.examiner import ExaminerProcess
 
 
@@ -124,7 +124,7 @@ def test_a_signal_to_the_whole_group_leaves_the_end_to_the_supervisor(own_examin
 SUPERVISOR = """
 import sys, time
 from certstore import Candidate
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.workers.examiner import ExaminerProcess
 
 def known_key(spki):

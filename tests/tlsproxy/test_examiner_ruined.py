@@ -15,7 +15,7 @@ from tests.examining import assert_the_next_one_passes, outcome, process_of
 from tests.inboxing import looked_after
 from tests.storing import candidate_of
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.workers import prestarted
 from tlsproxy.workers.examiner import ExaminerProcess
 

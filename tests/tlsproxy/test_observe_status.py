@@ -18,6 +18,7 @@ from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
 from tlsproxy import __version__
 from tlsproxy.cli.tables import show_rows, show_status
+from tlsproxy.config.values import TLSConfig
 from tlsproxy.control.documents import StatusDocument
 from tlsproxy.observe.status import (
     ListenerStatus,
@@ -240,7 +241,7 @@ def test_what_waits_for_confirmation_is_told_with_the_command_that_keeps_it(pki:
 def test_what_is_loaded_is_told_and_absent_in_an_older_document(pki: Pki, now: datetime) -> None:
     status = described({Source.CUSTOMER: pki.leaf(start=now).bundle()}, now)
     assert "software" not in render(status)
-    told = replace(status, software=loaded("bundled"))
+    told = replace(status, software=loaded(TLSConfig("bundled")))
     line = next(line for line in render(told).splitlines() if line.startswith("software"))
     assert backend.openssl_version_text() in line
     assert line.endswith("(bundled engine)")

@@ -30,7 +30,7 @@ from tlsproxy.errors import ReloadError
 from tlsproxy.handover import HandedOver
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.signals import SIGNALS, Gate, let_in
 from tlsproxy.workers.examiner import ExaminerProcess

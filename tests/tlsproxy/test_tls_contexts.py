@@ -8,7 +8,7 @@ import pytest
 
 from certstore import Bundle, Cause, Generation, NotFound, Row, Source
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.contexts import Contexts, LazyContext
 from tlsproxy.tls.engines import ContextError
 

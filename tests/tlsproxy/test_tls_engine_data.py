@@ -12,7 +12,7 @@ import pytest
 
 from tests.tlsproxy.tls_pair import client_context, connect, read_all
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import TLSBroken, make_context
 from tlsproxy.tls.engines.system import openssl_conf
 
@@ -186,7 +186,7 @@ def test_a_connection_that_never_began_can_be_shut_without_an_error(engine, pki)
 def test_the_configuration_for_a_fresh_process_limits_its_groups_and_suites(tmp_path):
     """What `ssl` can't be told before Python 3.15, OpenSSL is told by a file; a client's hello shows both."""
     conf = tmp_path / "openssl.cnf"
-    conf.write_text(openssl_conf())
+    conf.write_text(openssl_conf(TLSPolicy()))
     script = (
         "from tests.tlsproxy.tls_pair import Client, client_context\n"
         "from tlsproxy.tls.clienthello import parse\n"

@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tests.tlsproxy.tls_pair import Client, client_context, connect, read_all, shake_hands
-from tlsproxy import policy
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import PROFILES, TICKETS, Profile, TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, Engine, make_context, reason_of, resolve
 from tlsproxy.tls.engines.bundled import BundledEngine
 
@@ -136,7 +135,7 @@ def test_only_ecdhe_with_aead_is_spoken_over_tls_12(context, ciphers):
 
 
 def test_the_modern_profile_refuses_tls_12(engine, pki):
-    context = make_context(pki.leaf().bundle(), TLSPolicy(profile=Profile.MODERN), engine)
+    context = make_context(pki.leaf().bundle(), PROFILES[Profile.MODERN], engine)
     assert refusal(context, Client(client_context(version="TLSv1_2"))) == "unsupported_version"
     connect(context, client_context(version="TLSv1_3"))
 
@@ -232,14 +231,14 @@ def test_a_new_connection_gets_no_more_tickets_than_it_needs(ec_context):
     client.read_all()
     tickets = sum("read" in what and "NEWSESSION_TICKET" in what for what in seen)
     # pyOpenSSL has no way to ask for one
-    assert tickets == (policy.TICKETS if ec_context.engine_name == "system" else 2)
+    assert tickets == (TICKETS if ec_context.engine_name == "system" else 2)
 
 
 # --- contexts
 
 
 def test_auto_means_the_engine_that_has_mlkem(pki):
-    named = resolve("auto")
+    named = resolve("auto", TLSPolicy())
     assert make_context(pki.leaf().bundle(), TLSPolicy()).engine_name == named
     assert (named == "system") == (ssl.OPENSSL_VERSION_INFO >= (3, 5))
 

@@ -12,7 +12,7 @@ from certstore.findings import Severity
 from certstore.generation import Generation, Row
 from certstore.slots import Source
 from tests.tlsproxy.tls_pair import client_context, connect
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import PROFILES, TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import Context, ContextError, make_context
 from tlsproxy.tls.gate import HandshakeGate, prove
@@ -23,9 +23,9 @@ def engine(request):
     return request.param
 
 
-@pytest.fixture(params=list(Profile))
+@pytest.fixture(params=list(PROFILES.values()), ids=list(PROFILES))
 def gate(engine, request) -> HandshakeGate:
-    return HandshakeGate(TLSPolicy(profile=request.param), engine)
+    return HandshakeGate(request.param, "bundled" if request.param.needs_hybrid else engine)
 
 
 @pytest.mark.parametrize("key", ["ec", "rsa"])

@@ -14,7 +14,7 @@ import trio.testing
 from tests.tlsproxy.tls_pair import client_context
 from tests.tlsproxy.tls_wire import Wire, connected, sockets, table_of
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.readiness import notify_closing
 from tlsproxy.tls.engines import Context, make_context
 from tlsproxy.tls.handshake import PlainHTTP, accept_tls

@@ -15,7 +15,7 @@ import trio
 
 from tests.tlsproxy.tls_wire import table_of
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import Context, make_context
 from tlsproxy.tls.handshake import accept_tls
 

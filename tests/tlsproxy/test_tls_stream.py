@@ -17,7 +17,7 @@ import trio.testing
 from tests.tlsproxy.tls_pair import client_context
 from tests.tlsproxy.tls_wire import connected, sockets
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import Context, make_context
 from tlsproxy.tls.engines.port import TLSFacts
 from tlsproxy.tls.stream import TLSStream

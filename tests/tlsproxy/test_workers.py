@@ -20,7 +20,7 @@ from tlsproxy.forward.site import Site, make_upstream
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.stream import BROKEN
 from tlsproxy.net.sweeper import Sweeper
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.routing.table import Route, RouteTable
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.workers.serving import Serving

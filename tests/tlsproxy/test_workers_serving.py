@@ -14,7 +14,7 @@ from certstore.errors import NotFound
 from tests.pki import Pki
 from tests.tlsproxy.tls_pair import Client as TLSClient
 from tests.tlsproxy.tls_pair import client_context, connect, shake_hands
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import Context, ContextError
 from tlsproxy.workers.serving import Serving

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers.spawn import descriptors, spawn
 
@@ -50,7 +51,7 @@ def ask(tmp_path, monkeypatch):
         with ours, theirs:
             ours.settimeout(30)
             fds = {"out": theirs.fileno()}
-            child = spawn("child_of_ours", fds=fds, engine=engine, arguments=arguments)
+            child = spawn("child_of_ours", fds=fds, engine=engine, policy=TLSPolicy(), arguments=arguments)
             theirs.close()
             with child:
                 said = b"".join(iter(lambda: ours.recv(65_536), b""))
@@ -119,7 +120,7 @@ def test_a_program_that_can_not_be_started_leaves_no_descriptor_open(monkeypatch
     monkeypatch.setattr("sys.executable", str(tmp_path / "nowhere"))
     before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
     with pytest.raises(FileNotFoundError):
-        spawn("child_of_ours", fds={}, engine="system")
+        spawn("child_of_ours", fds={}, engine="system", policy=TLSPolicy())
     assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
 
 
@@ -130,7 +131,7 @@ def test_a_configuration_that_cannot_be_written_leaves_no_descriptor_open(monkey
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
         with pytest.raises(OSError, match="too large"):
-            spawn("child_of_ours", fds={}, engine="system")
+            spawn("child_of_ours", fds={}, engine="system", policy=TLSPolicy())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.tlsproxy.test_observe_metrics import CLIENT, UPSTREAM, exchange
-from tlsproxy import handover, policy
+from tlsproxy import handover, policy, policy_tls
 from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe.counters import Counters
@@ -53,7 +53,7 @@ def test_all_that_a_worker_can_count_is_believed():
     for reason in (*REASONS, "a new one"):
         counters.handshake_failed(reason)
     for version in ("TLSv1.2", "TLSv1.3", "TLSv9"):
-        for cipher in (*policy.TLS12_CIPHERS, *policy.TLS13_SUITES, "new"):
+        for cipher in (*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES, "new"):
             for group in ("x25519", "prime256v1", "new", None):
                 counters.handshake_done(TLSFacts(version, cipher, group, None, False), 0.1)
     counters.connection_faulted()

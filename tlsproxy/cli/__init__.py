@@ -9,7 +9,7 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
-    device-ca  an authority of its own
+    device-ca  an authority of its own       policy   how TLS is spoken, and why
     support  what an engineer asks for       demo     a sample device to look at
     completion  for shells                   endings  how commands end
 """
@@ -30,6 +30,7 @@ from tlsproxy.cli.deviceca import device_ca
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.policy import policy
 from tlsproxy.cli.reload import reload
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
@@ -57,7 +58,7 @@ def tlsproxy() -> None:
 
 
 for _command in (
-    *(run, reload, check, certs, status, workers, events),
+    *(run, reload, check, certs, status, workers, events, policy),
     *(device_ca, backup, restore, support, completion, demo),
 ):
     tlsproxy.add_command(_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tlsproxy.cli.places import USUAL_CONFIG
 from tlsproxy.errors import ExitCode, Mistake, PrivilegeError
 
 if TYPE_CHECKING:
+    from tlsproxy.config import Config
     from tlsproxy.config.reading import Reading
 
 
@@ -53,16 +55,28 @@ def check(config: Path, as_json: bool) -> int:  # noqa: FBT001  click passes fla
 
 
 def _lacking(reading: Reading) -> tuple[Mistake, ...]:
-    """Say which user there isn't on this machine: advice, since a file may be checked on another one."""
+    """Say what there isn't on this machine: advice, since a file may be checked on another one."""
+    config = reading.config
+    return () if config is None else (*_lacking_user(config), *_lacking_engine(config))
+
+
+def _lacking_user(config: Config) -> Iterator[Mistake]:
     from tlsproxy.privilege.account import named
 
-    if reading.config is None or not reading.config.user:
-        return ()
     try:
-        named(reading.config.user, reading.config.group)
+        if config.user:
+            named(config.user, config.group)
     except PrivilegeError as error:
-        return (Mistake("user", None, f"{error} on this machine: root couldn't start it", error.hint),)
-    return ()
+        yield Mistake("user", None, f"{error} on this machine: root couldn't start it", error.hint)
+
+
+def _lacking_engine(config: Config) -> Iterator[Mistake]:
+    from tlsproxy.tls.engines import EngineLacks, resolve
+
+    try:
+        resolve(config.tls.engine, config.tls.policy)
+    except EngineLacks as error:
+        yield Mistake("tls.engine", None, f"{error} on this machine: it wouldn't start", error.hint)
 
 
 def _say(config: Path, kind: str, mistake: Mistake) -> None:

@@ -114,10 +114,11 @@ def hand_in(
         return client.propose(candidate, VIA, within_s)
 
     def store(held: Store) -> Receipt:
-        from tlsproxy.policy import TLSPolicy
+        from tlsproxy.config.values import TLSConfig
         from tlsproxy.tls.gate import HandshakeGate
 
-        examiner = InProcess(HandshakeGate(TLSPolicy(), place.engine))
+        tls = place.tls or TLSConfig()
+        examiner = InProcess(HandshakeGate(tls.policy, tls.engine))
         return held.propose(
             candidate,
             source=Source.CUSTOMER,

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import Engine
+    from tlsproxy.config.values import TLSConfig
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,12 +27,12 @@ USUAL_CONFIG = Path("/etc/tlsproxy/tlsproxy.toml")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """A store, its inbox and control socket; its proxy's TLS engine, and user and group where named."""
+    """A store, its inbox and control socket; how its proxy speaks TLS, and user and group where named."""
 
     store: Path
     inbox: Path
     control: Path
-    engine: Engine = "auto"
+    tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
 
@@ -77,9 +77,7 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
-    return Whereabouts(
-        found.store, found.inbox, found.control_socket, found.tls.engine, found.user, found.group
-    )
+    return Whereabouts(found.store, found.inbox, found.control_socket, found.tls, found.user, found.group)
 
 
 def as_typed() -> str:

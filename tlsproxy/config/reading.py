@@ -22,10 +22,10 @@ from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
+from tlsproxy.config.tls import read_tls
 from tlsproxy.config.values import (
     Config,
     ControlConfig,
-    Engine,
     ForwardedConfig,
     IdentityConfig,
     LimitsConfig,
@@ -37,7 +37,6 @@ from tlsproxy.config.values import (
     NotifyConfig,
     RouteConfig,
     Seconds,
-    TLSConfig,
     WatchConfig,
     Workers,
 )
@@ -147,9 +146,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
-    tls = top.table("tls")
-    draft.tls = TLSConfig(engine=tls.leaf("engine", Engine, "auto"))
-    tls.finish()
+    draft.tls = read_tls(top.table("tls"))
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))

@@ -105,6 +105,11 @@ class Table:
         for index, entry in enumerate(found):
             yield Table(entry, (*self.path, key, index), self._notes)
 
+    def refuse(self, key: str, why: str, hint: str = "") -> None:
+        """Note that what stands at `key` is wrong, for a reason that lies outside of it."""
+        self._known.add(key)
+        self._notes.note((*self.path, key), why, hint)
+
     def require(self, *keys: str) -> bool:
         """Note each of `keys` that is absent; say whether all are there."""
         missing = [key for key in keys if key not in self._raw]

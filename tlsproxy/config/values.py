@@ -16,6 +16,7 @@ from msgspec import Meta
 from certstore import Source
 from tlsproxy import policy, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
+from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 
 # A duration: a day is far beyond anything useful, and keeps `inf` out.
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -95,9 +96,11 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class TLSConfig:
-    """How TLS is made: by which engine."""
+    """How TLS is made: by which engine, by which rules, and with tickets that hold for how long."""
 
     engine: Engine = "auto"
+    policy: TLSPolicy = field(default_factory=TLSPolicy)
+    ticket_s: Seconds = TICKET_S
 
 
 @dataclass(frozen=True, slots=True)

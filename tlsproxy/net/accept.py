@@ -69,14 +69,46 @@ class Acceptor:
             verdict = self.admission.judge(address)
             if verdict is Verdict.FULL:
                 verdict = await self._squeeze_in(sock, address)
-            if verdict is Verdict.ADMIT:
-                self.admission.enter(address)
-                connections.start_soon(self._isolate, sock, address, serve(sock, address))
-            else:
-                self._turn_away(sock, verdict, last_word)
+            self._let_in(sock, address, verdict, serve, connections, last_word)
             burst += 1
             if not burst % policy.ACCEPT_BURST:
                 await trio.lowlevel.checkpoint()
+
+    def adopt(self, sock: socket.socket, serve: Serve, connections: trio.Nursery, last_word: bytes) -> None:
+        """Serve a connection that another process has accepted, as `run` serves its own; never waits."""
+        try:
+            address = plain_address(sock.getpeername())
+        except OSError:  # the client is gone
+            sock.close()
+            return
+        verdict = self.admission.judge(address)
+        if verdict is Verdict.FULL:
+            connections.start_soon(
+                self._adopt_once_there_is_room, sock, address, serve, connections, last_word
+            )
+        else:
+            self._let_in(sock, address, verdict, serve, connections, last_word)
+
+    async def _adopt_once_there_is_room(
+        self, sock: socket.socket, address: str, serve: Serve, connections: trio.Nursery, last_word: bytes
+    ) -> None:
+        verdict = await self._squeeze_in(sock, address)
+        self._let_in(sock, address, verdict, serve, connections, last_word)
+
+    def _let_in(
+        self,
+        sock: socket.socket,
+        address: str,
+        verdict: Verdict,
+        serve: Serve,
+        connections: trio.Nursery,
+        last_word: bytes,
+    ) -> None:
+        if verdict is Verdict.ADMIT:
+            self.admission.enter(address)
+            connections.start_soon(self._isolate, sock, address, serve(sock, address))
+        else:
+            self._turn_away(sock, verdict, last_word)
 
     async def _squeeze_in(self, sock: socket.socket, address: str) -> Verdict:
         """Let who only waits give way; they need a turn or two to be gone."""

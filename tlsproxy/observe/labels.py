@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tlsproxy import policy
+from tlsproxy import policy_tls
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM
 
 __all__ = [
@@ -36,21 +36,13 @@ _ALERTS = (
 # Ours (tls/handshake.py, workers/worker.py), and what engines/port.py makes of OpenSSL's.
 _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
-    " no_shared_cipher no_shared_group no_shared_signature_algorithm broken"
+    " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
 )
 REASONS: Final = frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
 VERSIONS: Final = frozenset({"TLSv1.2", "TLSv1.3"})
-CIPHERS: Final = frozenset((*policy.TLS12_CIPHERS, *policy.TLS13_SUITES))
-# OpenSSL's names of our groups differ from those by which they are configured.
-GROUPS: Final = {
-    "x25519mlkem768": "X25519MLKEM768",
-    "x25519": "X25519",
-    "p-256": "P-256",
-    "prime256v1": "P-256",
-    "secp256r1": "P-256",
-    "p-384": "P-384",
-    "secp384r1": "P-384",
-}
+CIPHERS: Final = frozenset((*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES))
+# OpenSSL's names of groups differ from those by which they are configured.
+GROUPS: Final = policy_tls.GROUP_NAMES
 UNKNOWN_GROUP: Final = "unknown"
 CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, OTHER, OTHER, OTHER)
 REFUSALS: Final = frozenset({400, 408, 413, 414, 417, 421, 431, 501, 505})

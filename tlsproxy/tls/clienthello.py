@@ -18,6 +18,8 @@ from tlsproxy.errors import Fault, ProxyError
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _GROUPS, _SIGNATURE_ALGORITHMS, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
+_SESSION_TICKET, _PRE_SHARED_KEY = 35, 41
+_KEY_NAME = 16  # bytes of a ticket (RFC 5077 section 4)
 _MAX_RECORD = 16_384  # RFC 8446 section 5.1: a plaintext record
 
 # The methods of RFC 9110, PATCH, and HTTP/2's preface: what a browser, a script or a scanner begins plain
@@ -77,7 +79,7 @@ class ClientHello:
     server_name: lower case, no trailing dot; None where it sent none, an address, or no valid host name.
     alpn: protocol names as on the wire (RFC 7301). versions, signature_algorithms, groups, cipher_suites:
     IANA's numbers; versions falls back to the one of the hello itself where the extension is missing (TLS
-    1.2 and older).
+    1.2 and older). ticket: the name of the key that sealed its session ticket, b"" where it has none.
     """
 
     server_name: str | None
@@ -86,6 +88,7 @@ class ClientHello:
     signature_algorithms: tuple[int, ...]
     groups: tuple[int, ...]
     cipher_suites: tuple[int, ...]
+    ticket: bytes = b""
 
 
 def parse(data: bytes | bytearray) -> ClientHello | None:
@@ -166,6 +169,7 @@ def _read(body: bytes) -> ClientHello:
         _numbers(extensions.get(_SIGNATURE_ALGORITHMS), 2),
         _numbers(extensions.get(_GROUPS), 2),
         _shorts(suites),
+        _ticket(extensions),
     )
 
 
@@ -214,6 +218,13 @@ def _server_name(data: bytes | None) -> str | None:
     if match is None or len(name) > 254 or match[1].isdigit():
         return None
     return name.lower().removesuffix(b".").decode("ascii")
+
+
+def _ticket(extensions: dict[int, bytes]) -> bytes:
+    """Give the beginning of the first ticket; whether it is one, the engine finds out."""
+    identities = extensions.get(_PRE_SHARED_KEY)  # of each its length stands before it, as that of the list
+    ticket = extensions.get(_SESSION_TICKET, b"") if identities is None else identities[4:]
+    return ticket[:_KEY_NAME] if len(ticket) > _KEY_NAME else b""
 
 
 def _protocols(data: bytes | None) -> tuple[bytes, ...]:

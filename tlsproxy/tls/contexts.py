@@ -23,11 +23,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from certstore import Severity
+from certstore import Severity, StoreError
 from tlsproxy import policy as limits
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
 from tlsproxy.tls.gate import prove
 from tlsproxy.tls.selector import Table, build_table
@@ -105,6 +106,7 @@ class LazyContext:
         bundle = bundle or self._bundle_of(self.wanted)
         self._made = made = make_context(bundle, self._home.policy, self._home.engine)
         self._home.keep(self)
+        self._home.on_made(made)
         return made
 
     def prove(self) -> None:
@@ -129,10 +131,12 @@ class Contexts:
     def __init__(self, policy: TLSPolicy, engine: EngineName = "auto", lost: Lost = _untold) -> None:
         """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served."""
         self.policy = policy
-        self.engine: EngineName = resolve(engine)
+        self.engine: EngineName = resolve(engine, policy)
         self.lost = lost
         self.table: Table[LazyContext] = Table(0, {}, {}, None)
         """What is served now; replaced whole, by one assignment."""
+        self.on_made: Callable[[Context], None] = lambda _context: None
+        """Hears of each context that is made, in whichever thread that is."""
         self._kept: OrderedDict[LazyContext, None] = OrderedDict()
         self._keeping = threading.Lock()
 
@@ -151,8 +155,8 @@ class Contexts:
                 entries[bundle_id] = entry
             return entry
 
-        table = build_table(generation, entry_of)
-        default = table.choose(None, None)
+        table = build_table(generation, entry_of, strict=self.policy.strict_names)
+        default = table.default
         for entry in self._to_prove(default, entries, served):
             entry.prove()
         for entry in entries.values():
@@ -183,6 +187,19 @@ class Contexts:
         entry.make()
         self.commit(Table(0, {}, {}, entry))
 
+    def renew_tickets(self) -> None:
+        """Make every kept context anew: tickets given until now resume nothing any more.
+
+        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again.
+        """
+        with self._keeping:
+            kept = list(self._kept)
+        for context in kept:
+            with suppress(
+                ContextError, StoreError, OSError
+            ):  # an old ticket key is better than nobody who serves
+                context.make()
+
     def keep(self, context: LazyContext) -> None:
         """Keep one that was just made, let go of those made longest ago; the default row's always stays."""
         with self._keeping:
@@ -190,7 +207,7 @@ class Contexts:
             self._kept.move_to_end(context)
             while len(self._kept) > limits.CONTEXTS_KEPT:
                 oldest, _ = self._kept.popitem(last=False)
-                if oldest is self.table.choose(None, None):
+                if oldest is self.table.default:
                     self._kept[oldest] = None
                 else:
                     oldest.drop()

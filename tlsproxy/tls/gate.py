@@ -21,21 +21,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Finding, found
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.clienthello import parse
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, TLSBroken, make_context
-from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, program_probe
+from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, hybrid_probe, program_probe
 
 if TYPE_CHECKING:
     from certstore import Bundle
 
-__all__ = ["HandshakeGate", "prove"]
+__all__ = ["GateFailure", "HandshakeGate", "prove", "shake_hands"]
 
 _MOST_FLIGHTS = 8  # a TLS 1.2 handshake takes four, a retried TLS 1.3 one five; the rest is slack
 _Maker = Callable[[Version, str | None, tuple[bytes, ...]], Probe]
 
 
-class _Failure(Exception):  # noqa: N818  internal: why one trial failed
+class GateFailure(Exception):  # noqa: N818  never leaves this room and its neighbour: why one trial failed
     """One trial failed; str() says why."""
 
 
@@ -62,7 +62,8 @@ def prove(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
 
     All that a worker asks: what browsers can't use is a warning, and was told when the bundle came.
     """
-    failed = _first_failure(context, bundle, program_probe, _samples(bundle.names))
+    program = hybrid_probe if context.policy.needs_hybrid else program_probe
+    failed = _first_failure(context, bundle, program, _samples(bundle.names))
     return () if failed is None else (found("gate_failed", why=failed),)
 
 
@@ -76,11 +77,11 @@ def _first_failure(
     context: Context, bundle: Bundle, maker: _Maker, names: Iterable[str | None]
 ) -> str | None:
     leaf = bundle.leaf.public_bytes(Encoding.DER)
-    versions = [Version.TLS13] if context.policy.profile is Profile.MODERN else list(Version)
+    versions = [Version.TLS13] if context.policy.is_tls13_only else list(Version)
     for version, name in product(versions, names):
         try:
             _try(context, maker(version, name, context.policy.alpn), name, leaf)
-        except (_Failure, HandshakeError, TLSBroken) as error:
+        except (GateFailure, HandshakeError, TLSBroken) as error:
             reason = getattr(error, "reason", str(error))
             return f"{version}, {name or 'no server name'}: {reason}"
     return None
@@ -105,19 +106,19 @@ def _try(context: Context, client: Probe, name: str | None, leaf: bytes) -> None
     first = client.take()
     hello = parse(first)
     if hello is None or hello.server_name != name:
-        raise _Failure("no client can ask for this name")
+        raise GateFailure("no client can ask for this name")
     server.feed(first)
-    _shake_hands(client, server)
+    shake_hands(client, server)
     if client.peer_der() != leaf:
-        raise _Failure("another certificate was shown")
+        raise GateFailure("another certificate was shown")
     for sender, receiver in ((client, server), (server, client)):
         sender.write(b"?")
         receiver.feed(sender.take())
         if receiver.read(1) != b"?":
-            raise _Failure("no data came through")
+            raise GateFailure("no data came through")
 
 
-def _shake_hands(client: Engine, server: Engine) -> None:
+def shake_hands(client: Engine, server: Engine) -> None:
     """Carry flights to and fro until both are done, first from the server."""
     for _ in range(_MOST_FLIGHTS):
         served = server.handshake()
@@ -126,4 +127,4 @@ def _shake_hands(client: Engine, server: Engine) -> None:
         if served and shaken:
             return
         server.feed(client.take())
-    raise _Failure("the handshake came to no end")
+    raise GateFailure("the handshake came to no end")

@@ -27,14 +27,21 @@ from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
 from tlsproxy.tls.stream import TLSStream
 
-__all__ = ["BUSY_ALERT", "PlainHTTP", "Tables", "accept_tls"]
+__all__ = ["BUSY_ALERT", "HandOn", "HandedOn", "PlainHTTP", "Tables", "accept_tls"]
 
 Tables: TypeAlias = Callable[[], Table[Context]]
 """Gives the table that is active now."""
 
+HandOn: TypeAlias = Callable[[socket.socket, bytes, bytes, str], bool]
+"""Hands a connection to whoever has the key of its ticket; False where it is to be served here.
+
+Gets the socket, all bytes that were read, the name of the ticket's key, and the bundle that would be served.
+"""
+
 _TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
-_DECODE_ERROR, _INTERNAL_ERROR, _NO_APPLICATION_PROTOCOL = 50, 80, 120
+_DECODE_ERROR, _INTERNAL_ERROR, _MISSING_EXTENSION = 50, 80, 109
+_UNRECOGNIZED_NAME, _NO_APPLICATION_PROTOCOL = 112, 120
 
 
 def _alert(description: int) -> bytes:
@@ -60,18 +67,27 @@ class PlainHTTP(ProxyError):  # noqa: N818  no fault where a redirect can answer
         return "plain HTTP came to a TLS port"
 
 
-async def accept_tls(sock: socket.socket, tables: Tables) -> TLSStream:
+class HandedOn(Exception):  # noqa: N818  says what has become of the connection, which is no fault
+    """Another process serves this connection now; `sock` is only to be closed."""
+
+
+async def accept_tls(
+    sock: socket.socket, tables: Tables, first: bytes = b"", hand_on: HandOn | None = None
+) -> TLSStream:
     """Read the hello, choose the context from the table that is active then, and make the handshake.
 
     `sock` is connected and non-blocking; the stream that is returned owns it. Whoever keeps its deadline
     wakes us by `readiness.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
-    HandshakeError after the alert was sent and `sock` closed, and PlainHTTP, after which (as after a
-    cancellation) `sock` is still the caller's.
+    HandshakeError after the alert was sent and `sock` closed, and PlainHTTP or HandedOn, after which (as
+    after a cancellation) `sock` is still the caller's. `first`: bytes that were read from it already.
     """
     try:
         readiness = Readiness(sock)
-        data, hello = await _read_hello(sock, readiness)
+        data, hello = await _read_hello(sock, readiness, first)
         context = _choose(sock, hello, tables())
+        if hello.ticket and hand_on is not None and hand_on(sock, data, hello.ticket, context.bundle_id):
+            readiness.forget()
+            raise HandedOn
         stream = await _shake_hands(sock, readiness, context, data)
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
@@ -84,11 +100,10 @@ async def accept_tls(sock: socket.socket, tables: Tables) -> TLSStream:
     return stream
 
 
-async def _read_hello(sock: socket.socket, readiness: Readiness) -> tuple[bytes, ClientHello]:
-    """Return all bytes that came up to the one that completed the hello, and what it says."""
-    data = b""
+async def _read_hello(sock: socket.socket, readiness: Readiness, data: bytes) -> tuple[bytes, ClientHello]:
+    """Return all bytes that came up to the one that completed the hello, `data` first, and what it says."""
     while True:
-        data += await _receive(sock, readiness)
+        data = data or await _receive(sock, readiness)
         try:
             hello = parse(data)
         except NotTLS as error:
@@ -100,6 +115,7 @@ async def _read_hello(sock: socket.socket, readiness: Readiness) -> tuple[bytes,
             raise HandshakeError("bad_hello") from error
         if hello is not None:
             return data, hello
+        data += await _receive(sock, readiness)
 
 
 async def _receive(sock: socket.socket, readiness: Readiness) -> bytes:
@@ -122,13 +138,24 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
     address = _local_address(sock) if hello.server_name is None and table.has_addresses else None
     context = table.choose(hello.server_name, address)
     if context is None:
-        _send_alert(sock, _INTERNAL_ERROR)
-        raise HandshakeError("no_bundle")
+        raise _refused(sock, hello, table)
     # RFC 7301 section 3.2. Neither engine does it: both would go on without a protocol.
     if hello.alpn and not any(name in hello.alpn for name in context.policy.alpn):
         _send_alert(sock, _NO_APPLICATION_PROTOCOL)
         raise HandshakeError("no_application_protocol")
     return context
+
+
+def _refused(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> HandshakeError:
+    """Tell a client for whom there is no row why, before any certificate is shown."""
+    if not table.is_strict:
+        _send_alert(sock, _INTERNAL_ERROR)
+        return HandshakeError("no_bundle")
+    if hello.server_name is None:  # RFC 8446 section 9.2
+        _send_alert(sock, _MISSING_EXTENSION)
+        return HandshakeError("no_server_name")
+    _send_alert(sock, _UNRECOGNIZED_NAME)  # RFC 6066 section 3
+    return HandshakeError("unknown_name")
 
 
 async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Context, data: bytes) -> TLSStream:

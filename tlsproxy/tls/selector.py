@@ -1,7 +1,8 @@
 """The selector: which of a generation's entries serves a client, in at most two dict lookups.
 
 Promises: a `Table` never changes after it is built, so that whoever holds one sees one generation whole; its
-answer agrees with `certstore.names.covers` (held by a law). Generic in what an entry is: a context, or a
+answer agrees with `certstore.names.covers` (held by a law). A strict one has no answer for strangers, instead
+of the default. Generic in what an entry is: a context, or a
 word in a test. Refuses to know precedence between sources: `certstore.generation.compute` has decided it,
 row by row.
 """
@@ -22,13 +23,20 @@ T_co = TypeVar("T_co", covariant=True)
 class Table(Generic[T_co]):
     """One generation, ready for choosing. Made by `build_table`; read from any thread."""
 
-    __slots__ = ("_addresses", "_default", "_exact", "_wildcards", "number")
+    __slots__ = ("_addresses", "_exact", "_strangers", "_wildcards", "default", "number")
 
     def __init__(
-        self, number: int, hosts: Mapping[str, T_co], addresses: Mapping[str, T_co], default: T_co | None
+        self,
+        number: int,
+        hosts: Mapping[str, T_co],
+        addresses: Mapping[str, T_co],
+        default: T_co | None,
+        *,
+        strict: bool = False,
     ) -> None:
         self.number = number
-        self._default = default
+        self.default = default
+        self._strangers = None if strict else default
         self._addresses = dict(addresses)
         self._exact = {name: entry for name, entry in hosts.items() if not name.startswith("*.")}
         # by what stands behind the first dot
@@ -39,12 +47,17 @@ class Table(Generic[T_co]):
         """Whether a client without a server name may be told apart by the address that it reached."""
         return bool(self._addresses)
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether strangers are refused."""
+        return self._strangers is not self.default
+
     def choose(self, server_name: str | None, local_address: str | None) -> T_co | None:
-        """Return the entry for a hello; None only where the generation has no default.
+        """Return the entry for a hello; None for a stranger to a strict table, or where there is no default.
 
         server_name: as `ClientHello.server_name`. local_address: in canonical text, what the client
         connected to; looked at only where there is no server name. Exact name, then wildcard (one label, RFC
-        9525 section 6.3), then address, then the default row.
+        9525 section 6.3), then address, then the default row (not in a strict table).
         """
         if server_name is not None:
             chosen = self._exact.get(server_name)
@@ -54,18 +67,18 @@ class Table(Generic[T_co]):
             chosen = self._addresses.get(local_address)
         else:
             chosen = None
-        return self._default if chosen is None else chosen
+        return self._strangers if chosen is None else chosen
 
     def entries(self) -> tuple[T_co, ...]:
         """Return each different entry once, the default first."""
         every = [self._exact, self._wildcards, self._addresses]
         found = {id(entry): entry for table in every for entry in table.values()}
-        if self._default is not None:
-            found = {id(self._default): self._default} | found
+        if self.default is not None:
+            found = {id(self.default): self.default} | found
         return tuple(found.values())
 
 
-def build_table(generation: Generation, entry_of: Callable[[str], T]) -> Table[T]:
+def build_table(generation: Generation, entry_of: Callable[[str], T], *, strict: bool = False) -> Table[T]:
     """Build a generation's table; `entry_of` turns a bundle's id into an entry, and may raise at will."""
     default = None if generation.default is None else entry_of(generation.default)
     hosts: dict[str, T] = {}
@@ -73,7 +86,7 @@ def build_table(generation: Generation, entry_of: Callable[[str], T]) -> Table[T
     for row in generation.rows:
         rows = addresses if _is_address(row.pattern) else hosts
         rows[row.pattern] = entry_of(row.bundle)
-    return Table(generation.number, hosts, addresses, default)
+    return Table(generation.number, hosts, addresses, default, strict=strict)
 
 
 def _is_address(pattern: str) -> bool:

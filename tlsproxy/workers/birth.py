@@ -16,6 +16,7 @@ from typing import Literal
 from tlsproxy import policy
 from tlsproxy.config import Config, LimitsConfig
 from tlsproxy.listening import Doors
+from tlsproxy.net import mailbox
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, ListeningAt, Setup, decode_from_worker
@@ -24,9 +25,39 @@ from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
 from tlsproxy.workers.testimony import Names
 
-__all__ = ["Birth", "wanted_workers"]
+__all__ = ["Birth", "Mailboxes", "wanted_workers"]
 
 MODULE = "tlsproxy.workers.process"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """Where workers hand connections to each other, one mailbox a seat; all of them hold all of them."""
+
+    pairs: tuple[tuple[socket.socket, socket.socket], ...] = ()
+
+    @classmethod
+    def make(cls, seats: int, stack: ExitStack) -> Mailboxes:
+        """Make them, closed with `stack`; none for a single worker. Raises OSError without descriptors."""
+        if seats < 2:
+            return cls()
+        pairs = tuple(mailbox.make() for _ in range(seats))
+        for end in (end for pair in pairs for end in pair):
+            stack.callback(end.close)
+        return cls(pairs)
+
+    @property
+    def posting(self) -> list[int]:
+        """The descriptors where connections for each seat are posted."""
+        return [posting.fileno() for posting, _ in self.pairs]
+
+    def collecting(self, seat: int) -> int:
+        """The descriptor where the worker in this seat collects them; -1 for none."""
+        return self.pairs[seat][1].fileno() if seat < len(self.pairs) else -1
+
+    def of(self, seat: int) -> list[int]:
+        """All descriptors that the worker in this seat needs."""
+        return [*self.posting, self.collecting(seat)] if self.pairs else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +68,7 @@ class Birth:
     doors: Doors
     memory: Memory
     seats: int
+    mailboxes: Mailboxes = Mailboxes()
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -53,7 +85,12 @@ class Birth:
                 MODULE,
                 fds={"channel": theirs.fileno()},
                 engine=self.config.tls.engine,
-                unnamed=[self.memory.fd, *(one.fd for one in setup.listening)],
+                policy=self.config.tls.policy,
+                unnamed=[
+                    self.memory.fd,
+                    *(one.fd for one in setup.listening),
+                    *self.mailboxes.of(place.seat),
+                ],
             )
             failed.callback(_end, process)
             channel: Channel[FromWorker] = Channel(ours, decode_from_worker, most_bytes=MAX_WORD_BYTES)
@@ -70,6 +107,8 @@ class Birth:
             seat=seat,
             store=str(config.store),
             engine=config.tls.engine,
+            tls=config.tls.policy,
+            ticket_s=config.tls.ticket_s,
             listening=[
                 ListeningAt(sock.fileno(), door.config.kind, self._https_port_of(door.port, door.config.kind))
                 for door in doors.doors
@@ -82,6 +121,8 @@ class Birth:
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
+            mailbox=self.mailboxes.collecting(seat),
+            siblings=self.mailboxes.posting,
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

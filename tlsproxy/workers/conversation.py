@@ -24,7 +24,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from certstore import Content, Finding
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 
 __all__ = [

@@ -34,6 +34,7 @@ from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.workers.backoff import Backoff
+from tlsproxy.workers.introductions import introduce, pass_on
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
@@ -42,6 +43,7 @@ from tlsproxy.workers.messages import (
     FromWorker,
     Said,
     Stop,
+    TicketKeys,
 )
 from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
 from tlsproxy.workers.sharing import share_out
@@ -220,14 +222,16 @@ class Crew:
         taken = {worker.seat: worker for worker in sitting if self._ours(worker)}  # the newest counts
         shares = share_out(self.birth.groups, self.birth.seats, taken)
         for seat, worker in taken.items():
+            if worker.stage < Stage.ACCEPTING:
+                introduce(worker, self.workers)
             worker.leave(Stage.ACCEPTING)
-            if worker.accepts_on != shares[seat]:
-                worker.accepts_on = shares[seat]
-                worker.channel.send(AcceptOn(list(shares[seat])))
+            if worker.accepts_on != (shares[seat], set(taken)):
+                worker.accepts_on = shares[seat], set(taken)
+                worker.channel.send(AcceptOn(list(shares[seat]), sorted(taken)))
         for worker in sitting:
             is_filled = worker.seat in taken or worker.seat >= self.birth.seats
             if is_filled and worker is not taken.get(worker.seat):
-                worker.retire()
+                worker.retire(last=not self._ours(worker) or worker.seat >= self.birth.seats)
 
     @property
     def _is_first_start(self) -> bool:
@@ -282,6 +286,8 @@ class Crew:
                 tell = {"info": _log.info, "warning": _log.warning}.get(level, _log.error)
                 facts = {name: value for name, value in fields.items() if name not in _TAKEN}
                 tell(event, worker=worker.pid, **facts)
+            case TicketKeys(keys=keys):
+                pass_on(worker, keys, self.workers)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
             case _:
@@ -348,18 +354,7 @@ class Crew:
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""
-        return tuple(
-            WorkerStatus(
-                w.pid,
-                w.seat,
-                w.epoch,
-                w.stage.name.lower(),
-                w.connections,
-                generation=(w.published.number or None) if w.published is not None else None,
-                generations=w.generations,
-            )
-            for w in self.workers
-        )
+        return tuple(worker.status for worker in self.workers)
 
     async def _wait_complete(self) -> None:
         """Return when each seat has a worker. Raises WorkerError where they die at birth."""

@@ -42,7 +42,7 @@ from certstore import (
     key_to_pem,
 )
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers import conversation as said

@@ -5,9 +5,10 @@ passed by, since after a reload a supervisor speaks with workers of an older ver
 given another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to
 know sockets and who acts on what.
 
-    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn; Ping, Count;
+    supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said, BundleLost
+    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
+                           TicketKeys, BundleLost
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 
 __all__ = [
@@ -41,8 +43,10 @@ __all__ = [
     "Retire",
     "Said",
     "Setup",
+    "SiblingKeys",
     "Started",
     "Stop",
+    "TicketKeys",
     "ToWorker",
     "decode_from_worker",
     "decode_to_worker",
@@ -73,7 +77,8 @@ class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
-    holds key and chain while nothing on disk can be served.
+    holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
+    worker, -1 for none; siblings: where it posts those for each seat, its own too.
     """
 
     seat: int
@@ -86,6 +91,10 @@ class Setup(_Message, frozen=True):
     limits: LimitsConfig
     memory_fd: int
     log: LogConfig = LogConfig()
+    tls: TLSPolicy = TLSPolicy()
+    ticket_s: float = TICKET_S
+    mailbox: int = -1
+    siblings: list[int] = []
 
 
 class Prepare(_Message, frozen=True):
@@ -103,9 +112,20 @@ class Commit(_Message, frozen=True):
 
 
 class AcceptOn(_Message, frozen=True):
-    """Accept on exactly these of the listening sockets, as places in `Setup.listening`."""
+    """Accept on exactly these of the listening sockets, as places in `Setup.listening`.
+
+    seats: whose workers accept now, this one among them.
+    """
 
     places: list[int]
+    seats: list[int] = []
+
+
+class SiblingKeys(_Message, frozen=True):
+    """The worker in this seat has these ticket keys, too: their names in hex, each with its bundle's id."""
+
+    seat: int
+    keys: dict[str, str]
 
 
 class Ping(_Message, frozen=True):
@@ -115,7 +135,12 @@ class Ping(_Message, frozen=True):
 
 
 class Retire(_Message, frozen=True):
-    """A newer worker has your sockets: finish what is open, lose no request, and end."""
+    """A newer worker has your sockets: finish what is open, lose no request, and end.
+
+    last: your mailbox has no other reader.
+    """
+
+    last: bool = False
 
 
 class Stop(_Message, frozen=True):
@@ -184,6 +209,12 @@ class Quiet(_Message, frozen=True):
     """A retired worker: no hello is read here any more, so new generations are no longer of interest."""
 
 
+class TicketKeys(_Message, frozen=True):
+    """This worker has made these ticket keys; as in `SiblingKeys`."""
+
+    keys: dict[str, str]
+
+
 class Said(_Message, frozen=True):
     """An event for the log. `fields` are for people and JSON: text, numbers, lists."""
 
@@ -199,8 +230,8 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | Ping | Count | Retire | Stop | CloseTunnels
-FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | Said | BundleLost
+ToWorker = Setup | Prepare | Commit | AcceptOn | SiblingKeys | Ping | Count | Retire | Stop | CloseTunnels
+FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | TicketKeys | Said | BundleLost
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from tlsproxy import policy
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.engines import EngineName
 from tlsproxy.workers.conversation import STATUS, Manner
@@ -41,7 +41,7 @@ class Prestarted:
         """What it has given up, which is its first word; None until that was heard."""
         try:
             with theirs:
-                self.process = spawn(MODULE, fds={"control": theirs.fileno()}, engine=engine)
+                self.process = spawn(MODULE, fds={"control": theirs.fileno()}, engine=engine, policy=tls)
         except BaseException:
             self._control.close()
             raise

@@ -24,7 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,12 +36,12 @@ from certstore import Bundle, Generation, StoreError, read_bundle
 from tlsproxy.errors import ProxyError
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.counters import Counters
-from tlsproxy.policy import TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
+from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.memory import Memory
@@ -62,13 +62,16 @@ from tlsproxy.workers.messages import (
     Retire,
     Said,
     Setup,
+    SiblingKeys,
     Started,
     Stop,
+    TicketKeys,
     ToWorker,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
 from tlsproxy.workers.serving import Serving
+from tlsproxy.workers.siblings import Siblings
 from tlsproxy.workers.site import capacity_of, needs_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
@@ -93,20 +96,27 @@ class Voice:
         """Tell of a bundle that can't be served after all."""
         self._channel.send(BundleLost(bundle, why))
 
+    def ticket_keys(self, keys: dict[str, str]) -> None:
+        """Tell of ticket keys that were made."""
+        if keys:
+            self._channel.send(TicketKeys(keys))
+
 
 class WorkerProcess:
     """Joins the channel to the data plane."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each has another owner
         self,
         channel: Channel[ToWorker],
         setup: Setup,
         serving: Serving,
         worker: Worker,
+        *,
+        siblings: Siblings,
         confined: Confined,
         count: Callable[[], Counts],
     ) -> None:
-        self._confined = confined
+        self._confined, self._siblings = confined, siblings
         self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
         self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
@@ -118,6 +128,8 @@ class WorkerProcess:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._leave_at_signal)
             nursery.start_soon(self._publish)
+            if self._setup.tls.tickets:
+                nursery.start_soon(self._renew_tickets)
             async with trio.open_nursery() as working:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
@@ -135,10 +147,13 @@ class WorkerProcess:
                     self._channel.send(self._count())
                 case Prepare() | Commit():
                     self._out.send_nowait(message)
-                case AcceptOn(places=places):
+                case AcceptOn(places=places, seats=seats):
+                    self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case Retire():
-                    self._worker.retire()
+                case SiblingKeys(seat=seat, keys=keys):
+                    self._siblings.learn(seat, keys)
+                case Retire(last=last):
+                    self._worker.retire(last=last)
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
                 case CloseTunnels(code=code):
@@ -186,6 +201,13 @@ class WorkerProcess:
                 raise RuntimeError("it was not prepared")
         self._next = None
 
+    async def _renew_tickets(self) -> None:
+        """Let no ticket key live longer than configured: what it resumed is as secret as it is."""
+        while True:
+            await trio.sleep(self._setup.ticket_s)
+            with suppress(RuntimeError):  # no thread is to be had: the next turn tries again
+                await trio.to_thread.run_sync(self._serving.renew_tickets)
+
     async def _tell_when_quiet(self) -> None:
         await self._worker.wait_greeted()
         self._channel.send(Quiet())
@@ -223,11 +245,15 @@ async def serve(fd: int) -> None:
 
 
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
-    load(setup.engine)
+    load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
     confined = give_up_all_but(needs_of(setup))
     voice, sweeper = Voice(channel), Sweeper()
-    serving = Serving(Contexts(TLSPolicy(), setup.engine, voice.bundle_lost))
+    contexts, siblings = Contexts(setup.tls, setup.engine, voice.bundle_lost), _siblings(setup)
+    announcing = Announcing(voice.ticket_keys)
+    if siblings.are_there and setup.tls.tickets:
+        contexts.on_made = announcing.note
+    serving = Serving(contexts)
     serving.load_from(partial(read_bundle, Path(setup.store)))
     failures = Failures(voice.say)
     paths, upstreams = [path for path, _ in setup.routes], [name for _, name in setup.routes]
@@ -239,7 +265,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         failures.fault(code, partial(_facts_of, error))
 
     with site_of(setup, sweeper, observer_of(counters, access)) as site:
-        worker = Worker(serving, site, capacity_of(setup), fault, counters)
+        worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
@@ -247,10 +273,23 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             await nursery.start(sweeper.run)
             if access is not None:
                 nursery.start_soon(access.run)
-            await WorkerProcess(channel, setup, serving, worker, confined, count).run()
+            if siblings.are_there:
+                nursery.start_soon(announcing.run)
+            process = WorkerProcess(
+                channel, setup, serving, worker, siblings=siblings, confined=confined, count=count
+            )
+            await process.run()
             nursery.cancel_scope.cancel()
     if access is not None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other
+
+
+def _siblings(setup: Setup) -> Siblings:
+    """Find the mailboxes that were inherited."""
+    if setup.mailbox < 0:
+        return Siblings(setup.seat)
+    own = socket.socket(fileno=setup.mailbox)
+    return Siblings(setup.seat, own, [socket.socket(fileno=fd) for fd in setup.siblings])
 
 
 def _access_log(setup: Setup) -> AccessLog | None:

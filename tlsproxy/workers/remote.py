@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from tlsproxy import policy
+from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
@@ -113,12 +114,14 @@ class RemoteWorker:
         self.exit_code: int | None = None
         self.on_stage: Callable[[RemoteWorker], None] = lambda _worker: None
         """Called when it has come to another stage."""
-        self.accepts_on: tuple[int, ...] | None = None
-        """The sockets that it was told to accept on."""
+        self.accepts_on: tuple[tuple[int, ...], set[int]] | None = None
+        """The sockets that it was told to accept on, and whose seats are taken."""
         self.confined: Confined | None = None
         """What it has given up; None where it didn't tell us."""
         self.counts: Counts | None = None
         """What it has said last that it counted, as far as it is believed."""
+        self.ticket_keys: dict[str, str] = {}
+        """The names of its ticket keys, as it says, each with the bundle that it is for."""
         self.names = Names()
         """What it may count by."""
         self.published: Publication | None = None
@@ -132,6 +135,19 @@ class RemoteWorker:
         self._prepared: int | None = None
         self._answers: dict[tuple[str, int], _Answer] = {}
         self._beats = 0
+
+    @property
+    def status(self) -> WorkerStatus:
+        """Say it to people."""
+        return WorkerStatus(
+            self.pid,
+            self.seat,
+            self.epoch,
+            self.stage.name.lower(),
+            self.connections,
+            generation=(self.published.number or None) if self.published is not None else None,
+            generations=self.generations,
+        )
 
     def __repr__(self) -> str:
         return f"<RemoteWorker {self.pid} seat={self.seat} {self.stage.name.lower()}>"
@@ -239,10 +255,10 @@ class RemoteWorker:
 
     # --- what it is told
 
-    def retire(self) -> None:
-        """Tell it that another worker has its sockets."""
+    def retire(self, *, last: bool = False) -> None:
+        """Tell it that another worker has its sockets; `last`: but not its mailbox."""
         if self.stage < Stage.RETIRED:
-            self.channel.send(Retire())
+            self.channel.send(Retire(last))
             self.leave(Stage.RETIRED)
 
     def beat(self, now: float) -> bool:

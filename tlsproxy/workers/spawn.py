@@ -1,6 +1,6 @@
 """Starting a child of ours: a fresh interpreter, with exactly the descriptors that it is given.
 
-Promises: the child speaks TLS as `engine` and policy.py want it; it inherits no descriptor that isn't named,
+Promises: the child speaks TLS as `engine` and `policy` want it; it inherits no descriptor that isn't named,
 nothing from the folder it is started in, and no signal that a terminal sends to us. Refuses to know what the
 child does: each has a protocol of its own on the descriptors that it gets.
 
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName, resolve
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def spawn(
     *,
     fds: Mapping[str, int],
     engine: EngineName,
+    policy: TLSPolicy,
     arguments: Sequence[str] = (),
     unnamed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -50,7 +52,7 @@ def spawn(
     """
     import subprocess  # who only reads `descriptors` back starts nothing
 
-    conf = limits_in_memory(engine)
+    conf = limits_in_memory(engine, policy)
     try:
         environment = {**_ARENAS, **os.environ}
         if conf is not None:
@@ -77,14 +79,14 @@ def descriptors(arguments: Sequence[str]) -> dict[str, int]:
     return {name: int(number) for name, _, number in pairs if name[:1] != "-" and number.isdecimal()}
 
 
-def limits_in_memory(engine: EngineName) -> int | None:
-    """Write our groups and suites into a file in memory, for a process that is to be started.
+def limits_in_memory(engine: EngineName, policy: TLSPolicy) -> int | None:
+    """Write a policy's groups and suites into a file in memory, for a process that is to be started.
 
     Gives its descriptor, which the caller closes; None where nothing is needed: for `bundled`, which is told
     for each context, from Python 3.15 on likewise, and where the user has a configuration.
     """
     named = os.environ.get(_CONF)
-    if (named is not None and not _is_ours(named)) or resolve(engine) != "system":
+    if (named is not None and not _is_ours(named)) or resolve(engine, policy) != "system":
         return None
     import ssl
 
@@ -94,7 +96,7 @@ def limits_in_memory(engine: EngineName) -> int | None:
         return None
     file = os.memfd_create("openssl.cnf")
     try:
-        os.write(file, openssl_conf().encode("ascii"))
+        os.write(file, openssl_conf(policy).encode("ascii"))
     except BaseException:
         os.close(file)
         raise

@@ -35,9 +35,10 @@ from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.observe.counters import Counters
-from tlsproxy.tls.handshake import BUSY_ALERT, PlainHTTP, accept_tls
+from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
 from tlsproxy.workers.greetings import Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
+from tlsproxy.workers.siblings import Siblings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,16 @@ class Worker:
     """Serves the connections of its listening sockets, which belong to its maker; `run` once."""
 
     def __init__(
-        self, serving: Serving, site: Site, capacity: Capacity, tell: Tell, counters: Counters | None = None
+        self,
+        serving: Serving,
+        site: Site,
+        capacity: Capacity,
+        tell: Tell,
+        counters: Counters | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self._serving, self._site, self._counters = serving, site, counters
+        self._siblings = siblings if siblings is not None and siblings.are_there else None
         admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
         self._acceptor = Acceptor(admission, self._make_room, tell)
         self._greetings = Greetings(site.sweeper, capacity.handshakes, capacity.handshake_s)
@@ -122,7 +130,10 @@ class Worker:
                 self.accept_on(listening)
                 task_status.started()
                 with self._open_ended:
+                    if self._siblings is not None:
+                        await self._siblings.take_in(self.adopt)
                     await trio.sleep_forever()
+        self._nursery = None  # who is told to end once more has nobody to take in
 
     def accept_on(self, listening: Sequence[Listening]) -> None:
         """Accept on exactly these from now on: sockets that are new are adopted, others left.
@@ -140,8 +151,19 @@ class Worker:
                 scope = self._accepting[one] = trio.CancelScope()
                 self._nursery.start_soon(self._accept, one, scope, self._nursery)
 
-    def retire(self) -> None:
+    def adopt(self, sock: socket.socket, data: bytes, port: int) -> None:
+        """Serve a connection from which a sibling has read `data`; plain HTTP is sent to `port`."""
+        assert self._nursery is not None, "siblings are met when run runs"
+
+        def serve(sock: socket.socket, peer: str) -> Coroutine[None, None, None]:
+            return self._serve_tls(self._greetings.begin(sock), sock, peer, port, data)
+
+        self._acceptor.adopt(sock, serve, self._nursery, BUSY_ALERT)
+
+    def retire(self, *, last: bool = False) -> None:
         """Accept nothing more, and let everything end by itself: another worker has taken over.
+
+        last: it has not taken our mailbox over.
 
         Handshakes go on, whether or not they have begun. Each connection ends with its next response, or
         at its usual deadline; tunnels and event streams have none. `run` returns after the last of them.
@@ -150,6 +172,7 @@ class Worker:
             self._begin_to_end(Connection.retire)
             for redirect in self._redirects:
                 redirect.retire()
+            self._part(last=last)
 
     def stop(self, seconds: float, code: int = GOING_AWAY) -> None:
         """Accept nothing more, let exchanges end and WebSockets be closed with `code`; then cut what is left.
@@ -163,6 +186,7 @@ class Worker:
                 greeting.give_way()
         for redirect in self._redirects:
             redirect.give_way()
+        self._part(last=True)  # those have said hello: a handshake, and one request, as others under way
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
 
     def close_tunnels(self, code: int = SERVICE_RESTART) -> None:
@@ -171,6 +195,10 @@ class Worker:
         Takes as long as a WebSocket may take to be closed, and no exchange or event stream gets more.
         """
         self.stop(policy.TUNNEL_CLOSE_S + policy.SWEEP_S, code)
+
+    def _part(self, *, last: bool) -> None:
+        if self._siblings is not None and self._nursery is not None:
+            self._siblings.part(self.adopt, last=last)
 
     def _begin_to_end(self, take_leave: Callable[[Connection], None]) -> None:
         self._take_leave = take_leave
@@ -198,11 +226,18 @@ class Worker:
         with scope:
             await self._acceptor.run(one.sock, serve, connections, last_word)
 
-    async def _serve_tls(self, greeting: Greeting, sock: socket.socket, peer: str, port: int) -> None:
+    async def _serve_tls(
+        self, greeting: Greeting, sock: socket.socket, peer: str, port: int, first: bytes = b""
+    ) -> None:
+        """Serve a connection; `first`: what a sibling has read from it, who has handed it on."""
+        siblings = self._siblings if not first else None
+        hand_on = partial(siblings.hand_on, port=port) if siblings is not None else None
         try:
             if greeting.leaving:
                 return
-            stream = await accept_tls(sock, greeting.choose_from(self._serving))
+            stream = await accept_tls(sock, greeting.choose_from(self._serving), first, hand_on)
+        except HandedOn:
+            return
         except PlainHTTP as plain:
             greeting.end()
             self._count_failed("plain_http")

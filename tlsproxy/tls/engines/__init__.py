@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from tlsproxy.policy import TLSPolicy
-from tlsproxy.tls.engines.port import Context, ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of
+from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.tls.engines.port import (
+    Context,
+    ContextError,
+    Data,
+    Engine,
+    EngineLacks,
+    TLSBroken,
+    TLSFacts,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from certstore import Bundle
@@ -19,6 +28,7 @@ __all__ = [
     "ContextError",
     "Data",
     "Engine",
+    "EngineLacks",
     "EngineName",
     "TLSBroken",
     "TLSFacts",
@@ -31,19 +41,27 @@ __all__ = [
 EngineName = Literal["auto", "system", "bundled"]
 
 
-def resolve(engine: EngineName) -> Literal["system", "bundled"]:
-    """Say which engine is meant here: "auto" is `system` where it has ML-KEM (OpenSSL 3.5)."""
-    if engine != "auto":
-        return engine
+def resolve(engine: EngineName, policy: TLSPolicy) -> Literal["system", "bundled"]:
+    """Say which engine is meant here: "auto" is `system` where it has ML-KEM (OpenSSL 3.5).
+
+    Raises EngineLacks where `system` is asked for, and the policy has only groups that it lacks.
+    """
+    if engine == "bundled":
+        return "bundled"
     import ssl
 
-    has_mlkem = ssl.OPENSSL_VERSION.startswith("OpenSSL ") and ssl.OPENSSL_VERSION_INFO >= (3, 5)
-    return "system" if has_mlkem else "bundled"
+    from tlsproxy.tls.engines.system import has_mlkem
+
+    if engine == "auto":
+        return "system" if has_mlkem() else "bundled"
+    if policy.needs_hybrid and not has_mlkem():
+        raise EngineLacks(ssl.OPENSSL_VERSION, policy.groups)
+    return "system"
 
 
-def load(engine: EngineName) -> None:
+def load(engine: EngineName, policy: TLSPolicy) -> None:
     """Import the library that `engine` means, for who can't later."""
-    if resolve(engine) == "system":
+    if resolve(engine, policy) == "system":
         import tlsproxy.tls.engines.system
     else:
         import tlsproxy.tls.engines.bundled  # noqa: F401  for its being there
@@ -55,7 +73,7 @@ def make_context(bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto")
     Takes a millisecond or two and no event loop: call it in a worker thread. Each call gives a fresh context
     with ticket keys of its own, so that nothing of another context is ever resumed (RFC 8446 section 4.6.1).
     """
-    if resolve(engine) == "system":
+    if resolve(engine, policy) == "system":
         from tlsproxy.tls.engines.system import SystemContext
 
         return SystemContext(bundle, policy)

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from tlsproxy import policy as limits
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy, group_list
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
@@ -110,6 +109,14 @@ class BundledEngine(Reading):
             resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
         )
 
+    def returning(self) -> BundledEngine:
+        """Give a client that wants to resume this client's session."""
+        again = BundledEngine(self._tls.get_context(), server_side=False)
+        session = self._tls.get_session()
+        if session is not None:
+            again._tls.set_session(session)
+        return again
+
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
         shown = self._tls.get_peer_certificate(as_cryptography=True)
@@ -157,9 +164,7 @@ class BundledContext:
 
 def _context(policy: TLSPolicy) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(
-        SSL.TLS1_3_VERSION if policy.profile is Profile.MODERN else SSL.TLS1_2_VERSION
-    )
+    context.set_min_proto_version(SSL.TLS1_3_VERSION if policy.is_tls13_only else SSL.TLS1_2_VERSION)
     context.set_options(
         SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     )
@@ -167,10 +172,13 @@ def _context(policy: TLSPolicy) -> SSL.Context:
     context.clear_mode(_MODE_ENABLE_PARTIAL_WRITE)
     context.set_mode(_MODE_NO_AUTO_CHAIN | _MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets resume without it
-    context.set_cipher_list(":".join(limits.TLS12_CIPHERS).encode())
-    context.set_tls13_ciphersuites(":".join(limits.TLS13_SUITES).encode())
+    if not policy.tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    if policy.ciphers:
+        context.set_cipher_list(":".join(policy.ciphers).encode())
+    context.set_tls13_ciphersuites(":".join(policy.suites).encode())
     if hasattr(_lib, "SSL_CTX_set1_curves_list"):
-        set_groups(context, limits.GROUPS)
+        set_groups(context, group_list(policy.groups, has_hybrid=True))
     offered = policy.alpn
 
     def choose(_connection: SSL.Connection, asked: Sequence[bytes]) -> Any:
@@ -180,9 +188,12 @@ def _context(policy: TLSPolicy) -> SSL.Context:
     return context
 
 
-def set_groups(context: SSL.Context, groups: Sequence[str]) -> None:
-    """Limit the groups of `context`; pyOpenSSL has no method for it. An unknown name is an error."""
-    done = _lib.SSL_CTX_set1_curves_list(context._context, ":".join(groups).encode())  # noqa: SLF001
+def set_groups(context: SSL.Context, groups: str) -> None:
+    """Limit the groups of `context` to a list in OpenSSL's words; pyOpenSSL has no method for it.
+
+    An unknown name is an error.
+    """
+    done = _lib.SSL_CTX_set1_curves_list(context._context, groups.encode())  # noqa: SLF001
     if done != 1:
         _private._raise_current_error()  # noqa: SLF001  empties OpenSSL's error queue
 

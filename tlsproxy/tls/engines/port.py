@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tlsproxy.errors import Fault, ProxyError
-from tlsproxy.policy import TLSPolicy
+from tlsproxy.policy_tls import TLSPolicy
 
-__all__ = ["Context", "ContextError", "Data", "Engine", "TLSBroken", "TLSFacts", "reason_of"]
+__all__ = ["Context", "ContextError", "Data", "Engine", "EngineLacks", "TLSBroken", "TLSFacts", "reason_of"]
 
 Data = bytes | bytearray | memoryview
 
@@ -51,6 +51,24 @@ class ContextError(ProxyError):
 
     def __str__(self) -> str:
         return f"the {self.engine_name} TLS engine refuses bundle {self.bundle_id[:16]}: {self.reason}"
+
+
+class EngineLacks(ProxyError):  # noqa: N818  says what is missing
+    """The engine that was asked for can't speak TLS as the policy wants it: nobody could connect."""
+
+    code = "engine_lacks_groups"
+
+    def __init__(self, library: str, groups: tuple[str, ...]) -> None:
+        super().__init__(library, groups)
+        self.library, self.groups = library, groups
+
+    def __str__(self) -> str:
+        return f"the TLS engine system ({self.library}) has none of the groups {', '.join(self.groups)}"
+
+    @property
+    def hint(self) -> str:
+        """Say what to do."""
+        return 'take engine = "bundled" or "auto", or a policy with classical groups too'
 
 
 @dataclass(frozen=True, slots=True)

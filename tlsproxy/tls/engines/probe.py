@@ -17,7 +17,7 @@ from tlsproxy.tls.engines.system import SystemEngine
 if TYPE_CHECKING:
     from tlsproxy.tls.engines.bundled import BundledEngine
 
-__all__ = ["Probe", "Version", "browser_probe", "program_probe"]
+__all__ = ["Probe", "Version", "browser_probe", "hybrid_probe", "program_probe", "returning"]
 
 Probe: TypeAlias = "SystemEngine | BundledEngine"
 
@@ -26,7 +26,7 @@ _BROWSER_SIGNATURES = (
     "ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256:rsa_pkcs1_sha256:ecdsa_secp384r1_sha384:"
     "rsa_pss_rsae_sha384:rsa_pkcs1_sha384:rsa_pss_rsae_sha512:rsa_pkcs1_sha512"
 )
-_BROWSER_GROUPS = ("X25519", "P-256", "P-384")
+_BROWSER_GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
 
 
 class Version(IntEnum):
@@ -68,3 +68,28 @@ def browser_probe(version: Version, server_name: str | None, alpn: tuple[bytes, 
     if alpn:
         context.set_alpn_protos(list(alpn))
     return BundledEngine(context, server_side=False, server_name=server_name)
+
+
+def hybrid_probe(version: Version, server_name: str | None, alpn: tuple[bytes, ...] = ()) -> Probe:
+    """Make a program as it is where its OpenSSL has ML-KEM, for policies that serve nobody else.
+
+    ValueError as in `program_probe`.
+    """
+    from OpenSSL import SSL
+
+    from tlsproxy.policy_tls import HYBRID_GROUPS
+    from tlsproxy.tls.engines.bundled import BundledEngine, set_groups
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_verify(SSL.VERIFY_NONE)
+    context.set_min_proto_version(version)
+    context.set_max_proto_version(version)
+    set_groups(context, ":".join(HYBRID_GROUPS))
+    if alpn:
+        context.set_alpn_protos(list(alpn))
+    return BundledEngine(context, server_side=False, server_name=server_name)
+
+
+def returning(client: Probe) -> Probe:
+    """Make a client that wants to resume the session of `client`, which has been given a ticket."""
+    return client.returning()

@@ -20,9 +20,8 @@ import os
 import ssl
 from typing import TYPE_CHECKING
 
-from tlsproxy import policy as limits
 from tlsproxy.errors import HandshakeError
-from tlsproxy.policy import Profile, TLSPolicy
+from tlsproxy.policy_tls import TICKETS, TLSPolicy, group_list
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
@@ -40,12 +39,17 @@ class SystemEngine(Reading):
     __slots__ = ("_in", "_out", "_shut", "_tls")
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool = True, server_name: str | None = None
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = True,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
     ) -> None:
         super().__init__()
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side, server_name)
+        self._tls = context.wrap_bio(self._in, self._out, server_side, server_name, session)
         self._shut = False
 
     def feed(self, data: Data) -> None:
@@ -98,6 +102,10 @@ class SystemEngine(Reading):
             resumed=bool(tls.session_reused),
         )
 
+    def returning(self) -> SystemEngine:
+        """Give a client that wants to resume this client's session."""
+        return SystemEngine(self._tls.context, server_side=False, session=self._tls.session)
+
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
         return self._tls.getpeercert(binary_form=True)
@@ -147,15 +155,19 @@ class SystemContext:
 
 def _context(policy: TLSPolicy) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    modern = policy.profile is Profile.MODERN
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if modern else ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if policy.is_tls13_only else ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | PRIORITIZE_CHACHA
-    context.set_ciphers(":".join(limits.TLS12_CIPHERS))
+    if policy.ciphers:
+        context.set_ciphers(":".join(policy.ciphers))
     # Our preference counts only where the order of the TLS 1.3 suites is ours too (`openssl_conf`).
     # OpenSSL's own puts AES-256 first; the client's, for every browser, AES-128.
-    if context.get_ciphers()[0]["name"] != limits.TLS13_SUITES[0]:
+    if context.get_ciphers()[0]["name"] != policy.suites[0]:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.num_tickets = limits.TICKETS
+    if policy.tickets:
+        context.num_tickets = TICKETS
+    else:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     context.set_alpn_protocols([name.decode("ascii") for name in policy.alpn])
     return context
 
@@ -168,13 +180,17 @@ def _load(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
 
 
-def openssl_conf() -> str:
-    """Give an OPENSSL_CONF file that holds our groups and TLS 1.3 suites, for a process yet to start.
+def has_mlkem() -> bool:
+    """Say whether the OpenSSL that Python is linked to knows hybrid groups (3.5 and later)."""
+    return ssl.OPENSSL_VERSION.startswith("OpenSSL ") and ssl.OPENSSL_VERSION_INFO >= (3, 5)
+
+
+def openssl_conf(policy: TLSPolicy) -> str:
+    """Give an OPENSSL_CONF file that holds a policy's groups and TLS 1.3 suites, for a process yet to start.
 
     OpenSSL reads it once, before the first context; it applies to every context of that process
     (config(5ssl)).
     """
-    known = [name for name in limits.GROUPS if "MLKEM" not in name or ssl.OPENSSL_VERSION_INFO >= (3, 5)]
     lines = (
         "openssl_conf = tlsproxy",
         "[tlsproxy]",
@@ -182,7 +198,7 @@ def openssl_conf() -> str:
         "[modules]",
         "system_default = tls",
         "[tls]",
-        f"Groups = {':'.join(known)}",
-        f"Ciphersuites = {':'.join(limits.TLS13_SUITES)}",
+        f"Groups = {group_list(policy.groups, has_hybrid=has_mlkem())}",
+        f"Ciphersuites = {':'.join(policy.suites)}",
     )
     return "\n".join(lines) + "\n"
