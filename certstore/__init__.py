@@ -4,7 +4,8 @@ The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
     what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
-    are they good         checks (dates, names, keys), then a gate that is handed in
+    are they good         checks (a certificate and its circumstances), then a gate that is handed in
+    compared with what    reference (known roots, blocklist, own names); constraints, weakness, webpki: pure
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
@@ -33,7 +34,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
+from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
@@ -46,6 +47,7 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
+from certstore.extensions import alternative_names, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -60,7 +62,9 @@ from certstore.slots import Slot, Source, slot_id
 if TYPE_CHECKING:
     from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
-    from certstore.checks import check
+    from certstore.chain import build_chain, is_authority
+    from certstore.checks import check, check_shown
+    from certstore.circumstances import Circumstances
     from certstore.contents import Content
     from certstore.decode import LARGEST_FILE, Candidate, assemble
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     from certstore.issuers.csr import KeyType, Subject
     from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
+    from certstore.loading import load_certificate
+    from certstore.reference import Comparison, Reference
     from certstore.requesting import Wish, is_answered
     from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
@@ -86,7 +92,9 @@ __all__ = [
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Circumstances",
     "Clock",
+    "Comparison",
     "Content",
     "Examination",
     "Examiner",
@@ -105,6 +113,7 @@ __all__ = [
     "Probation",
     "Publisher",
     "Receipt",
+    "Reference",
     "Refusal",
     "Request",
     "Row",
@@ -122,8 +131,11 @@ __all__ = [
     "StoreNotWritable",
     "Subject",
     "Wish",
+    "alternative_names",
     "assemble",
+    "build_chain",
     "check",
+    "check_shown",
     "clock_plausible",
     "compute",
     "covers",
@@ -131,8 +143,13 @@ __all__ = [
     "genuine",
     "is_address",
     "is_answered",
+    "is_authority",
+    "is_issued_by",
     "key_from_pem",
     "key_to_pem",
+    "key_words",
+    "load_certificate",
+    "name_words",
     "newest_seen",
     "normalise",
     "random_ready",
@@ -146,6 +163,7 @@ __all__ = [
     "seal",
     "slot_id",
     "spki_of",
+    "subject_words",
     "take_backup",
     "unseal",
 ]
@@ -157,7 +175,11 @@ _LATER = {
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
     "unseal": "certstore.sealing",
+    "build_chain": "certstore.chain",
+    "is_authority": "certstore.chain",
     "check": "certstore.checks",
+    "check_shown": "certstore.checks",
+    "Circumstances": "certstore.circumstances",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
     "Candidate": "certstore.decode",
@@ -178,6 +200,9 @@ _LATER = {
     "is_answered": "certstore.requesting",
     "Request": "certstore.requests",
     "read_requests": "certstore.requests",
+    "load_certificate": "certstore.loading",
+    "Comparison": "certstore.reference",
+    "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

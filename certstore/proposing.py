@@ -12,6 +12,7 @@ from datetime import datetime
 
 from certstore.bundle import Bundle
 from certstore.changing import Case, Changing
+from certstore.circumstances import Circumstances
 from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.examination import Examiner
@@ -36,7 +37,7 @@ class Proposing:
     probations: Probations
     requests: Requesting
     clock: Callable[[], datetime]
-    clock_plausible: Callable[[], bool]
+    circumstances: Callable[[Bundle], Circumstances]
     boot_clock: BootClock
 
     def propose(self, case: Case, candidate: Candidate | Bundle, examiner: Examiner) -> Receipt:
@@ -59,7 +60,7 @@ class Proposing:
                 return self.changing.change_nothing(case, found("already_live"), number)
             if slot is not None and slot.sealed:
                 raise Refusal(found("slot_sealed", source=source))
-            case.tell(*examination.judge(self.clock(), self.clock_plausible()))
+            case.tell(*examination.judge(self.circumstances(bundle)))
         return self._put(case, bundle, slot)
 
     def _is_live(self, slot: Slot, bundle: Bundle) -> bool:

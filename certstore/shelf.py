@@ -133,6 +133,15 @@ class Shelf:
                     continue
         return None
 
+    def holding(self, spki: str) -> tuple[Meta, ...]:
+        """Give what is known of the whole bundles that hold the key with this SPKI hash."""
+        metas: list[Meta] = []
+        for id_, held in tuple(self._spki.items()):
+            if held == spki:
+                with suppress(StoreError):
+                    metas.append(self.meta(id_))
+        return tuple(metas)
+
     def put(self, bundle: Bundle) -> None:
         """Write a bundle, unless a whole one is here already; a damaged one is replaced."""
         folder = self._root / layout.bundle_folder(bundle.id)

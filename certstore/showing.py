@@ -15,6 +15,7 @@ from certstore import firstboot
 from certstore.archive import Archive
 from certstore.authority import DeviceCA
 from certstore.bundle import Bundle, PrivateKey
+from certstore.circumstances import Circumstances, names_of_the_same_key
 from certstore.confirming import Confirming
 from certstore.generation import Generation
 from certstore.ledger import Handled, Ledger
@@ -24,7 +25,7 @@ from certstore.receipts import Receipt
 from certstore.requesting import Requesting
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
-from certstore.slots import Slot, in_order
+from certstore.slots import Slot, Source, in_order
 from certstore.succession import Succession
 
 __all__ = ["Clock", "Shown"]
@@ -110,6 +111,18 @@ class Shown:
     def handled(self, path: Path | str, digest: str) -> str | None:
         """Give the id of the receipt that this content at this path got before, if it did."""
         return self._handled.receipt(str(path), digest)
+
+    def circumstances(self, bundle: Bundle) -> Circumstances:
+        """Say what a bundle is to be judged by here: the time, and what else has its key.
+
+        The device's own certificates don't count: they keep their key while their names come and go.
+        """
+        slots = [slot for slot in self._succession.view.slots.values() if slot.source is not Source.GENERATED]
+        served = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed)}
+        others = [meta for meta in self._shelf.holding(bundle.spki) if meta.id in served]
+        return Circumstances(
+            self._clock(), self.clock_plausible(), known_as=names_of_the_same_key(bundle, others)
+        )
 
     def clock_plausible(self) -> bool:
         """Whether the clock can be right: not before the build date, nor behind the last receipts."""

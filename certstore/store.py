@@ -100,7 +100,14 @@ class Store(Shown):
         self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
         self.device_ca = DeviceCA(root, disk, self._change)
         self._proposing = Proposing(
-            changes, succession, self._shelf, self._probations, self.requests, clock, plausible, boot_clock
+            changes,
+            succession,
+            self._shelf,
+            self._probations,
+            self.requests,
+            clock,
+            self.circumstances,
+            boot_clock,
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, self.requests, clock)

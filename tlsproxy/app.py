@@ -19,6 +19,7 @@ from certstore import Receipt, Store
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config import Config
 from tlsproxy.controller import TellReceipt
+from tlsproxy.device import comparison
 from tlsproxy.handover import HandedOver
 from tlsproxy.house import House, Listeners, Program
 from tlsproxy.listening import Doors, Found
@@ -30,6 +31,7 @@ from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate
 from tlsproxy.telling import Teller
 from tlsproxy.tls.engines import resolve
+from tlsproxy.upstreams import Upstreams
 from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -70,11 +72,15 @@ async def run(
         doors, notifier, kept = _settled(config, program, stack)
         memory = Memory(before.memory_fd if before is not None else None)
         stack.callback(memory.close)
+        upstreams = Upstreams(config.routes, now, before.upstreams if before is not None else ())
         seats = wanted_workers(config.workers)
-        birth = Birth(config, doors, memory, seats, Mailboxes.make(seats, stack))
+        mailboxes = Mailboxes.make(seats, stack)
+        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        examiner = stack.enter_context(ExaminerProcess(config.tls.policy, config.tls.engine))
+        examiner = stack.enter_context(
+            ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
+        )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if kept is not None:
@@ -94,6 +100,7 @@ async def run(
                 kept=kept,
                 teller=Teller(EventLog(now, before.events if before is not None else None)),
                 notifier=notifier,
+                upstreams=upstreams,
             ).run(task_status)
 
 

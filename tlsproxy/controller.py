@@ -48,6 +48,7 @@ from tlsproxy.observe.status import (
     describe,
     rung_of,
 )
+from tlsproxy.observe.upstreams import UpstreamStatus, findings_of
 from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
 from tlsproxy.software import loaded
@@ -95,6 +96,7 @@ class Controller:
     audit: AuditLog
     confinement: Callable[[], Iterable[ConfinementStatus]] = tuple
     expiring: Callable[[], Iterable[Finding]] = tuple
+    upstreams: Callable[[], Sequence[UpstreamStatus]] = tuple
 
     def tell(self, receipt: Receipt, actor: Actor | None = None, what: str | None = None) -> None:
         """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
@@ -186,7 +188,7 @@ class Controller:
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
-        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER, self.clock)
+        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
         return await trio.to_thread.run_sync(act)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
@@ -204,7 +206,7 @@ class Controller:
             serves=self.in_memory() or (active is not None and active.default is not None),
             accepting=sum(worker.stage == "accepting" for worker in self.workers()),
             clock_plausible=facts.clock_plausible,
-            expiring=self.expiring(),
+            besides=(*self.expiring(), *findings_of(self.upstreams())),
         )
 
     def _served_until(self, active: Generation | None) -> datetime | None:
@@ -229,8 +231,12 @@ class Controller:
             listeners=self.listeners,
             workers=self.workers(),
         )
-        software = loaded(config.tls)
-        return replace(found, confinement=tuple(self.confinement()), software=software).to_json()
+        return replace(
+            found,
+            confinement=tuple(self.confinement()),
+            software=loaded(config.tls),
+            upstreams=tuple(self.upstreams()),
+        ).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from certstore import Identity, is_address, normalise
-from tlsproxy.config import IdentityConfig
+from certstore import Comparison, Identity, is_address, normalise
+from tlsproxy.config import Config, IdentityConfig
 from tlsproxy.net.addresses import stable_addresses
 
 _LOCALHOST = ("localhost", "127.0.0.1", "::1")
@@ -36,6 +36,21 @@ def identity(config: IdentityConfig) -> Identity:
     hosts = [name for name in usable if not is_address(name)]
     common_name = (hosts or usable or ("device",))[0]
     return Identity(names=usable, serial=config.serial or serial_number(), common_name=common_name)
+
+
+def comparison(config: Config) -> Comparison:
+    """Say what certificates are compared with here; names count that were configured, not those found out.
+
+    What a device finds out about itself may be a name that nobody uses, and to warn of it each time teaches
+    people to read no warnings.
+    """
+    given = config.identity.addresses
+    names = (*config.identity.names, *(given if isinstance(given, tuple) else ()))
+    return Comparison(
+        roots=str(config.checks.roots or ""),
+        blocklists=tuple(map(str, config.checks.blocklists)),
+        reached_by=tuple(dict.fromkeys(filter(None, map(_usable, names)))),
+    )
 
 
 def host_names(host: str) -> list[str]:

@@ -291,3 +291,25 @@ class UpstreamError(ProxyError):
     def hint(self) -> str:
         """Say where to look."""
         return "is the service running, and does it listen where the configuration says?"
+
+
+class UpstreamDownError(UpstreamError):
+    """An upstream is known to be down, so it wasn't asked; `retry_s`: whole seconds until that is of use."""
+
+    code = "upstream_down"
+
+    def __init__(self, upstream: str, retry_s: int) -> None:
+        super().__init__(upstream, "connect", status=503)
+        self.retry_s = retry_s
+
+    def __str__(self) -> str:
+        return f"upstream {self.upstream} is down: come again in {self.retry_s} s"
+
+
+class UpstreamBusyError(UpstreamDownError):
+    """As many ask an upstream as may, and none was ready in time."""
+
+    code = "upstream_busy"
+
+    def __str__(self) -> str:
+        return f"upstream {self.upstream} is busy: come again in {self.retry_s} s"

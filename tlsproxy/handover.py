@@ -17,6 +17,7 @@ import msgspec
 from tlsproxy.errors import ReloadError
 from tlsproxy.notify.helper import HelperState
 from tlsproxy.observe.events import EventsState
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.testimony import Names
@@ -62,7 +63,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     kept: how the process is confined, which an exec doesn't change.
     events: what followers were told, None where the image before knew no events.
     sums: what was counted by those who are gone, which must never go back.
-    helper: who runs hooks, None where there are none.
+    helper: who runs hooks, None where there are none. upstreams: which are watched, and how they were.
     """
 
     version: int
@@ -79,6 +80,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     events: EventsState | None = None
     sums: list[tuple[tuple[str, ...], float]] = []
     helper: HelperState | None = None
+    upstreams: list[UpstreamStatus] = []
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

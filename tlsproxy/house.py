@@ -49,6 +49,7 @@ from tlsproxy.requestkeeping import keep_requests
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
+from tlsproxy.upstreams import Upstreams
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -93,6 +94,7 @@ class House:
     kept: Kept | None
     teller: Teller
     notifier: Notifier
+    upstreams: Upstreams
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
@@ -113,6 +115,7 @@ class House:
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
+            nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, _old_workers(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
@@ -176,6 +179,7 @@ class House:
         """Have followers told of everything, also of what was settled at this start or left untold."""
         self.publishing.on_served = self.teller.served
         self.crew.on_worker = self.teller.worker
+        self.upstreams.on_change, self.upstreams.count = self.teller.upstream, self.crew.sums.add
         self.teller.expect(self.store.receipts())
         ended = {receipt.id: receipt for receipt in self.store.settled}
         if before is not None and before.events is not None:
@@ -260,6 +264,7 @@ class House:
             kept=self.kept,
             events=self.teller.events,
             notifier=self.notifier,
+            upstreams=self.upstreams.statuses,
         )
 
     def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
@@ -279,6 +284,7 @@ class House:
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
             expiring=lambda: self._ladder.standing,
+            upstreams=self.upstreams.statuses,
         )
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
@@ -296,7 +302,8 @@ class House:
 
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
-        meter = Meter(self.crew.sums, self.crew.count, self.crew.statuses, self.store.meta, process, engine)
+        crew, seen = self.crew, self.upstreams.measured
+        meter = Meter(crew.sums, crew.count, crew.statuses, self.store.meta, process, engine, seen)
         for finding in self.store.recovered:
             meter.count_finding(finding)
         return meter

@@ -45,6 +45,7 @@ class Meter:
     meta: Callable[[str], Meta]
     process: Process
     engine: str
+    upstreams: Callable[[], Iterable[tuple[Key, float]]] = tuple
 
     def count_receipt(self, receipt: Receipt) -> None:
         """Count what became of a candidate, with its findings; on the event loop."""
@@ -68,7 +69,7 @@ class Meter:
     async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         """Give everything, and its content type, as an Accept field's value asks."""
         sums, standing = await self.count()
-        counted = [*sums.counted(), *standing, *self._of_workers()]
+        counted = [*sums.counted(), *standing, *self._of_workers(), *self.upstreams()]
         return await trio.to_thread.run_sync(partial(self._page, counted, facts, now, accept))
 
     def _page(self, counted: Counted, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:

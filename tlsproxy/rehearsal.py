@@ -7,9 +7,7 @@ change itself shows: a disk that is full, a worker that can't build it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from certstore import Bundle, Candidate, Examiner, Finding, Refusal, Source, Store, found, slot_id
 
@@ -24,9 +22,7 @@ class Rehearsal:
     findings: tuple[Finding, ...]
 
 
-def rehearse(
-    store: Store, examiner: Examiner, candidate: Candidate, source: Source, clock: Callable[[], datetime]
-) -> Rehearsal:
+def rehearse(store: Store, examiner: Examiner, candidate: Candidate, source: Source) -> Rehearsal:
     """Examine a candidate, in a thread: it takes as long as a real one. Raises Refusal."""
     with examiner.examine(candidate, store.known_key) as examination:
         bundle = examination.bundle
@@ -38,7 +34,7 @@ def rehearse(
         if slot is not None and slot.sealed:
             raise Refusal(*told, found("slot_sealed", source=source))
         try:
-            told += examination.judge(clock(), store.clock_plausible())
+            told += examination.judge(store.circumstances(bundle))
         except Refusal as refusal:
             raise Refusal(*told, *refusal.findings) from None
         return Rehearsal(bundle, told)

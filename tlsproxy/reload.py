@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +34,7 @@ from tlsproxy.net.servicemanager import notify, notify_reloading
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import flush, left_out, logger
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.preflight import ENVIRONMENT as PREFLIGHT
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.signals import SIGNALS, Gate
@@ -62,6 +63,7 @@ class Reloader:
     kept: Kept | None
     events: EventLog
     notifier: Notifier
+    upstreams: Callable[[], Sequence[UpstreamStatus]]
     _one: trio.Lock = field(default_factory=trio.Lock)
 
     async def check(self) -> None:
@@ -156,6 +158,7 @@ class Reloader:
             ],
             kept=self.kept,
             helper=self.notifier.state(),
+            upstreams=list(self.upstreams()),
             sums=[
                 *self.crew.sums.counted(),
                 (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),

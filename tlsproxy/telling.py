@@ -9,6 +9,7 @@ may tell.
     expiry       a certificate has come to a step of the expiry ladder, or still stands on it
     rung         the proxy stands on another rung of the ladder of "never dark"
     generation   what every worker serves from now on
+    upstream     a service behind the proxy is up, or down
     worker       a worker has started, accepts, retires, has ended
     reload       a reload has been made, or was refused
 """
@@ -21,6 +22,7 @@ from certstore import Finding, Generation, Receipt, State
 from tlsproxy.ladder import Telling
 from tlsproxy.observe.events import EventLog, EventsState
 from tlsproxy.observe.status import Rung
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
 __all__ = ["Teller", "untold"]
@@ -80,6 +82,12 @@ class Teller:
             return
         facts = {"generation": generation.number, "cause": str(generation.cause)}
         self.events.add("generation", {**facts, "receipt": generation.receipt})
+
+    def upstream(self, status: UpstreamStatus) -> None:
+        """Tell that a service behind us is up from now on, or down."""
+        facts: dict[str, object] = {"upstream": status.upstream, "routes": list(status.routes)}
+        state = "up" if status.up else "down"
+        self.events.add("upstream", {**facts, "state": state, "why": "" if status.up else status.why})
 
     def worker(self, worker: RemoteWorker) -> None:
         """Tell how far a worker has come; one that is only given up is told of when it has ended."""

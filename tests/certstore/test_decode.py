@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from certstore import decode as decoding
 from certstore.bundle import Bundle
 from certstore.checks import check
+from certstore.circumstances import Circumstances
 from certstore.decode import Candidate, assemble, decode
 from certstore.errors import Refusal
 from certstore.loading import load_certificate
@@ -416,7 +417,7 @@ def test_no_bytes_bring_out_anything_but_a_refusal(seeds, data):
     except Refusal:  # which proves for itself that it holds an error
         return
     assert not any(f.is_error for f in findings)
-    check(bundle, bundle.not_before, clock_plausible=True)
+    check(bundle, Circumstances(bundle.not_before, clock_plausible=True))
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4))

@@ -62,7 +62,6 @@ KINDS = {
     "key_unparsable": lambda pki: {"bad.key": pki.leaf().key_pem.replace(b"MI", b"AA", 1)},
     "key_encrypted": lambda pki: {"bad.key": encrypted(pki)},
     "expired": lambda pki: pair(pki.leaf(start=ago(days=100), days=90)),
-    "not_yet_valid": lambda pki: pair(pki.leaf(start=ago(days=-10))),
     "ca_as_leaf": lambda pki: pair(pki.leaf(issuer=None, ca=True)),
     "not_for_servers": lambda pki: pair(pki.leaf(eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))),
     "chain_only": lambda pki: {"bad.pem": stranger(pki)},

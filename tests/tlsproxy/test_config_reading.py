@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -247,14 +249,19 @@ def documented() -> dict[str, str]:
     return {row[1].strip().strip("`"): row[2].strip() for row in rows}
 
 
+def leaves(table: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Give the keys of a document as the page writes them: `route[].path`, `limits.idle_s`."""
+    for key, value in table.items():
+        tables = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+        for one in tables:
+            yield from leaves(one, f"{before}{key}{'[]' if isinstance(value, list) else ''}.")
+        if not tables:
+            yield before + key
+
+
 def test_the_page_names_every_key_and_the_example_shows_it() -> None:
     example = tomllib.loads((CONF / "tlsproxy.toml").read_text())
-    shown = set()
-    for key, value in example.items():
-        tables = value if isinstance(value, list) else [value]
-        marks = f"{key}[]" if isinstance(value, list) else key
-        shown |= {f"{marks}.{inner}" for t in tables for inner in t} if isinstance(tables[0], dict) else {key}
-    assert set(documented()) == shown
+    assert set(documented()) == set(leaves(example))
 
 
 def test_the_page_gives_the_limits_that_hold() -> None:
@@ -272,7 +279,8 @@ def test_the_page_names_no_key_that_is_not_known() -> None:
         tables.setdefault(table, []).append(name)
     for table, names in tables.items():
         if table:
-            lines.append(f"[[{table[:-2]}]]" if table.endswith("[]") else f"[{table}]")
+            plain = table.replace("[]", "")  # the latest entry of a list is meant by what lies in it
+            lines.append(f"[[{plain}]]" if table.endswith("[]") else f"[{plain}]")
             lines += [f"{name} = 1979-05-27" for name in names]
     assert not [m for m in mistakes_of("\n".join(lines)) if "unknown key" in m]
 

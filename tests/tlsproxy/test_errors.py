@@ -17,6 +17,8 @@ from tlsproxy.errors import (
     Mistake,
     NotRunningError,
     ProxyError,
+    UpstreamBusyError,
+    UpstreamDownError,
     UpstreamError,
     UpstreamProtocolError,
     UsageError,
@@ -32,6 +34,8 @@ ALL = [
     HandshakeError("no_shared_cipher"),
     UpstreamProtocolError("bad_status_line", "the status line can't be read"),
     UpstreamError("http://a:80", "connect", reused=True, status=504),
+    UpstreamDownError("http://a:80", 7),
+    UpstreamBusyError("http://a:80", 7),
 ]
 
 
@@ -59,4 +63,9 @@ def test_each_class_has_a_code_of_its_own() -> None:
 
 def test_a_client_and_an_upstream_are_never_blamed_for_each_other() -> None:
     assert {e.code for e in ALL if e.fault is Fault.CLIENT} == {"head_too_large", "handshake_failed"}
-    assert {e.code for e in ALL if e.fault is Fault.UPSTREAM} == {"bad_status_line", "upstream_failed"}
+    assert {e.code for e in ALL if e.fault is Fault.UPSTREAM} == {
+        "bad_status_line",
+        "upstream_busy",
+        "upstream_down",
+        "upstream_failed",
+    }

@@ -5,7 +5,7 @@ import json
 import h11
 import pytest
 
-from tlsproxy.http.replies import redirect_to_https, reply
+from tlsproxy.http.replies import come_again, redirect_to_https, reply
 
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 STATUSES = [400, 404, 405, 408, 411, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505]
@@ -85,6 +85,16 @@ def test_a_reply_to_head_has_the_head_of_one_to_get_and_no_body():
 
 def test_a_reply_may_leave_the_connection_open():
     assert "connection" not in read(reply(404, close=False))[1]
+
+
+def test_who_shall_come_again_is_told_when_in_every_kind_of_answer():
+    for accept in (b"text/html", b"*/*", b"text/plain"):
+        for close in (True, False):
+            answer = come_again(7, accept, close=close, method=b"GET", code="upstream_down")
+            plain = reply(503, accept, close=close, code="upstream_down")
+            assert answer.replace(b"Retry-After: 7\r\n", b"") == plain
+            assert answer != plain
+    assert come_again(7, close=True, method=b"HEAD", code="upstream_down").endswith(b"\r\n\r\n")
 
 
 def test_words_are_never_markup():

@@ -48,7 +48,7 @@ def test_nobody_who_accepts_or_nothing_to_serve_is_not_ready() -> None:
 def test_what_the_expiry_ladder_says_stands_beside_the_rest() -> None:
     ends = found("expiry_urgent", names="device.test", source="customer", not_after="tomorrow")
     health = health_of(
-        Rung.WANTED, generation=3, serves=True, accepting=2, clock_plausible=True, expiring=(ends,)
+        Rung.WANTED, generation=3, serves=True, accepting=2, clock_plausible=True, besides=(ends,)
     )
     assert health.ready
     assert health.findings == (ends,)

@@ -97,6 +97,20 @@ def test_an_upstreams_fault_is_counted_by_its_kind_and_told(status, code, kind):
     assert told == [record]
 
 
+def test_a_request_that_was_not_passed_on_is_no_upstream_error_and_is_not_told_each_time():
+    told: list[ExchangeRecord] = []
+    one = Counters(["/"], [UPSTREAM], told.append)
+    one.exchange_done(exchange(503, "upstream_down", fault=Fault.UPSTREAM))
+    found = exposed(one.counted(()))
+    assert found["tlsproxy_upstream_refusals_total"] == {(UPSTREAM, "/", "down"): 1}
+    assert sum(found["tlsproxy_upstream_errors_total"].values()) == 0
+    assert found["tlsproxy_requests_total"] == {("/", "5xx"): 1}
+    assert told == []
+    one.exchange_done(exchange(503, "upstream_busy", fault=Fault.UPSTREAM))
+    assert exposed(one.counted(()))["tlsproxy_upstream_refusals_total"][UPSTREAM, "/", "busy"] == 1
+    assert len(told) == 1
+
+
 def test_a_clients_fault_is_no_upstream_error():
     one = counters()
     one.exchange_done(exchange(413, "body_too_large", fault=Fault.CLIENT))

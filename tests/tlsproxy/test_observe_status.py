@@ -34,6 +34,7 @@ from tlsproxy.observe.status import (
     render,
     shown_fingerprint,
 )
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.software import loaded
 
 PLACE = Place("/s", "/s/inbox", "/s/run/control.sock")
@@ -248,3 +249,19 @@ def test_what_is_loaded_is_told_and_absent_in_an_older_document(pki: Pki, now: d
     document = json.loads(json.dumps(told.to_json()))
     assert Status.from_json(document) == told
     assert Status.from_json({name: one for name, one in document.items() if name != "software"}) == status
+
+
+def test_upstreams_that_are_watched_are_told_to_people_and_programs(pki: Pki, now: datetime) -> None:
+    up = UpstreamStatus("http://127.0.0.1:3000", ("/",), up=True, since=now)
+    down = UpstreamStatus("unix:/run/a", ("/api",), up=False, since=now, check_up=False, why="it hangs")
+    status = replace(described({}, now), upstreams=(up, down))
+    assert [line for line in render(status).splitlines() if line.startswith("upstream")] == [
+        f"upstream     {up.words}",
+        f"upstream     {down.words}",
+    ]
+    out = io.StringIO()
+    show_status(status, out)
+    assert "unix:/run/a (/api): DOWN since" in " ".join(out.getvalue().split())
+    document = status.to_json()
+    assert Status.from_json(document).upstreams == (up, down)
+    msgspec.convert(document, StatusDocument)

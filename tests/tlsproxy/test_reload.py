@@ -118,6 +118,7 @@ async def reloader(folder: Path) -> AsyncIterator[tuple[Scene, reload.Reloader]]
                     kept=None,
                     events=EventLog(app.now),
                     notifier=Notifier(NotifyConfig(), None, None, reloaded=False),
+                    upstreams=tuple,
                 ),
             )
 

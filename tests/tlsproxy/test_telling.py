@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from certstore import Cause, Generation, Receipt, Source, State, found
 from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.telling import Teller, untold
 
 AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -68,4 +70,16 @@ def test_generations_findings_and_reloads_have_their_facts() -> None:
     assert kinds[3:] == [
         ("reload", {"state": "done", "epoch": 2}),
         ("reload", {"state": "refused", "why": "it is wrong", "hint": "mend it"}),
+    ]
+
+
+def test_an_upstream_that_is_down_or_up_again_is_told_with_the_reason() -> None:
+    telling = teller()
+    down = UpstreamStatus("unix:/run/a", ("/", "/api"), up=False, since=AT, why="no answer within 2 s")
+    telling.upstream(down)
+    telling.upstream(replace(down, up=True))
+    facts = {"upstream": "unix:/run/a", "routes": ["/", "/api"]}
+    assert [(event.kind, event.facts) for event in telling.events.after(0).events] == [
+        ("upstream", {**facts, "state": "down", "why": "no answer within 2 s"}),
+        ("upstream", {**facts, "state": "up", "why": ""}),
     ]

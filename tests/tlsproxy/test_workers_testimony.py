@@ -28,6 +28,8 @@ LIES = [
     (("tlsproxy_requests_total", "/", "2xx", "more"), 1.0),
     (("tlsproxy_request_duration_seconds", "/", "no number"), 1.0),
     (("tlsproxy_upstream_errors_total", "http://elsewhere:1", "broken"), 1.0),
+    (("tlsproxy_upstream_refusals_total", UPSTREAM, "/", EVIL), 1.0),
+    (("tlsproxy_upstream_up", UPSTREAM, "/"), 1.0),
     (("tlsproxy_handshake_failures_total", "x" * 1000), 1.0),
     (("tlsproxy_made_up_total",), 1.0),
     (("tlsproxy_worker_deaths_total",), 1.0),  # the supervisor's own
@@ -49,6 +51,8 @@ def test_all_that_a_worker_can_count_is_believed():
         counters.request_refused(CLIENT, ClientProtocolError(status, "code", "words"))
     for status, code in ((502, "upstream_unreachable"), (504, "upstream_failed"), (502, "bad_status_line")):
         counters.exchange_done(exchange(status, code, fault=Fault.UPSTREAM))
+    for code in ("upstream_down", "upstream_busy"):
+        counters.exchange_done(exchange(503, code, fault=Fault.UPSTREAM))
     counters.exchange_done(exchange(404, "no_route", route="", fault=Fault.CLIENT))
     for reason in (*REASONS, "a new one"):
         counters.handshake_failed(reason)

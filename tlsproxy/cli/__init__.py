@@ -11,6 +11,7 @@ that `--help` and completion are quick.
     backup   all of it in a file, and back   workers  who serves whom
     device-ca  an authority of its own       policy   how TLS is spoken, and why
     support  what an engineer asks for       demo     a sample device to look at
+    doctor   files, servers: explained
     completion  for shells                   endings  how commands end
 """
 
@@ -27,6 +28,7 @@ from tlsproxy.cli.check import check
 from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
 from tlsproxy.cli.deviceca import device_ca
+from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
@@ -50,6 +52,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         "tlsproxy check --config /etc/tlsproxy/tlsproxy.toml",
         "tlsproxy certs import device.pem device.key",
         "tlsproxy status",
+        "tlsproxy doctor",
     ),
 )
 @click.version_option(__version__, prog_name="tlsproxy", message="%(prog)s %(version)s")
@@ -59,7 +62,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events, policy),
-    *(device_ca, backup, restore, support, completion, demo),
+    *(doctor, device_ca, backup, restore, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

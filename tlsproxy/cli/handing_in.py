@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, found
+from certstore import Candidate, Finding, InProcess, Receipt, Reference, Source, State, Store, found
 from tlsproxy.cli.either import VIA, by_proxy_or_here
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, compared
 from tlsproxy.control.client import Client
 from tlsproxy.errors import UsageError
 from tlsproxy.policy import PROBATION_S
@@ -118,7 +118,7 @@ def hand_in(
         from tlsproxy.tls.gate import HandshakeGate
 
         tls = place.tls or TLSConfig()
-        examiner = InProcess(HandshakeGate(tls.policy, tls.engine))
+        examiner = InProcess(HandshakeGate(tls.policy, tls.engine), Reference.open(compared(place)))
         return held.propose(
             candidate,
             source=Source.CUSTOMER,

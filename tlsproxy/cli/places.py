@@ -17,7 +17,8 @@ from click.core import ParameterSource
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tlsproxy.config.values import TLSConfig
+    from certstore import Comparison
+    from tlsproxy.config.values import Config, TLSConfig
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -35,6 +36,8 @@ class Whereabouts:
     tls: TLSConfig | None = None
     user: str = ""
     group: str = ""
+    configured: Config | None = None
+    """All that the configuration file says, where one names this place."""
 
 
 def place_options(command: F) -> F:
@@ -77,7 +80,17 @@ def find_place(store: Path | None, config: Path | None) -> Whereabouts:
     from tlsproxy.config.reading import load
 
     found = load(config or USUAL_CONFIG)
-    return Whereabouts(found.store, found.inbox, found.control_socket, found.tls, found.user, found.group)
+    return Whereabouts(
+        found.store, found.inbox, found.control_socket, found.tls, found.user, found.group, found
+    )
+
+
+def compared(place: Whereabouts) -> Comparison:
+    """Say what certificates are compared with there: by its configuration, else with the system's roots."""
+    from certstore import Comparison
+    from tlsproxy.device import comparison
+
+    return Comparison() if place.configured is None else comparison(place.configured)
 
 
 def as_typed() -> str:

@@ -72,6 +72,9 @@ def _facts(status: Status) -> Table:
         table.add_row("listening", escape(f"{one.address} ({one.kind})"))
     if status.workers:
         table.add_row("workers", workers_words(status.workers))
+    for upstream in status.upstreams:
+        style = "default" if upstream.up else "bold red"
+        table.add_row("upstream", f"[{style}]{escape(upstream.words)}[/]")
     if status.generation is not None:
         made = f"{status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"
         table.add_row("generation", escape(made))

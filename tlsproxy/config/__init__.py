@@ -7,7 +7,7 @@ imported by their own names, for workers need the values only. docs/configuratio
     values        the configuration itself           addresses     listen addresses and upstream URLs
     reading       files                              arguments     command lines
     tables        TOML leaf by leaf                  lines         on which line a key stands
-    consistency   what no single key shows
+    consistency   what no single key shows           health        how upstreams are checked
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from tlsproxy.config.addresses import (
     parse_upstream,
 )
 from tlsproxy.config.values import (
+    BreakerConfig,
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
+    HealthCheckConfig,
     IdentityConfig,
     LimitsConfig,
     ListenerConfig,
@@ -33,9 +36,12 @@ from tlsproxy.config.values import (
 )
 
 __all__ = [
+    "BreakerConfig",
+    "ChecksConfig",
     "Config",
     "ControlConfig",
     "ForwardedConfig",
+    "HealthCheckConfig",
     "IdentityConfig",
     "LimitsConfig",
     "ListenerConfig",

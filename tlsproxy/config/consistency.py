@@ -13,8 +13,10 @@ from itertools import combinations
 from pathlib import Path as FilePath
 
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
+from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -47,6 +49,7 @@ class Draft:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""
@@ -68,6 +71,7 @@ class Draft:
             forwarded=self.forwarded,
             limits=self.limits,
             tls=self.tls,
+            checks=self.checks,
             workers=self.workers,
             user=self.user,
             group=self.group,
@@ -99,6 +103,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _collisions(draft.listeners)
     yield from _metrics_collisions(draft)
     yield from _repeated_routes(draft.routes)
+    yield from find_health_contradictions(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
     if draft.group and not draft.user:

@@ -20,10 +20,12 @@ from certstore import Source, normalise
 from tlsproxy import paths
 from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
+from tlsproxy.config.health import read_breaker, read_health_check, read_max_connections
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.tls import read_tls
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -147,6 +149,11 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.tls = read_tls(top.table("tls"))
+    checks = top.table("checks")
+    draft.checks = ChecksConfig(
+        checks.parsed("roots", path_of, None), checks.parsed_list("blocklists", path_of)
+    )
+    checks.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
@@ -168,8 +175,9 @@ def _route(table: Table) -> RouteConfig | None:
     table.require("upstream")
     path = table.parsed("path", parse_route_path, None if "path" in table else "/")
     upstream = table.parsed("upstream", parse_upstream, None)
+    health = read_health_check(table), read_breaker(table), read_max_connections(table)
     table.finish()
-    return None if path is None or upstream is None else RouteConfig(path, upstream)
+    return None if path is None or upstream is None else RouteConfig(path, upstream, *health)
 
 
 def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from certstore import Source
-from tlsproxy import policy, policy_notices
+from tlsproxy import policy, policy_health, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 
@@ -23,6 +23,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Network = IPv4Network | IPv6Network
 Engine = Literal["auto", "system", "bundled"]
 News = Literal["expiry", "refused", "rung"]
+InARow = Annotated[int, Meta(ge=1, le=1_000)]
 Workers = Annotated[int, Meta(ge=1, le=policy.WORKERS_MOST)] | Literal["auto"]
 
 
@@ -37,11 +38,45 @@ class ListenerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheckConfig:
+    """A request that is made again and again to see whether an upstream is up; `status`: what passes.
+
+    rise, fall: so many passes, or failures, in a row say that it is up, or down.
+    """
+
+    path: str
+    interval_s: Annotated[float, Meta(ge=policy_health.CHECK_INTERVAL_LEAST_S, le=86_400)] = (
+        policy_health.CHECK_INTERVAL_S
+    )
+    timeout_s: Seconds = policy_health.CHECK_TIMEOUT_S
+    rise: InARow = policy_health.CHECK_RISE
+    fall: InARow = policy_health.CHECK_FALL
+    status: tuple[str, ...] = ("2xx",)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerConfig:
+    """When an upstream is left alone because requests to it fail; `status`: answers that are failures."""
+
+    failures: InARow = policy_health.BREAKER_FAILURES
+    within_s: Seconds = policy_health.BREAKER_WITHIN_S
+    down_s: Seconds = policy_health.BREAKER_DOWN_S
+    status: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RouteConfig:
-    """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes."""
+    """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes.
+
+    health_check, breaker: None where it isn't asked whether the upstream is up. max_connections: to the
+    upstream, of all routes to it; None for no limit.
+    """
 
     path: str
     upstream: UpstreamAddress
+    health_check: HealthCheckConfig | None = None
+    breaker: BreakerConfig | None = None
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +136,14 @@ class TLSConfig:
     engine: Engine = "auto"
     policy: TLSPolicy = field(default_factory=TLSPolicy)
     ticket_s: Seconds = TICKET_S
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksConfig:
+    """What certificates are compared with: known roots in one PEM file (None: the system's), block lists."""
+
+    roots: Path | None = None
+    blocklists: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +219,7 @@ class Config:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""

@@ -18,6 +18,11 @@ Asking again: a pooled connection may have been closed just when the request was
 on a new connection, only if no byte of a response came, the method is idempotent (RFC 9110 section 9.2.2)
 and the whole request is in memory. A request that can't be repeated takes only connections used a moment
 ago (see upstream/connection.py).
+
+An upstream that is known to be down isn't asked (upstream/guard.py): the client is told so at once, and when
+to come again; one that is asked by as many as may is waited for a little (upstream/room.py). That is decided
+when a request is ready to be sent, not before: a slow sender must not hold the one trial that a breaker
+allows, and a small body that was taken lets the connection live on.
 """
 
 from __future__ import annotations
@@ -27,7 +32,13 @@ from secrets import token_bytes
 
 import trio
 
-from tlsproxy.errors import ClientProtocolError, Fault, UpstreamError, UpstreamProtocolError
+from tlsproxy.errors import (
+    ClientProtocolError,
+    Fault,
+    UpstreamDownError,
+    UpstreamError,
+    UpstreamProtocolError,
+)
 from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.response import Response
 from tlsproxy.forward.site import ExchangeRecord, SocketConnection, SocketUpstream
@@ -36,9 +47,11 @@ from tlsproxy.forward.upload import RequestBody, Upload
 from tlsproxy.http.framing import Framing
 from tlsproxy.http.head import RequestHead
 from tlsproxy.http.headers import request_headers_for_upstream, response_headers_for_client
-from tlsproxy.http.replies import reply
+from tlsproxy.http.replies import come_again, reply
 from tlsproxy.http.trace import continue_trace
 from tlsproxy.net.stream import BROKEN
+from tlsproxy.upstream.guard import Guards, Visit
+from tlsproxy.upstream.room import Room
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 Failure = (ClientProtocolError, UpstreamError, UpstreamProtocolError)
@@ -54,12 +67,14 @@ class Exchange:
         "_link",
         "_request",
         "_response",
+        "_room",
         "_route",
         "_started",
         "_status",
         "_trace",
         "_unread",
         "_upstream",
+        "_visit",
     )
 
     def __init__(self, client: Client, request: RequestHead) -> None:
@@ -68,6 +83,8 @@ class Exchange:
         self._unread = not request.framing.is_empty  # bytes of the request may still come
         self._upstream: SocketUpstream | None = None
         self._link: SocketConnection | None = None  # lent to us, neither given back nor closed yet
+        self._visit: Visit | None = None  # who wants to know how the upstream does, until it is told
+        self._room: Room | None = None  # where we are one of so many who ask the upstream
         self._response: Response | None = None
         self._status = 0
         self._code = ""
@@ -88,6 +105,8 @@ class Exchange:
         finally:
             self._client.rest()
             self._drop_link()
+            if self._visit is not None:
+                self._visit.close()
             self._tell()
 
     async def _answer(self) -> bool:
@@ -107,9 +126,29 @@ class Exchange:
                 first = await body.receive_small(first)
             data += first
             if not body.done:
+                if client.site.guards is not None:
+                    await self._enter(client.site.guards)
                 return await self._exchange_streaming(data, body)
             self._unread = False
+        if client.site.guards is not None:
+            await self._enter(client.site.guards)
         return await self._exchange(data)
+
+    async def _enter(self, guards: Guards) -> None:
+        """See whether the upstream may be asked, and wait for room. Raises UpstreamDownError."""
+        assert self._upstream is not None
+        guard, room = guards.by_route.get(self._route), self._upstream.room
+        if room is not None:
+            if guard is not None:
+                guard.look()  # nobody waits for room at a service that is down
+            self._client.watch()
+            await room.enter()
+            self._room = room
+            self._client.watch_fd = -1
+            if self._client.gone:
+                raise UpstreamError(self._upstream.name, "connect")
+        if guard is not None:
+            self._visit = guard.enter()
 
     # --- the plain path: the request is whole
 
@@ -117,6 +156,8 @@ class Exchange:
         client, request = self._client, self._request
         response = await self._ask(data)
         self._status = response.head.status
+        if self._visit is not None:
+            self._visit.answered(self._status)
         if self._status == 101:
             return await self._tunnel(response)
         keep = await response.deliver(keep_alive=request.keep_alive and not client.draining)
@@ -174,6 +215,8 @@ class Exchange:
                 await response.receive_head()
                 upload.answered = True
                 self._status = response.head.status
+                if self._visit is not None:
+                    self._visit.answered(self._status)
                 keep = await response.deliver(keep_alive=self._may_keep(upload))
             except (*BROKEN, *Failure) as error:
                 failure = error
@@ -205,6 +248,9 @@ class Exchange:
         if self._link is not None:
             self._link.stream.close()
             self._link = None
+        if self._room is not None:
+            self._room.leave()
+            self._room = None
 
     async def _tunnel(self, response: Response) -> bool:
         client, link = self._client, self._link
@@ -239,10 +285,16 @@ class Exchange:
         if client.gone:
             return False
         self._status = 504 if client.late is Late.UPSTREAM else error.status
+        if self._visit is not None and isinstance(error, UpstreamError) and client.late is not Late.CLIENT:
+            self._visit.failed(error, late=client.late is Late.UPSTREAM)
         keep = request.keep_alive and not self._unread and not client.draining and client.late is None
         client.rest()
         accept, method = request.get(b"accept"), request.method
-        await client.send(reply(self._status, accept, close=not keep, method=method, code=self._code))
+        if isinstance(error, UpstreamDownError):
+            answer = come_again(error.retry_s, accept, close=not keep, method=method, code=self._code)
+        else:
+            answer = reply(self._status, accept, close=not keep, method=method, code=self._code)
+        await client.send(answer)
         if not keep:
             await client.end()
         return keep

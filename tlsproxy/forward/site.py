@@ -22,6 +22,8 @@ from tlsproxy.net.stream import SocketStream
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.routing.table import RouteTable
 from tlsproxy.upstream.connection import Upstream, UpstreamConnection
+from tlsproxy.upstream.guard import Guards
+from tlsproxy.upstream.room import Room
 
 SocketUpstream = Upstream[SocketStream]
 SocketConnection = UpstreamConnection[SocketStream]
@@ -126,10 +128,14 @@ class Site:
     observer: Observer | None = None
     trace: bool = False
     """Whether each request has a W3C trace context when it goes on."""
+    guards: Guards | None = None
+    """Who stands before upstreams that may be down; None where no route asks for that, nor has a room."""
 
 
-def make_upstream(name: str, address: Address, sweeper: Sweeper, connect_s: float) -> SocketUpstream:
+def make_upstream(
+    name: str, address: Address, sweeper: Sweeper, connect_s: float, room: Room | None = None
+) -> SocketUpstream:
     """Join an upstream to its dialler and the sweeper; `close()` it at the end."""
-    upstream = Upstream(name, Dialler(address, connect_s=connect_s), sweeper)
+    upstream = Upstream(name, Dialler(address, connect_s=connect_s), sweeper, room)
     sweeper.add(upstream)
     return upstream

@@ -46,6 +46,8 @@ _ANSWERS = {
     505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
 _BY_CODE = {
+    "upstream_busy": "the service behind this address is busy, try again in a moment",
+    "upstream_down": "the service behind this address is down: it may be starting, try again in a moment",
     "upstream_unreachable": "the service behind this address isn't there: it may be starting, or not running",
 }
 _REDIRECTS = {301: "Moved Permanently", 308: "Permanent Redirect"}
@@ -66,6 +68,19 @@ def reply(
     accepted. A HEAD request gets the same head and no body. `close`: we close after it, and say so. `code`
     is the stable name of what went wrong, `words` say it to a person.
     """
+    title, fields, body = _said(status, accept, code, words)
+    return _whole(title, fields, body, close=close, bodiless=method == b"HEAD")
+
+
+def come_again(seconds: int, accept: bytes = b"", *, close: bool, method: bytes, code: str) -> bytes:
+    """Write a 503 as `reply` does, with `Retry-After` (RFC 9110 section 10.2.3)."""
+    title, fields, body = _said(503, accept, code, "")
+    fields.append(b"Retry-After: %d" % seconds)
+    return _whole(title, fields, body, close=close, bodiless=method == b"HEAD")
+
+
+def _said(status: int, accept: bytes, code: str, words: str) -> tuple[str, list[bytes], bytes]:
+    """Give the status with its title, header fields and a body, as the Accept field's value asks."""
     title, usual_words = _ANSWERS.get(status) or (f"Status {status}", "the request failed")
     words = words or _BY_CODE.get(code, usual_words)
     code = code or title.lower().replace(" ", "_").replace("-", "_")
@@ -85,7 +100,7 @@ def reply(
     ]
     if kind == _HTML:
         fields.append(b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'")
-    return _whole(f"{status} {title}", fields, body, close=close, bodiless=method == b"HEAD")
+    return f"{status} {title}", fields, body
 
 
 def redirect_to_https(*, method: bytes, target: bytes, host: bytes, port: int, keep_alive: bool) -> bytes:

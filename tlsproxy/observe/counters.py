@@ -24,6 +24,7 @@ from tlsproxy.observe.labels import (
     NO_ROUTE,
     REASONS,
     REFUSALS,
+    REFUSED,
     UNKNOWN_GROUP,
     UPSTREAM_KINDS,
     VERSIONS,
@@ -76,7 +77,12 @@ class Counters:
             seconds = record.seconds
             route.durations[bisect_left(REQUEST_BOUNDS_S, seconds)] += 1
             route.seconds += seconds
-        if record.code:
+        if record.code in REFUSED:
+            reason = REFUSED[record.code]
+            self._count("tlsproxy_upstream_refusals_total", record.upstream, record.route, reason)
+            if reason == "busy":
+                self._failed(record)  # the other is told once, by who says so
+        elif record.code:
             if record.fault is Fault.UPSTREAM:
                 self._count("tlsproxy_upstream_errors_total", record.upstream, _kind_of(record))
             self._failed(record)

@@ -1,7 +1,8 @@
 """How the proxy is, in few words: for a load balancer, a monitor, and whoever asks why it isn't well.
 
 Pure. Promises: `ready` says whether clients are served at all, never whether with the certificate that was
-wanted: that is what the rung and the findings tell. A code here is stable, as those of certificates are.
+wanted, nor whether the services behind us are up: that is what the rung and the findings tell. A code here is
+stable, as those of certificates are.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ def health_of(
     serves: bool,
     accepting: int,
     clock_plausible: bool,
-    expiring: Iterable[Finding] = (),
+    besides: Iterable[Finding] = (),
 ) -> Health:
     """Judge from what is known; `accepting`: how many workers accept connections.
 
-    expiring: what the expiry ladder says of certificates that are served.
+    besides: what else there is to say: certificates that end, services behind us that are down.
     """
-    findings = (*_findings(rung, accepting, clock_plausible=clock_plausible), *expiring)
+    findings = (*_findings(rung, accepting, clock_plausible=clock_plausible), *besides)
     return Health(serves and accepting > 0, rung, generation, accepting, findings)
 
 

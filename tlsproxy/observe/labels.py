@@ -19,6 +19,7 @@ __all__ = [
     "NO_ROUTE",
     "REASONS",
     "REFUSALS",
+    "REFUSED",
     "REQUEST_PLACES",
     "UNKNOWN_GROUP",
     "UPSTREAM_KINDS",
@@ -47,6 +48,8 @@ UNKNOWN_GROUP: Final = "unknown"
 CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, OTHER, OTHER, OTHER)
 REFUSALS: Final = frozenset({400, 408, 413, 414, 417, 421, 431, 501, 505})
 UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol")
+# Codes of exchanges whose upstream was not asked, and why.
+REFUSED: Final = {"upstream_down": "down", "upstream_busy": "busy"}
 NO_ROUTE: Final = "none"
 # Buckets by their upper bounds, as text, and the sum.
 REQUEST_PLACES: Final = (*map(str, REQUEST_BOUNDS_S), "+Inf", SUM)

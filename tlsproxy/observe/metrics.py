@@ -120,6 +120,12 @@ _ALL = (
         ("upstream", "kind"),
     ),
     Family(
+        "tlsproxy_upstream_refusals_total",
+        _C,
+        "Requests that were answered 503, since the upstream is down or busy.",
+        ("upstream", "route", "reason"),
+    ),
+    Family(
         "tlsproxy_log_lines_left_out_total",
         _C,
         "Lines that were not written: too many in a second, or nobody read them.",
@@ -133,6 +139,18 @@ _ALL = (
         ("source", "state"),
     ),
     Family("tlsproxy_findings_total", _C, "Findings about candidates and the store.", ("code", "severity")),
+    Family(
+        "tlsproxy_upstream_up",
+        _G,
+        "Whether requests are passed on, where that is watched.",
+        ("upstream", "route"),
+    ),
+    Family(
+        "tlsproxy_upstream_checks_total",
+        _C,
+        "Checks of upstreams, by what came of them.",
+        ("upstream", "result"),
+    ),
     Family("tlsproxy_worker_deaths_total", _C, "Workers that ended unasked: each was replaced."),
     Family("tlsproxy_workers", _G, "Worker processes by how far their life has come.", ("stage",)),
     Family("tlsproxy_reloads_total", _C, "How often the supervisor has executed itself anew."),

@@ -17,6 +17,7 @@ import msgspec
 from certstore import Bundle, Generation, Receipt, Slot, Source, State, StoreError
 from tlsproxy import __version__
 from tlsproxy.observe.expiry import Step, step_of
+from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.privilege.facts import Confined
 
 _DAY_S = 86_400
@@ -172,6 +173,8 @@ class Status:
     workers: tuple[WorkerStatus, ...] = ()
     confinement: tuple[ConfinementStatus, ...] = ()
     software: Software | None = None
+    upstreams: tuple[UpstreamStatus, ...] = ()
+    """Those that are watched (docs/health.md)."""
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""
@@ -350,6 +353,7 @@ def _head(status: Status) -> Sequence[str]:
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
     if status.workers:
         lines.append(f"workers      {workers_words(status.workers)}")
+    lines += [f"upstream     {one.words}" for one in status.upstreams]
     if status.generation is not None:
         lines.append(
             f"generation   {status.generation}, {status.generation_at:%Y-%m-%d %H:%M:%S} UTC ({status.cause})"

@@ -20,6 +20,7 @@ from typing import Generic, Protocol, TypeVar
 from tlsproxy import policy
 from tlsproxy.errors import UpstreamError
 from tlsproxy.upstream.pool import Pool
+from tlsproxy.upstream.room import Room
 
 
 class Lendable(Protocol):
@@ -58,12 +59,18 @@ class UpstreamConnection(Generic[S]):
 
 
 class Upstream(Generic[S]):
-    """A service at one address. Its maker registers it with the sweeper (it is `Overdue`) and closes it."""
+    """A service at one address. Its maker registers it with the sweeper (it is `Overdue`) and closes it.
 
-    __slots__ = ("_clock", "_dial", "name", "pool")
+    room: who uses a connection must be in there, None where all may.
+    """
 
-    def __init__(self, name: str, dial: Callable[[], Awaitable[S]], clock: Clock) -> None:
+    __slots__ = ("_clock", "_dial", "name", "pool", "room")
+
+    def __init__(
+        self, name: str, dial: Callable[[], Awaitable[S]], clock: Clock, room: Room | None = None
+    ) -> None:
         self.name = name
+        self.room = room
         self.pool: Pool[UpstreamConnection[S]] = Pool(policy.POOL_MAX_IDLE, policy.POOL_IDLE_S)
         self._dial = dial
         self._clock = clock
@@ -83,12 +90,19 @@ class Upstream(Generic[S]):
 
         Raises UpstreamError: 502 where it is refused or the name has no address, 504 where it took too long.
         """
+        if self.room is not None:
+            self._close_surplus(self.room)
         try:
             return UpstreamConnection(await self._dial(), self.name)
         except TimeoutError as error:
             raise UpstreamError(self.name, "connect", status=504) from error
         except OSError as error:
             raise UpstreamError(self.name, "connect", status=502) from error
+
+    def _close_surplus(self, room: Room) -> None:
+        """Close idle connections beyond what there is room for: each of those inside has one, or gets one."""
+        while len(self.pool) + room.taken > room.places and (oldest := self.pool.take_oldest()) is not None:
+            oldest.stream.close()
 
     def give_back(self, connection: UpstreamConnection[S]) -> None:
         """Keep a connection whose exchange is wholly over, for the next one."""

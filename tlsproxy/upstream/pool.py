@@ -68,6 +68,13 @@ class Pool(Generic[T]):
         self.counts.evicted += 1
         return self._idle.popleft()[1]
 
+    def take_oldest(self) -> T | None:
+        """Hand out the oldest: to be closed."""
+        if not self._idle:
+            return None
+        self.counts.evicted += 1
+        return self._idle.popleft()[1]
+
     def expire(self, now: float) -> list[T]:
         """Hand out those idle for `idle_s` or longer, oldest first: to be closed."""
         old: list[T] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,7 +20,14 @@ from tlsproxy.listening import Doors
 from tlsproxy.net import mailbox
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, ListeningAt, Setup, decode_from_worker
+from tlsproxy.workers.messages import (
+    MAX_WORD_BYTES,
+    Checked,
+    FromWorker,
+    ListeningAt,
+    Setup,
+    decode_from_worker,
+)
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
@@ -62,13 +70,14 @@ class Mailboxes:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """All that a worker of this configuration needs."""
+    """All that a worker of this configuration needs. checked: tells which upstreams are down."""
 
     config: Config
     doors: Doors
     memory: Memory
     seats: int
     mailboxes: Mailboxes = Mailboxes()
+    checked: Callable[[], Sequence[Checked]] = tuple
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -123,6 +132,17 @@ class Birth:
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
             mailbox=self.mailboxes.collecting(seat),
             siblings=self.mailboxes.posting,
+            health={
+                route.path: (route.health_check, route.breaker)
+                for route in config.routes
+                if route.health_check is not None or route.breaker is not None
+            },
+            checked=list(self.checked()),
+            rooms={
+                str(route.upstream): max(route.max_connections // self.seats, 1)
+                for route in config.routes
+                if route.max_connections is not None
+            },
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

@@ -18,12 +18,11 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from certstore import Content, Finding
+from certstore import Circumstances, Comparison, Content, Finding
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 
@@ -63,10 +62,11 @@ class _Message(msgspec.Struct, frozen=True, tag=True):
 
 
 class Manner(_Message, frozen=True):
-    """How TLS is spoken: the first word to a new examiner process."""
+    """How TLS is spoken, and what to compare with: the first word to a new examiner process."""
 
     policy: TLSPolicy
     engine: EngineName
+    comparison: Comparison | None = None
 
 
 class File(_Message, frozen=True):
@@ -96,10 +96,9 @@ class Lent(_Message, frozen=True):
 
 
 class Judge(_Message, frozen=True):
-    """The question whether clients would take the bundle, at this time."""
+    """The question whether clients would take the bundle, by these circumstances."""
 
-    now: datetime
-    clock_plausible: bool
+    around: Circumstances
 
 
 class WantKey(_Message, frozen=True):

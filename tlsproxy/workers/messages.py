@@ -6,9 +6,10 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
+                           Checked (whether an upstream is up);
                            Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
-                           TicketKeys, BundleLost
+                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tlsproxy.config.values import Engine, LimitsConfig, LogConfig
+from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
+    "Checked",
     "CloseTunnels",
     "Commit",
     "Committed",
@@ -48,6 +50,7 @@ __all__ = [
     "Stop",
     "TicketKeys",
     "ToWorker",
+    "Tripped",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -73,12 +76,26 @@ class _Message(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
     pass
 
 
+class Checked(_Message, frozen=True):
+    """What the check of an upstream at this path says: it is down, which holds for `holds_s`; 0: it is up.
+
+    retry_s: in how long it may be up. Said again as long as it is down.
+    """
+
+    upstream: str
+    path: str
+    retry_s: float = 0.0
+    holds_s: float = 0.0
+
+
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
     holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
-    worker, -1 for none; siblings: where it posts those for each seat, its own too.
+    worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
+    for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
+    to an upstream.
     """
 
     seat: int
@@ -95,6 +112,9 @@ class Setup(_Message, frozen=True):
     ticket_s: float = TICKET_S
     mailbox: int = -1
     siblings: list[int] = []
+    health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
+    checked: list[Checked] = []
+    rooms: dict[str, int] = {}
 
 
 class Prepare(_Message, frozen=True):
@@ -230,8 +250,29 @@ class BundleLost(_Message, frozen=True):
     why: str
 
 
-ToWorker = Setup | Prepare | Commit | AcceptOn | SiblingKeys | Ping | Count | Retire | Stop | CloseTunnels
-FromWorker = Started | Prepared | Committed | Pong | Counts | Leaving | Quiet | TicketKeys | Said | BundleLost
+class Tripped(_Message, frozen=True):
+    """This worker leaves an upstream alone, since requests to it fail by `kind`; "": it asks it again."""
+
+    upstream: str
+    kind: str = ""
+
+
+ToWorker = (
+    Setup | Prepare | Commit | AcceptOn | SiblingKeys | Ping | Count | Checked | Retire | Stop | CloseTunnels
+)
+FromWorker = (
+    Started
+    | Prepared
+    | Committed
+    | Pong
+    | Counts
+    | Leaving
+    | Quiet
+    | TicketKeys
+    | Said
+    | BundleLost
+    | Tripped
+)
 M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()

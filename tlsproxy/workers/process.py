@@ -44,10 +44,12 @@ from tlsproxy.tls.engines import load
 from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
+from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
+    Checked,
     CloseTunnels,
     Commit,
     Committed,
@@ -67,6 +69,7 @@ from tlsproxy.workers.messages import (
     Stop,
     TicketKeys,
     ToWorker,
+    Tripped,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
@@ -91,6 +94,10 @@ class Voice:
     def say(self, level: str, event: str, fields: dict[str, object]) -> None:
         """Tell of an event."""
         self._channel.send(Said(level, event, fields))
+
+    def tripped(self, upstream: str, kind: str) -> None:
+        """Tell that requests to an upstream fail by `kind`, so that it is left alone; "": not any more."""
+        self._channel.send(Tripped(upstream, kind))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
@@ -150,8 +157,8 @@ class WorkerProcess:
                 case AcceptOn(places=places, seats=seats):
                     self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case SiblingKeys(seat=seat, keys=keys):
-                    self._siblings.learn(seat, keys)
+                case SiblingKeys() | Checked():
+                    self._learn(message)
                 case Retire(last=last):
                     self._worker.retire(last=last)
                     self._close_sockets()
@@ -161,6 +168,13 @@ class WorkerProcess:
                 case Stop(seconds=seconds):
                     self._stop(seconds)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
+
+    def _learn(self, message: SiblingKeys | Checked) -> None:
+        """Take note of what is true elsewhere: which keys a sibling has, and whether an upstream is up."""
+        if isinstance(message, SiblingKeys):
+            self._siblings.learn(message.seat, message.keys)
+        elif (guards := self._worker.guards) is not None:
+            guards.note(message.upstream, message.path, message.retry_s, message.holds_s)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -264,7 +278,8 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             counters.connection_faulted()
         failures.fault(code, partial(_facts_of, error))
 
-    with site_of(setup, sweeper, observer_of(counters, access)) as site:
+    guards = guards_of(setup, voice.tripped)
+    with site_of(setup, sweeper, observer_of(counters, access), guards) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()

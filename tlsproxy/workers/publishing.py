@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import trio
 
-from certstore import Bundle, Examiner, Generation, Refusal, StoreError
+from certstore import Bundle, Circumstances, Examiner, Generation, Refusal, StoreError
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.remote import Publication
@@ -103,7 +103,7 @@ class Publishing:
         """Say what keeps clients from a handshake with `bundle`, "" for nothing; whatever its dates."""
         try:
             with self._examiner.examine(bundle, _no_key) as examination:
-                examination.judge(bundle.not_before, False)
+                examination.judge(Circumstances(bundle.not_before, False))
         except Refusal as refusal:
             return "; ".join(one.words for one in refusal.findings if one.code == "gate_failed")
         return ""

@@ -22,6 +22,7 @@ from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
+    Checked,
     Commit,
     Committed,
     Count,
@@ -36,6 +37,7 @@ from tlsproxy.workers.messages import (
     Retire,
     Said,
     Started,
+    Tripped,
 )
 from tlsproxy.workers.testimony import Names, believed
 
@@ -124,6 +126,8 @@ class RemoteWorker:
         """The names of its ticket keys, as it says, each with the bundle that it is for."""
         self.names = Names()
         """What it may count by."""
+        self.tripped: dict[str, str] = {}
+        """Upstreams that it leaves alone, and by what requests to them fail, as far as it is believed."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
@@ -177,13 +181,8 @@ class RemoteWorker:
                     case Started(confined=confined):
                         self.confined = confined
                         self.started.set()
-                    case Pong(connections=connections, generations=generations):
-                        self.connections, self.generations = connections, tuple(generations)
-                        self.asked_at = None
-                    case Counts():
-                        self.counts = believed(message, self.names)
-                        self._counted.set()
-                        self._counted = trio.Event()
+                    case Pong() | Counts() | Tripped():
+                        self._note(message)
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
                     case Leaving():
@@ -200,6 +199,19 @@ class RemoteWorker:
         self.leave(Stage.GONE)
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
+
+    def _note(self, message: Pong | Counts | Tripped) -> None:
+        """Keep what it says of itself and its work."""
+        match message:
+            case Pong(connections=connections, generations=generations):
+                self.connections, self.generations = connections, tuple(generations)
+                self.asked_at = None
+            case Counts():
+                self.counts = believed(message, self.names)
+                self._counted.set()
+                self._counted = trio.Event()
+            case Tripped(upstream=upstream, kind=kind) if upstream in self.names.upstreams:
+                self.tripped[upstream] = kind
 
     def _disown(self, told: Callable[[RemoteWorker, FromWorker], None], why: str) -> None:
         """Be rid of what speaks nonsense: whatever runs there, it is not a worker of ours any more."""
@@ -254,6 +266,10 @@ class RemoteWorker:
             await self._counted.wait()
 
     # --- what it is told
+
+    def tell(self, message: Checked) -> None:
+        """Tell it of an upstream."""
+        self.channel.send(message)
 
     def retire(self, *, last: bool = False) -> None:
         """Tell it that another worker has its sockets; `last`: but not its mailbox."""

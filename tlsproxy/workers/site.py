@@ -15,6 +15,8 @@ from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.privilege.worker import Needs
 from tlsproxy.routing.table import Route, RouteTable
+from tlsproxy.upstream.guard import Guards
+from tlsproxy.workers.guarding import rooms_of
 from tlsproxy.workers.messages import Setup
 from tlsproxy.workers.worker import Capacity
 
@@ -22,11 +24,14 @@ __all__ = ["capacity_of", "needs_of", "site_of"]
 
 
 @contextmanager
-def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site]:
+def site_of(
+    setup: Setup, sweeper: Sweeper, observer: Observer, guards: Guards | None = None
+) -> Iterator[Site]:
     """Make the site; at the end the upstreams' idle connections are closed."""
     limits = setup.limits
+    rooms = rooms_of(setup)
     upstreams = {
-        name: make_upstream(name, parse_upstream(name), sweeper, limits.connect_s)
+        name: make_upstream(name, parse_upstream(name), sweeper, limits.connect_s, rooms.get(name))
         for name in {upstream for _, upstream in setup.routes}
     }
     try:
@@ -46,6 +51,7 @@ def site_of(setup: Setup, sweeper: Sweeper, observer: Observer) -> Iterator[Site
             forwarded=Forwarded(tuple(map(ip_network, setup.trust)), tell_bundle=setup.tell_bundle),
             observer=observer,
             trace=setup.log.trace,
+            guards=guards,
         )
     finally:
         for upstream in upstreams.values():

@@ -86,6 +86,7 @@ def believed(counts: Counts, names: Names) -> Counts:
         "tlsproxy_requests_total": (routes, labels.CLASSES),
         "tlsproxy_request_duration_seconds": (routes, labels.REQUEST_PLACES),
         "tlsproxy_upstream_errors_total": (upstreams, labels.UPSTREAM_KINDS),
+        "tlsproxy_upstream_refusals_total": (upstreams, routes, set(labels.REFUSED.values())),
     }
     return Counts(
         list(_possible(islice(counts.counted, policy.METRIC_SERIES), known)),

@@ -36,6 +36,7 @@ from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.observe.counters import Counters
 from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
+from tlsproxy.upstream.guard import Guards
 from tlsproxy.workers.greetings import Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
@@ -94,6 +95,11 @@ class Worker:
     def generations(self) -> list[tuple[int, int]]:
         """Count the connections that have made their handshake, by the generation that it was made with."""
         return list(Counter(connection.generation for connection in self._connections).items())
+
+    @property
+    def guards(self) -> Guards | None:
+        """Who stands before its upstreams."""
+        return self._site.guards
 
     @property
     def admission(self) -> Admission:
