@@ -97,17 +97,11 @@ class Store(Shown):
         self._changes = changes = Changing(
             self._ledger, self._activation, succession, self._probations, clock
         )
-        self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
+        place = (root, disk)
+        self.requests = asked = Requesting(place, succession, self._shelf, clock, plausible, self._change)
         self.device_ca = DeviceCA(root, disk, self._change)
         self._proposing = Proposing(
-            changes,
-            succession,
-            self._shelf,
-            self._probations,
-            self.requests,
-            clock,
-            self.circumstances,
-            boot_clock,
+            changes, succession, self._shelf, self._probations, asked, clock, self.circumstances, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, self.requests, clock)
