@@ -88,7 +88,7 @@ class Changing:
             raise
 
     def change_nothing(self, case: Case, note: Finding, number: int) -> Receipt:
-        """End a change that wants what is served already, in the generation `number`."""
+        """End a change that wants what is served already, by the generation `number`."""
         case.tell(note)
         now = self._clock()
         return self.record(case.receipt.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))

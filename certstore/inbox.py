@@ -91,7 +91,10 @@ class Inbox:
         """
         origin = Origin(self.path, self.kind, self.source, self.via)
         keeper = Keeper(self.store, origin, self.examiner, self.timing, self.clock)
-        await trio.to_thread.run_sync(keeper.make)
+        try:
+            await trio.to_thread.run_sync(keeper.make)
+        except RuntimeError:  # no thread is to be had: it is one system call or two
+            keeper.make()
         async with trio.open_nursery() as nursery:
             follow = partial(watch.run, rescan_s=self.rescan_s, on_trouble=self.on_trouble)
             await nursery.start(follow, (self.path,), self.hint)

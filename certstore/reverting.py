@@ -96,7 +96,8 @@ class Reverting:
         gone = [slot for key, slot in now.items() if key not in wanted]
         if not changed and not gone:
             note = found("nothing_to_change", number=generation.number)
-            return self.changing.change_nothing(case, note, generation.number)
+            active = self.succession.view.active
+            return self.changing.change_nothing(case, note, (active or generation).number)
         touched = [*changed, *gone]
         sealed = [slot for slot in touched if slot.sealed or _is_sealed(now.get(slot.key))]
         if sealed:

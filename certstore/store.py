@@ -159,6 +159,11 @@ class Store(Shown):
             raise
         return store
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether no change is possible until the next start: of a newer format, damaged, or closed."""
+        return self._barred is not None
+
     def close(self) -> None:
         """Let go of the store when a change under way is done. Reading goes on; again does nothing."""
         with self._changing:

@@ -34,7 +34,9 @@ from certstore import (
 from certstore.identity import missing_names, plan
 from certstore.issuers import deviceca, selfsigned
 from tlsproxy import policy
+from tlsproxy.errors import ThreadError
 from tlsproxy.observe.log import logger
+from tlsproxy.threads import in_thread, in_thread_at_last
 
 _log = logger("caretaker")
 
@@ -94,12 +96,12 @@ class Caretaker:
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
         self._judge_clock()
-        await trio.to_thread.run_sync(self._serve_active)
+        await in_thread_at_last(self._serve_active)
         if not self._publishing.serves:
             await wait_random_ready()
-            await trio.to_thread.run_sync(self._care)
+            await in_thread_at_last(self._care)
         if not self._publishing.serves:
-            await trio.to_thread.run_sync(self._serve_from_memory)
+            await in_thread_at_last(self._serve_from_memory)
 
     async def run(self) -> None:
         """Look once a minute, and at once when a bundle is lost, until cancelled.
@@ -116,8 +118,8 @@ class Caretaker:
 
     async def _in_a_thread(self, act: Callable[[], None]) -> None:
         try:
-            await trio.to_thread.run_sync(act)
-        except RuntimeError as error:  # what threading says where no thread is to be had
+            await in_thread(act)
+        except ThreadError as error:
             self._tell_once("thread", error)
         else:
             self._told.discard("thread")

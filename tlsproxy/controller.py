@@ -33,7 +33,7 @@ from tlsproxy import device
 from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
-from tlsproxy.errors import ReloadError
+from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
@@ -53,6 +53,7 @@ from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
 from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
+from tlsproxy.threads import in_thread
 
 _log = logger("changes")
 T = TypeVar("T")
@@ -146,11 +147,14 @@ class Controller:
         return await self.change("propose", propose, by)
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
-        """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
+        """Carry out a change of the store; gives its receipt.
+
+        Raises StoreError, ThreadError, or Refusal without a receipt.
+        """
         actor = SOCKET if by is None else _actor(by)
         try:
-            receipt = await trio.to_thread.run_sync(act, self.store)
-        except (StoreError, Refusal) as error:
+            receipt = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
             self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         self.tell(receipt, actor, what)
@@ -165,8 +169,8 @@ class Controller:
         """
         actor = _actor(by)
         try:
-            done = await trio.to_thread.run_sync(act, self.store)
-        except (StoreError, Refusal) as error:
+            done = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
             self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         told = facts(done)
@@ -189,7 +193,7 @@ class Controller:
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
         act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
-        return await trio.to_thread.run_sync(act)
+        return await in_thread(act)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""
@@ -293,8 +297,8 @@ class Controller:
         self.teller.reload_refused(error.why, error.hint)
 
 
-def _codes(error: StoreError | Refusal) -> list[str]:
-    return [error.code] if isinstance(error, StoreError) else [finding.code for finding in error.findings]
+def _codes(error: StoreError | Refusal | ThreadError) -> list[str]:
+    return [finding.code for finding in error.findings] if isinstance(error, Refusal) else [error.code]
 
 
 def _actor(by: Peer | None) -> Actor:

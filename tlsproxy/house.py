@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreEr
 from certstore.inbox import Inbox
 from certstore.snapshot import Kind
 from tlsproxy import device, policy_notices
-from tlsproxy.authoritykeeping import AuthorityKeeper
+from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -138,7 +138,6 @@ class House:
                 notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
-                notify("STOPPING=1")
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -147,7 +146,7 @@ class House:
         """Have certificates that end told, here and to whom the device's maker named."""
         self._ladder = Ladder(self.store, self.clock, partial(self._tell_step, controller.meter))
         caretaker.look_at_expiry = self._ladder.turn
-        tell = partial(self._tell_kept, controller)
+        tell = audited(controller.audit, partial(self._tell_trouble, controller.meter))
         caretaker.look_at_requests = partial(keep_requests, self.store, tell)
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
@@ -211,14 +210,6 @@ class House:
         self.teller.expiry(telling)
         trio.from_thread.run_sync(meter.count_expiry, telling)
 
-    def _tell_kept(
-        self, controller: Controller, what: str | None, facts: Mapping[str, object], finding: Finding
-    ) -> None:
-        """Tell, from a worker thread, of a request or the authority; `what` was done, if anything."""
-        if what is not None:
-            controller.audit.note(ITSELF, what, "done", **facts)
-        trio.from_thread.run_sync(self._tell_trouble, controller.meter, finding)
-
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
     ) -> None:
@@ -236,7 +227,9 @@ class House:
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._hangup.set()
-                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
+                    continue
+                notify("STOPPING=1")
+                if self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
                     _log.info("draining", seconds=seconds)
                     self.crew.stop(seconds)
                     seconds = 0.0
@@ -292,6 +285,8 @@ class House:
         yield ConfinementStatus("supervisor", kept.confined)
         if self.examiner.confined is not None:
             yield ConfinementStatus("examiner", self.examiner.confined)
+        if (helper := self.notifier.confined) is not None:
+            yield ConfinementStatus("hook helper", helper)
         for worker in self.crew.workers:
             if worker.confined is not None:
                 yield ConfinementStatus("worker", worker.confined)

@@ -28,6 +28,8 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "zsh": "zsh",
+    "fish": "fish",
     "sslscan": "sslscan",
     "sslyze": "",
     "testssl": "testssl.sh",

@@ -42,7 +42,7 @@ def now() -> datetime:
 
 def place_of(folder: Path) -> Whereabouts:
     store = folder / "store"
-    return Whereabouts(store, store / "inbox", store / "run" / "control.sock")
+    return Whereabouts((store, store / "inbox"), store / "run" / "control.sock")
 
 
 def diagnosed(place: Whereabouts, file: Path | None = None) -> Diagnosis:

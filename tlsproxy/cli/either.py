@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 from certstore import Receipt, Store, StoreLocked
 from tlsproxy.boottime import boot_clock
 from tlsproxy.cli.ownership import become_owner
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, somewhere_else
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError
 from tlsproxy.observe.audit import Actor, AuditLog
@@ -74,8 +74,9 @@ def whichever(
         try:
             with Client(place.control) as client:
                 return Done(ask(client), is_running=True)
-        except NotRunningError:
-            pass
+        except NotRunningError as error:
+            if place.known is None:
+                raise somewhere_else(error) from None
         try:
             become_owner(place)
             with open_store(place.store, _LOCK_TURN_S) as store:

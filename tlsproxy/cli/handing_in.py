@@ -107,7 +107,7 @@ def hand_in(
     """
     if unreadable:
         return Outcome(None, unreadable)
-    new = None if place.store.exists() else place.store
+    new = None if place.known is None or place.store.exists() else place.store
     within_s = confirm_within_s.of(is_running=True)
 
     def ask(client: Client) -> Receipt:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tlsproxy.cli.columns import show_columns
+from tlsproxy.cli.endings import printable
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import find_proxy, place_options
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
     """List the certificates that are here: whose, for which names, until when, whether they are served."""
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slots, metas, active = view.slots(), view.metas(), view.active()
     entries = [_entry(slot, metas.get(slot.bundle), active) for slot in slots]
     if as_json:
@@ -65,6 +66,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
                 )
                 for one, slot in zip(entries, slots, strict=True)
             ],
+            below=("names",),
         )
 
 
@@ -90,7 +92,7 @@ def show(
     """
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slot = _choose(view, which, source)
         metas, active = view.metas(), view.active()
         certificates = view.certificates(slot.bundle)
@@ -112,7 +114,7 @@ def show(
         *(f"chain        {one.subject.rfc4514_string()}" for one in certificates),
         f"issued by    {certificates[-1].issuer.rfc4514_string()}",
     ):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 @click.command(
@@ -131,7 +133,7 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     """
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         receipts, generations = view.receipts(limit), view.summaries(limit)
     if as_json:
         document = {
@@ -152,7 +154,7 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     ]
     told.sort(key=lambda one: one[0] or datetime.min.replace(tzinfo=UTC), reverse=True)
     heads = ("when (UTC)", "generation", "what", "state", "who", "codes", "receipt")
-    show_columns(heads, [row for _, row in told[:limit]])
+    show_columns(heads, [row for _, row in told[:limit]], below=("who", "codes"))
 
 
 @click.command(
@@ -187,7 +189,7 @@ def export(
 
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slot = _choose(view, which, source)
         certificates = view.certificates(slot.bundle)
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates).decode("ascii")

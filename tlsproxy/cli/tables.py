@@ -5,12 +5,14 @@ The same facts and words as `observe.status.render`, with colour where something
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import (
@@ -111,9 +113,18 @@ def _validity(bundle: BundleStatus) -> str:
     )
 
 
-def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:
-    """Write a table to a terminal. What is one word, such as a receipt's id, stays whole: people copy it."""
+def show_rows(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, below: Collection[str] = ()
+) -> None:
+    """Write a table to a terminal. What is one word, such as a receipt's id, stays whole: people copy it.
+
+    below: the columns that stand on a line of their own where the terminal is too narrow for all.
+    """
     console = Console(file=out, highlight=False)
+    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
+    if below and sum(widths) + 2 * (len(widths) - 1) > console.width:
+        _show_in_two_lines(heads, rows, console, below)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, head in enumerate(heads):
         are_words = all(" " not in row[number] for row in rows)
@@ -121,3 +132,17 @@ def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) 
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
+
+
+def _show_in_two_lines(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], console: Console, below: Collection[str]
+) -> None:
+    """Write what is short in columns, and under each row the rest of it, folded at words if need be."""
+    first = [at for at, head in enumerate(heads) if head not in below]
+    second = [at for at, head in enumerate(heads) if head in below]
+    widths = {at: max(len(row[at]) for row in (heads, *rows)) for at in first}
+    for row, style in ((heads, "bold"), *((row, "") for row in rows)):
+        line = "  ".join(row[at].ljust(widths[at]) for at in first).rstrip()
+        console.print(line, style=style, markup=False, soft_wrap=True)
+        if rest := "; ".join(row[at] for at in second if row[at]):
+            console.print(Padding(Text(rest, style or "dim"), (0, 0, 0, 4), expand=False))

@@ -27,7 +27,7 @@ from certstore import (
     read_requests,
     read_slots,
 )
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, somewhere_else
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError, UsageError
 
@@ -103,8 +103,9 @@ def view_of(place: Whereabouts) -> Iterator[View]:
         asked = Asked(client)
         try:
             client.status()
-        except NotRunningError:
-            pass
+        except NotRunningError as error:
+            if place.known is None:
+                raise somewhere_else(error) from None
         else:
             yield asked
             return

@@ -11,7 +11,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -57,11 +57,15 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,62}\$?")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of a file: `config` is None if and only if there are `mistakes`; `advice` refuses nothing."""
+    """What came of a file: `config` is None if and only if there are `mistakes`; `advice` refuses nothing.
+
+    content: the file's bytes, where it could be read.
+    """
 
     config: Config | None
     mistakes: tuple[Mistake, ...] = ()
     advice: tuple[Mistake, ...] = ()
+    content: bytes = b""
 
 
 def load(path: Path) -> Config:
@@ -71,10 +75,18 @@ def load(path: Path) -> Config:
         ConfigError: it can't be read, or something in it is wrong; carries all mistakes.
 
     """
-    reading = read_file(path)
+    return load_content(path)[0]
+
+
+def load_content(path: Path, content: bytes = b"") -> tuple[Config, bytes]:
+    """Read the configuration at `path`, or take `content` for what stands there; gives both.
+
+    Raises ConfigError as `load`.
+    """
+    reading = _read_content(path, content) if content else read_file(path)
     if reading.config is None:
         raise ConfigError(reading.mistakes, origin=str(path))
-    return reading.config
+    return reading.config, reading.content
 
 
 def read_file(path: Path) -> Reading:
@@ -85,6 +97,10 @@ def read_file(path: Path) -> Reading:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         return Reading(None, (Mistake("", None, f"can't be read: {why}", _hint_to_read(path, error)),))
+    return _read_content(path, content)
+
+
+def _read_content(path: Path, content: bytes) -> Reading:
     if len(content) > MAX_FILE_BYTES:
         return Reading(None, (Mistake("", None, f"is larger than {MAX_FILE_BYTES} bytes"),))
     try:
@@ -92,7 +108,7 @@ def read_file(path: Path) -> Reading:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return Reading(None, (Mistake("", line, "is not UTF-8", "save the file in UTF-8, as TOML wants it"),))
-    return read(text, path.absolute().parent)
+    return replace(read(text, path.absolute().parent), content=content)
 
 
 def _hint_to_read(path: Path, error: OSError) -> str:

@@ -22,7 +22,7 @@ from cryptography import x509
 from certstore import Candidate, Generation, Meta, Receipt, Request, Slot, Source, Wish
 from tlsproxy.control.values import candidate_to_json, problem_words
 from tlsproxy.control.wishes import wish_to_json
-from tlsproxy.errors import ControlError, NotRunningError, ReloadError
+from tlsproxy.errors import AnswerError, ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ class Client:
                 raise _RefusedError(self._path, words, hint, receipt)
             if document.get("code") == ReloadError.code:
                 raise ReloadError(words.removeprefix(ReloadError.words), hint)
-            raise ControlError(self._path, words, hint)
+            raise AnswerError(self._path, words, hint, str(document.get("code") or ControlError.code))
         return answer
 
     def _knock(self) -> None:
@@ -224,7 +224,7 @@ class Client:
             return ControlError(
                 self._path,
                 "permission denied",
-                "run this as root or the proxy's user (sudo -u tlsproxy ...), or let [control] name you",
+                "run this as root or the proxy's user (sudo -u tlsproxy ...), or have [control] name you",
             )
         if isinstance(error, httpx2.TimeoutException | TimeoutError):
             return ControlError(
@@ -235,11 +235,11 @@ class Client:
         )
 
 
-class _RefusedError(ControlError):
+class _RefusedError(AnswerError):
     """A change was refused, with a receipt."""
 
     def __init__(self, path: str, why: str, hint: str, receipt: dict[str, object]) -> None:
-        super().__init__(path, why, hint)
+        super().__init__(path, why, hint, "candidate_refused")
         self.receipt = receipt
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -97,11 +98,22 @@ def candidate_from_json(body: bytes) -> tuple[Candidate, str]:
 def decoded(body: bytes, kind: type[_Document]) -> _Document:
     """Read a JSON body. Raises BadRequestError: it is no JSON (400), or doesn't fit (422)."""
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
+        document = msgspec.json.decode(body, type=kind)
+        json.loads(body, object_pairs_hook=_refuse_twice)
+    except (msgspec.ValidationError, _TwiceError) as error:
         raise BadRequestError(422, "invalid_body", f"the body doesn't fit: {_lower(error)}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(400, "bad_request", f"the body can't be read: {_lower(error)}") from error
+    return document
+
+
+class _TwiceError(ValueError):
+    """A member of an object is given twice: which one counts is anybody's guess (RFC 8259 section 4)."""
+
+
+def _refuse_twice(members: list[tuple[str, object]]) -> None:
+    if len(dict(members)) < len(members):
+        raise _TwiceError("a member of an object is given twice")
 
 
 def candidate_from_form(body: bytes, content_type: str) -> tuple[Candidate, str]:
@@ -111,8 +123,11 @@ def candidate_from_form(body: bytes, content_type: str) -> tuple[Candidate, str]
     except ValueError as error:
         raise BadRequestError(400, "bad_request", f"the form can't be read: {error}") from error
     files = [(part.file_name or part.name, part.content) for part in parts if part.file_name is not None]
-    texts = {part.name: part.content for part in parts if part.file_name is None}
+    given = [part for part in parts if part.file_name is None]
+    texts = {part.name: part.content for part in given}
     try:
+        if len(texts) < len(given):
+            raise ValueError("a part that is no file is given twice")  # noqa: TRY301  all end below
         if unknown := texts.keys() - {"via"}:
             raise ValueError(f"the part {min(unknown)!r} is no file, and not known")  # noqa: TRY301  all end below
         if not 1 <= len(files) <= _MAX_FILES:

@@ -99,7 +99,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConfinementStatus:
-    """How little power a process has: kind is "supervisor", "examiner" or "worker"."""
+    """How little power a process has: kind is "supervisor", "examiner", "hook helper", "worker"."""
 
     kind: str
     facts: Confined

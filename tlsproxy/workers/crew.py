@@ -13,7 +13,7 @@ return: who can't follow is killed and replaced, never waited for.
 membership no await stands. A change that was prepared before it came, and is committed after, finds it not
 prepared, and prepares it first (remote.py).
 *Old workers.* A retired one may still read hellos that it had accepted; until it says Quiet it is told of
-changes, and `commit` waits for it too, but what it can't do refuses nothing.
+changes, and `commit` waits for it too, but what it can't do refuses nothing, and costs it no tunnel.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
+from tlsproxy.threads import in_thread_or_here
 from tlsproxy.workers.backoff import Backoff
 from tlsproxy.workers.introductions import introduce, pass_on
 from tlsproxy.workers.messages import (
@@ -255,15 +256,22 @@ class Crew:
             raise WorkerError(None, "every worker died over it")
 
     async def commit(self, publication: Publication) -> None:
-        """Have everybody serve it; who can't is killed, and replaced by one who can. Never raises."""
+        """Have everybody serve it; who can't is killed, and replaced by one who can. Never raises.
+
+        A retired one has nobody in its place: it greets nobody any more.
+        """
         self.current = publication
         asked = [worker for worker in self.workers if worker.stage.follows]
         answers = await self._ask_all(asked, lambda worker: worker.commit(publication))
-        for worker, why in answers.items():
-            if why:
-                _log.error("worker_cannot_follow", pid=worker.pid, generation=publication.number, why=why)
-                worker.kill()
-                self._reshare()
+        async with trio.open_nursery() as nursery:
+            for worker, why in answers.items():
+                if why:
+                    _log.error("worker_cannot_follow", pid=worker.pid, generation=publication.number, why=why)
+                    if worker.stage is Stage.RETIRED:  # what is open there goes on
+                        nursery.start_soon(worker.turn_away)
+                    else:
+                        worker.kill()
+                        self._reshare()
 
     async def _ask_all(
         self, workers: Iterable[RemoteWorker], ask: Callable[[RemoteWorker], Answering]
@@ -388,4 +396,4 @@ class Crew:
         for worker in self.workers:
             worker.kill()
         for worker in self.workers:
-            await trio.to_thread.run_sync(worker.reap)
+            await in_thread_or_here(worker.reap)

@@ -74,7 +74,8 @@ class ExaminerProcess:
     def __enter__(self) -> Self:
         with self._asking:
             self._is_open = True
-            self._start()
+            with suppress(OSError):  # the first candidate tries again, and is told
+                self._start()
         return self
 
     def __exit__(

@@ -7,7 +7,7 @@ know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Checked (whether an upstream is up);
-                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
+                           Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
                            TicketKeys, BundleLost; Tripped (a breaker has opened, or closed)
 """
@@ -51,6 +51,7 @@ __all__ = [
     "TicketKeys",
     "ToWorker",
     "Tripped",
+    "TurnAway",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -163,6 +164,10 @@ class Retire(_Message, frozen=True):
     last: bool = False
 
 
+class TurnAway(_Message, frozen=True):
+    """To a retired worker: close whoever hasn't said hello yet; there is nothing here to serve them."""
+
+
 class Stop(_Message, frozen=True):
     """The proxy ends: let exchanges end, and cut what is left after `seconds`."""
 
@@ -258,7 +263,18 @@ class Tripped(_Message, frozen=True):
 
 
 ToWorker = (
-    Setup | Prepare | Commit | AcceptOn | SiblingKeys | Ping | Count | Checked | Retire | Stop | CloseTunnels
+    Setup
+    | Prepare
+    | Commit
+    | AcceptOn
+    | SiblingKeys
+    | Ping
+    | Count
+    | Checked
+    | Retire
+    | TurnAway
+    | Stop
+    | CloseTunnels
 )
 FromWorker = (
     Started

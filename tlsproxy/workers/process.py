@@ -70,6 +70,7 @@ from tlsproxy.workers.messages import (
     TicketKeys,
     ToWorker,
     Tripped,
+    TurnAway,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
@@ -163,10 +164,8 @@ class WorkerProcess:
                     self._worker.retire(last=last)
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
-                case CloseTunnels(code=code):
-                    self._worker.close_tunnels(code)
-                case Stop(seconds=seconds):
-                    self._stop(seconds)
+                case TurnAway() | CloseTunnels() | Stop():
+                    self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
 
     def _learn(self, message: SiblingKeys | Checked) -> None:
@@ -175,6 +174,15 @@ class WorkerProcess:
             self._siblings.learn(message.seat, message.keys)
         elif (guards := self._worker.guards) is not None:
             guards.note(message.upstream, message.path, message.retry_s, message.holds_s)
+
+    def _end(self, message: TurnAway | CloseTunnels | Stop) -> None:
+        match message:
+            case TurnAway():
+                self._worker.turn_away()
+            case CloseTunnels(code=code):
+                self._worker.close_tunnels(code)
+            case Stop(seconds=seconds):
+                self._stop(seconds)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -192,7 +200,7 @@ class WorkerProcess:
         """Prepare and commit generations, one after the other."""
         async for order in self._orders:
             act = self._prepare if isinstance(order, Prepare) else self._commit
-            why = await trio.to_thread.run_sync(partial(_attempt, partial(act, order)))
+            why = await _in_a_thread(partial(_attempt, partial(act, order)))
             answer = Prepared if isinstance(order, Prepare) else Committed
             self._channel.send(answer(order.number, why))
 
@@ -232,6 +240,13 @@ class WorkerProcess:
             task_status.started()
             async for _ in signals:
                 self._channel.send(Leaving())
+
+
+async def _in_a_thread(act: Callable[[], str]) -> str:
+    try:
+        return await trio.to_thread.run_sync(act)
+    except RuntimeError:  # no thread is to be had: the loop stands still meanwhile, but nobody is lost
+        return act()
 
 
 def _attempt(act: Callable[[], None]) -> str:

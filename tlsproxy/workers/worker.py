@@ -187,13 +187,17 @@ class Worker:
         and one request may follow it. After `seconds` everything is cut; a second call can only shorten them.
         """
         self._begin_to_end(partial(Connection.drain, code=code))
-        for greeting in tuple(self._greetings):
-            if not greeting.chosen:
-                greeting.give_way()
+        self.turn_away()
         for redirect in self._redirects:
             redirect.give_way()
         self._part(last=True)  # those have said hello: a handshake, and one request, as others under way
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+
+    def turn_away(self) -> None:
+        """Close whoever hasn't said hello yet; what is open goes on."""
+        for greeting in tuple(self._greetings):
+            if not greeting.chosen:
+                greeting.give_way()
 
     def close_tunnels(self, code: int = SERVICE_RESTART) -> None:
         """End a retired worker that has become too old: WebSockets are closed with `code`, the rest is cut.
