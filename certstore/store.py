@@ -88,7 +88,8 @@ class Store(Kept):
         self._changes = changes = Changing(
             self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
-        self.requests = Requesting((root, disk), succession, self._shelf, clock, plausible, self._change)
+        place = (root, disk)
+        self.requests = Requesting(place, succession, self._shelf, clock, plausible, self._change)
         self.device_ca = DeviceCA(root, disk, self._change)
         shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(

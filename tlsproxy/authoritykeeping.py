@@ -11,15 +11,29 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
+import trio
+
 from certstore import Authority, Finding, Identity, NotFound, Store, StoreCorrupt, found
 from certstore.identity import PATIENCE, plan_authority, uncovered_names
 from certstore.issuers import deviceca
+from tlsproxy.observe.audit import ITSELF, AuditLog
 
-__all__ = ["AuthorityKeeper", "Tell", "authority_facts", "authority_to_json", "renewed_now"]
+__all__ = ["AuthorityKeeper", "Tell", "audited", "authority_facts", "authority_to_json", "renewed_now"]
 
 Tell: TypeAlias = Callable[[str | None, Mapping[str, object], Finding], None]
 """Hears, in a worker thread, what was done (for the audit log; None: nothing), facts of it, and the words."""
 _WORDS_OF_NAMES = 12
+
+
+def audited(audit: AuditLog, tell: Callable[[Finding], None]) -> Tell:
+    """Have what was done written into the audit log, and `tell` called on the event loop."""
+
+    def told(what: str | None, facts: Mapping[str, object], finding: Finding) -> None:
+        if what is not None:
+            audit.note(ITSELF, what, "done", **facts)
+        trio.from_thread.run_sync(tell, finding)
+
+    return told
 
 
 class AuthorityKeeper:

@@ -164,8 +164,7 @@ class Controller:
         try:
             receipt = await in_thread(partial(act, self.store))
         except (StoreError, Refusal, ThreadError) as error:
-            codes = [f.code for f in error.findings] if isinstance(error, Refusal) else [error.code]
-            self.audit.note(actor, what, "failed", codes=codes)
+            self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         self.tell(receipt, actor, what)
         return receipt
@@ -184,8 +183,8 @@ class Controller:
         """
         actor = _actor(by)
         try:
-            done = await trio.to_thread.run_sync(act, self.store)
-        except (StoreError, Refusal) as error:
+            done = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
             self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         told = facts(done)
@@ -316,8 +315,8 @@ class Controller:
         self.teller.reload_refused(error.why, error.hint)
 
 
-def _codes(error: StoreError | Refusal) -> list[str]:
-    return [error.code] if isinstance(error, StoreError) else [finding.code for finding in error.findings]
+def _codes(error: StoreError | Refusal | ThreadError) -> list[str]:
+    return [finding.code for finding in error.findings] if isinstance(error, Refusal) else [error.code]
 
 
 def _actor(by: Peer | None) -> Actor:

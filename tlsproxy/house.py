@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,7 @@ import trio
 
 from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, found
 from tlsproxy import device, hardware, policy_notices
-from tlsproxy.authoritykeeping import AuthorityKeeper
+from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -150,7 +150,7 @@ class House:
         """Have certificates that end told, here and to whom the device's maker named."""
         self._ladder = Ladder(self.store, self.clock, partial(self._tell_step, controller.meter))
         caretaker.look_at_expiry = self._ladder.turn
-        tell = partial(self._tell_kept, controller)
+        tell = audited(controller.audit, partial(self._tell_trouble, controller.meter))
         caretaker.look_at_requests = partial(keep_requests, self.store, tell)
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
@@ -234,14 +234,6 @@ class House:
         tell("expiry", **telling.facts())
         self.teller.expiry(telling)
         trio.from_thread.run_sync(meter.count_expiry, telling)
-
-    def _tell_kept(
-        self, controller: Controller, what: str | None, facts: Mapping[str, object], finding: Finding
-    ) -> None:
-        """Tell, from a worker thread, of a request or the authority; `what` was done, if anything."""
-        if what is not None:
-            controller.audit.note(ITSELF, what, "done", **facts)
-        trio.from_thread.run_sync(self._tell_trouble, controller.meter, finding)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
