@@ -78,18 +78,21 @@ class Factory:
 
         default: who the device is where nothing is said and nothing waits. With another serial number or
         other names than the waiting request has, the request is made anew, for the same key. unsafe_reseal:
-        a provisioned device asks again, for the key that it has; nothing is written.
+        a provisioned device asks again, for the key that it has; nothing is written. A banned key
+        gives way to a new one: that of a sealed slot only with unsafe_reseal.
 
         Raises Refusal (`factory_serial_missing`, `factory_serial_unusable`), RandomNotReady where a key would
         have to be made too early, or another StoreError.
         """
         with self._change():
             slot = self._slot()
-            if slot is not None:
+            if slot is not None and not (self._is_lost(slot) and (unsafe_reseal or not slot.sealed)):
                 return self._request_again(slot, serial, names, unsafe_reseal=unsafe_reseal)
             waiting = read_waiting(self._root)
             known = waiting.identity if waiting is not None else None
             wanted = _wanted(known or default, serial, names)
+            if waiting is not None and waiting.spki in self._shelf.bans:
+                waiting = None
             if waiting is None or known is None or _told(known) != _told(wanted):
                 waiting = put(self._root, self._disk, wanted, waiting)
             return waiting.state
@@ -143,6 +146,10 @@ class Factory:
 
     def _slot(self) -> Slot | None:
         return factory_slot(self._succession.view.slots.values())
+
+    def _is_lost(self, slot: Slot) -> bool:
+        """Whether what it was provisioned with has a banned key."""
+        return self._shelf.is_banned(slot.bundle)
 
     def _serial(self, slot: Slot | None, waiting: Waiting | None) -> str:
         """Tell the serial number that this device has asked for, or has."""

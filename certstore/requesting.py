@@ -16,8 +16,8 @@ ahead of its end (`prepare`), once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -129,7 +129,8 @@ class Requesting:
     def make(self, wish: Wish, *, via: str) -> Request:
         """Make a key and a request for it; seconds for an RSA key, in which nobody else waits.
 
-        Raises Refusal (`random_not_ready`, `requests_full`), ValueError for names or a subject that can't be,
+        Raises Refusal (`random_not_ready`, `requests_full`, `key_banned`),
+        ValueError for names or a subject that can't be,
         NotFound for a slot or bundle that isn't there, StoreError.
         """
         self._check_room()
@@ -138,6 +139,8 @@ class Requesting:
         if wish.same_key:
             if old is None:
                 raise ValueError("only a renewal can be asked for with the same key")
+            if old.spki in self._shelf.bans:
+                raise Refusal(found("key_banned", key=old.spki))
             key = old.key
         else:
             if not firstboot.random_ready():
@@ -219,10 +222,25 @@ class Requesting:
             kept = self._shelf.ids()
             self._requests.forget_answered(lambda bundle: bundle not in kept)
 
-    def restore(self, request: Request, key: PrivateKey) -> None:
-        """Let a request of a backup wait here, unless it does."""
-        if request.id not in self._requests.table and self._requests.of(request.spki) is None:
-            self._requests.put(request, key)
+    @contextmanager
+    def restoring(self, taken: Iterable[tuple[Request, PrivateKey]]) -> Iterator[None]:
+        """Let the requests of a backup that don't wait here do so; none where what is done within fails.
+
+        Raises Refusal (`requests_full`) or StoreError.
+        """
+        came = list[str]()
+        try:
+            for request, key in taken:
+                if request.id not in self._requests.table and self._requests.of(request.spki) is None:
+                    self._check_room()
+                    self._requests.put(request, key)
+                    came.append(request.id)
+            yield
+        except (Refusal, StoreError):
+            for id_ in came:
+                with suppress(StoreError):
+                    self._requests.remove(id_)
+            raise
 
     def _answer_to(self, request: Request) -> str | None:
         """Give the bundle that answers a request for good, proved to be whole."""

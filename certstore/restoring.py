@@ -2,9 +2,9 @@
 
 Promises: of the sources that are restored every slot is as it was in the backup, those of the others stay;
 requests that waited wait here, too, beside those that do; numbers go on from wherever the store or the backup
-had come to. Whatever stands in the way refuses it before anything is written. A key that was banned, here or
-where the backup was made, doesn't come back: its slots are left out, and told, since a backup of before a
-theft is wanted most just after it.
+had come to. Whatever stands in the way refuses it, and leaves nothing of it. A key that was banned, here or
+where the backup was made, doesn't come back: its requests are left out, and its slots, which is told, since a
+backup of before a theft is wanted most just after it.
 
 Theory. Another device has an identity of its own (`generated`, `factory`): to carry that of the first one
 over would make two devices with one key, so it is only done when asked for, to replace a broken unit.
@@ -58,13 +58,12 @@ class Restoring:
         self.succession.next_number = max(self.succession.next_number, backup.generation + 1)
         slots = {**stays, **self._anew(case, comes)}
         self._tell_expired(case, backup, comes)
-        for request, key in backup.requests:
-            self.requests.restore(request, key)
         named = {slot.bundle for slot in comes}
         fresh = tuple(one for one in backup.bundles if one.id in named)
-        return self.changing.put(
-            case, slots, fresh, bans=set(backup.banned).difference(self.shelf.bans.table)
-        )
+        bans = set(backup.banned).difference(self.shelf.bans.table)
+        banned = {*self.shelf.bans.table, *bans}
+        with self.requests.restoring(one for one in backup.requests if one[0].spki not in banned):
+            return self.changing.put(case, slots, fresh, bans=bans)
 
     def _without_banned(self, case: Case, backup: Backup, wanted: list[Slot]) -> list[Slot]:
         """Leave out what has a banned key. Raises Refusal where that is everything."""
