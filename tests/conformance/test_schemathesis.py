@@ -33,6 +33,7 @@ SETTINGS = """
 [[operations]]
 include-operation-id = [
     "proposeCandidate", "rollBackSlot", "removeSlot", "activateGeneration", "confirmReceipt", "makeRequest",
+    "requestFactory", "installFactory",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
