@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Bundle, Candidate, Examiner, InProcess
+from certstore import Bundle, Candidate, Circumstances, Examiner, InProcess
 from tests.pki import Pki
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
@@ -31,7 +31,7 @@ def durations(examiner: Examiner, candidates: list[tuple[Candidate, Bundle]]) ->
         start = time.perf_counter()
         with examiner.examine(candidate, lambda _spki: None) as examination:
             assert examination.bundle == bundle
-            assert examination.judge(datetime.now(UTC), clock_plausible=True) == ()
+            assert examination.judge(Circumstances(datetime.now(UTC), clock_plausible=True)) == ()
         taken.append(time.perf_counter() - start)
     return sorted(taken)
 

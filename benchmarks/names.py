@@ -17,12 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certstore import Bundle, Cause, Generation, Row, Slot, Source
-from certstore.activation import Activation
-from certstore.archive import Archive
 from certstore.atomic import Disk
 from certstore.premises import enter, furnish
-from certstore.probation import Probations
-from certstore.shelf import Shelf
+from certstore.rooms import Rooms
 from certstore.slots import in_order
 from tests.pki import Pki
 
@@ -80,8 +77,8 @@ def _fill(root: Path, bundles: Iterable[Bundle], now: datetime) -> None:
     disk = Disk()
     enter(root, disk)
     furnish(root, disk)
-    shelf, archive = Shelf(root, disk), Archive(root, disk)
-    activation = Activation(root, disk, shelf, archive, Probations(root, disk))
+    rooms = Rooms.of(root, disk)
+    shelf, archive, activation = rooms.shelf, rooms.archive, rooms.activation
     rows, slots, default = [], [], None
     for number, bundle in enumerate(bundles):
         at = now + timedelta(microseconds=number)

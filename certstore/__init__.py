@@ -3,21 +3,29 @@
 The life of a certificate, and who is asked on the way:
 
     files arrive          watch (hints), inbox (pairs files into candidates), or a caller
-    what is in them       decode (any file a customer has) -> bundle (a key and its chain, proved to match)
-    are they good         checks (dates, names, keys), then a gate that is handed in
+    what is in them       decode (any file a customer has) -> assembly -> bundle (a key and its chain)
+    are they good         checks (a certificate and its circumstances), then a gate that is handed in
+    compared with what    reference (known roots, blocklist, own names); constraints, weakness, webpki: pure
     who looks             an examiner: examination.InProcess, or a process that hostile files may ruin
     on to the disk        proposing -> changing -> activation (bundle, slots, generation, prepare, active)
     who is served what    succession -> generation.compute (precedence, expiry): pure, it alone decides
     back, or away         store.roll_back, activate, remove -> reverting (history) -> changing
     onto another device   backup, under a passphrase by sealing -> restoring -> changing
+    to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
+    for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
+    a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
+    a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
     after a crash         recovery
 
-Values:  names  findings  bundle  meta  slots  generation  receipts       they know no disk and no clock
-Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  shelf  archive  ledger  reading
-Door:    store (held, locked, changed)  showing (its half that only reads)
-Makers:  issuers.selfsigned (the device's own certificate)  identity (when to make it again)  firstboot
+Values:  names  findings  fingerprints  bundle  meta  slots  generation  receipts  factorystate
+         they know no disk and no clock
+Disk:    layout (paths)  atomic (the only rename and fsync)  lock  premises  reading
+         rooms: shelf  archive  ledger  probation  suspension  erasing  activation
+Door:    store (held, locked, changed) = upkeep (what time brings) = showing (its half that only reads)
+Makers:  issuers.selfsigned (the device's own certificate), issuers.deviceca (an authority of its own, kept by
+         authority)  identity (when to make them again)  firstboot  unit (whose store is it), registration
 
     with Store.open("/var/lib/device", clock=lambda: datetime.now(UTC)) as store:
         receipt = store.propose(Candidate(files), source=Source.CUSTOMER, via="api", examiner=InProcess())
@@ -31,10 +39,13 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from certstore.bundle import Bundle, PrivateKey, key_from_pem, key_to_pem, spki_of
+from certstore.bans import Ban, Reason, is_spki, read_bans
+from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
+from certstore.erasure import Reset, Scope
 from certstore.errors import (
     BackupUnreadable,
     NotFound,
+    RandomNotReady,
     Refusal,
     StoreCorrupt,
     StoreError,
@@ -44,6 +55,7 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
+from certstore.extensions import alternative_names, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -54,31 +66,50 @@ from certstore.probation import BootClock, BootTime, Probation
 from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
+from certstore.unit import Seen, Verdict
+from certstore.unit import judge as judge_unit
 
 if TYPE_CHECKING:
+    from certstore.assembly import assemble
+    from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
-    from certstore.checks import check
+    from certstore.chain import build_chain, is_authority
+    from certstore.checks import check, check_shown
+    from certstore.circumstances import Circumstances
     from certstore.contents import Content
-    from certstore.decode import LARGEST_FILE, Candidate, assemble
+    from certstore.decode import LARGEST_FILE, LONGEST_PASSPHRASE, Candidate, locked
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
+    from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.issuers.csr import KeyType, Subject
+    from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
+    from certstore.loading import load_certificate
+    from certstore.reference import Comparison, Reference
+    from certstore.registration import Registration
+    from certstore.requesting import Wish, is_answered
+    from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
 
 __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
+    "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
+    "Authority",
     "Backup",
     "BackupUnreadable",
+    "Ban",
     "BootClock",
     "BootTime",
     "Bundle",
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Circumstances",
     "Clock",
+    "Comparison",
     "Content",
     "Examination",
     "Examiner",
@@ -87,7 +118,9 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "KeyType",
     "KnownKey",
+    "Leak",
     "Meta",
     "NotFound",
     "NullGate",
@@ -95,9 +128,17 @@ __all__ = [
     "PrivateKey",
     "Probation",
     "Publisher",
+    "RandomNotReady",
+    "Reason",
     "Receipt",
+    "Reference",
     "Refusal",
+    "Registration",
+    "Request",
+    "Reset",
     "Row",
+    "Scope",
+    "Seen",
     "Severity",
     "Slot",
     "Source",
@@ -110,42 +151,70 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreNotWritable",
+    "Subject",
+    "Verdict",
+    "Wish",
+    "alternative_names",
     "assemble",
+    "build_chain",
     "check",
+    "check_shown",
     "clock_plausible",
     "compute",
     "covers",
     "found",
     "genuine",
     "is_address",
+    "is_answered",
+    "is_authority",
+    "is_issued_by",
+    "is_spki",
+    "judge_unit",
     "key_from_pem",
     "key_to_pem",
+    "key_words",
+    "leaks_of",
+    "load_certificate",
+    "locked",
+    "name_words",
     "newest_seen",
     "normalise",
     "random_ready",
+    "read_authority",
+    "read_bans",
     "read_bundle",
     "read_generation",
     "read_generations",
     "read_receipts",
+    "read_requests",
     "read_slots",
     "seal",
     "slot_id",
     "spki_of",
+    "stores_under",
+    "subject_words",
     "take_backup",
     "unseal",
 ]
 
 # Whose room is opened at the first use: a worker carries none of them, an examiner no store.
 _LATER = {
+    "read_authority": "certstore.authority",
     "Backup": "certstore.backup",
     "take_backup": "certstore.backup",
     "seal": "certstore.sealing",
     "unseal": "certstore.sealing",
+    "build_chain": "certstore.chain",
+    "is_authority": "certstore.chain",
     "check": "certstore.checks",
+    "check_shown": "certstore.checks",
+    "Circumstances": "certstore.circumstances",
     "Content": "certstore.contents",
     "LARGEST_FILE": "certstore.decode",
+    "LONGEST_PASSPHRASE": "certstore.decode",
+    "locked": "certstore.decode",
     "Candidate": "certstore.decode",
-    "assemble": "certstore.decode",
+    "assemble": "certstore.assembly",
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
     "InProcess": "certstore.examination",
@@ -154,7 +223,21 @@ _LATER = {
     "NullGate": "certstore.gates",
     "NullPublisher": "certstore.gates",
     "Publisher": "certstore.gates",
+    "Leak": "certstore.imaging",
+    "leaks_of": "certstore.imaging",
+    "stores_under": "certstore.imaging",
+    "Registration": "certstore.registration",
+    "KeyType": "certstore.issuers.csr",
+    "Subject": "certstore.issuers.csr",
+    "Authority": "certstore.issuers.deviceca",
     "Identity": "certstore.issuers.selfsigned",
+    "Wish": "certstore.requesting",
+    "is_answered": "certstore.requesting",
+    "Request": "certstore.requests",
+    "read_requests": "certstore.requests",
+    "load_certificate": "certstore.loading",
+    "Comparison": "certstore.reference",
+    "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",
 }

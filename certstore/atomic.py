@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ from certstore.layout import ASIDE, aside
 
 __all__ = ["Before", "Disk"]
 
-# (step, path): create, write, sync, rename, sync_folder, mkdir, unlink or rmdir, and what it is done to
+# (step, path): create, write, sync, rename, sync_folder, mkdir, unlink, rmdir, rmtree, and to what it is done
 Before = Callable[[str, Path], None]
 
 _FILE_MODE = 0o600
@@ -123,6 +124,27 @@ class Disk:
             self._sync_folder(path.parent)
             self._erase(gone)
 
+    def empty(self, folder: Path) -> None:
+        """Remove all that lies in a folder, but not the folder; no link in it is followed.
+
+        Whoever may write there (an inbox) can't lead this elsewhere. What can't be removed keeps nothing
+        else, and is raised at the end. Does nothing where there is no such folder.
+        """
+        failures: list[OSError] = []
+        with _disk_errors(folder):
+            if not folder.is_dir():
+                return
+            inside = sorted(folder.iterdir())
+            for path in inside:
+                try:
+                    self._uproot(path)
+                except OSError as error:
+                    failures.append(error)
+            if inside:
+                self._sync_folder(folder)
+            for failure in failures:
+                raise failure
+
     def move(self, old: Path, new: Path) -> None:
         """Give a file, link or folder another place on the same file system, and sync both folders.
 
@@ -176,6 +198,17 @@ class Disk:
                 raise
         finally:
             os.close(descriptor)
+
+    def _uproot(self, path: Path) -> None:
+        if path.is_dir() and not path.is_symlink():
+            self._before("rmtree", path)
+            try:
+                shutil.rmtree(path)  # by descriptors, so that nobody swaps a folder for a link meanwhile
+            except RecursionError as error:
+                raise OSError(errno.ELOOP, "folders are nested too deeply", path) from error
+        else:
+            with suppress(FileNotFoundError):
+                self._unlink(path)
 
     def _erase(self, path: Path) -> None:
         """Remove a file, or a folder of files. Not synced: what comes back is removed at the next start."""

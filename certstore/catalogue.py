@@ -3,7 +3,10 @@
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-changes and of the store stands in lifecodes.py.
+files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
+in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
+requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, what the
+doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -13,8 +16,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.authoritycodes import AUTHORITY
+from certstore.bancodes import BANS
+from certstore.checkcodes import CHECKS
+from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
+from certstore.factorycodes import FACTORY
+from certstore.intakecodes import INTAKE
 from certstore.lifecodes import LIFE
+from certstore.requestcodes import REQUESTED
+from certstore.unitcodes import UNIT
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
 
@@ -79,27 +90,13 @@ _TABLE: Final[dict[str, Entry]] = {
     "unparsable": Entry(
         _E,
         "{file} holds neither a certificate nor a private key in a form that we know",
-        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines) or DER",
+        "export it as PEM (text with BEGIN CERTIFICATE or BEGIN PRIVATE KEY lines), DER or PKCS #12 (.p12,"
+        " .pfx)",
     ),
     "certificate_unparsable": Entry(
         _E, "a certificate in {file} is damaged: {why}", "export or copy the certificate again"
     ),
     "key_unparsable": Entry(_E, "a private key in {file} is damaged: {why}", "export or copy the key again"),
-    "key_encrypted": Entry(
-        _E,
-        "the private key in {file} is protected by a pass phrase",
-        "take the pass phrase off: openssl pkey -in KEY -out PLAIN-KEY",
-    ),
-    "container_unsupported": Entry(
-        _E,
-        "{file} is a {kind} container, which can't be read yet",
-        "convert it to PEM: {command}",
-    ),
-    "trusted_certificate": Entry(
-        _E,
-        "{file} holds OpenSSL's own TRUSTED CERTIFICATE form",
-        "convert it: openssl x509 -in FILE -out CERT.pem",
-    ),
     "too_many_certificates": Entry(
         _E,
         "there are more than {limit} certificates in these files",
@@ -159,119 +156,9 @@ _TABLE: Final[dict[str, Entry]] = {
     "stranger_dropped": Entry(
         _N, "the certificate {subject} is not part of the chain and was left out", "nothing to do"
     ),
-    # --- checks: what would keep clients away ---
-    "expired": Entry(
-        _E,
-        "the certificate expired on {not_after}; this device's clock says {now}",
-        "renew it, or mend this device's clock",
-    ),
-    "expired_doubtful": Entry(
-        _W,
-        "the certificate expired on {not_after} by this device's clock, which is plainly wrong ({now})",
-        "mend this device's clock; the dates are checked again then",
-    ),
-    "not_yet_valid": Entry(
-        _E,
-        "the certificate is valid only from {not_before}; this device's clock says {now}",
-        "check this device's clock, or import the certificate when its time has come",
-    ),
-    "not_yet_valid_doubtful": Entry(
-        _W,
-        "the certificate is valid from {not_before}; this device's clock, plainly wrong, says {now}",
-        "mend this device's clock; the dates are checked again then",
-    ),
-    "dates_reversed": Entry(
-        _E, "the certificate ends ({not_after}) before it starts ({not_before})", "have it issued again"
-    ),
-    "certificate_malformed": Entry(
-        _E, "the certificate's {part} can't be read, and clients refuse it: {why}", "have it issued again"
-    ),
-    "ca_as_leaf": Entry(
-        _E,
-        "this is the certificate of an authority (CA:TRUE), not of a device",
-        "give the certificate that was issued for the device; make self-signed ones with: openssl req -x509"
-        " -addext basicConstraints=critical,CA:FALSE",
-    ),
-    "not_for_servers": Entry(
-        _E,
-        "the certificate is not made for TLS servers (its extended key usage is {usages})",
-        "have it issued with the extended key usage serverAuth",
-    ),
-    "no_digital_signature": Entry(
-        _W,
-        "the certificate's key usage leaves out digitalSignature, which every modern handshake needs",
-        "have it issued with the key usage digitalSignature; strict clients refuse this one",
-    ),
-    "key_too_small": Entry(
-        _E,
-        "the key ({key}) is too weak: it can be broken, or clients refuse it",
-        "use a P-256 key, or RSA with 2048 bits or more",
-    ),
-    "key_too_large": Entry(
-        _W,
-        "the key ({key}) makes every handshake slow",
-        "use a P-256 key, or RSA with 2048 to 4096 bits",
-    ),
-    "key_far_too_large": Entry(
-        _E,
-        "clients refuse a key of this size ({key}), and each handshake with it would hold up all others",
-        "use a P-256 key, or RSA with 2048 to 4096 bits",
-    ),
-    "key_type_unsupported": Entry(
-        _E,
-        "a key of this kind ({key}) can't be used for TLS",
-        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
-    ),
-    "key_refused_by_browsers": Entry(
-        _E,
-        "browsers refuse a certificate with this kind of key ({key})",
-        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
-    ),
-    "key_refused_by_chromium": Entry(
-        _W,
-        "the browsers Chrome and Edge refuse a certificate with this kind of key ({key})",
-        "use a P-256 or P-384 key, or RSA with 2048 bits or more",
-    ),
-    "no_alternative_names": Entry(
-        _W,
-        "the certificate names no host in its subject alternative names; browsers refuse it",
-        "have it issued with the device's names and addresses as subject alternative names",
-    ),
-    "name_ignored": Entry(
-        _W,
-        "the certificate names {name!r}, which no client can ask for",
-        "have it issued with correct host names or addresses",
-    ),
-    "weak_signature": Entry(
-        _W,
-        "{certificate} is signed with {algorithm}, which clients no longer trust",
-        "have it issued with SHA-256 or better",
-    ),
-    "lifetime_too_long": Entry(
-        _W,
-        "the certificate is valid for {days} days; Apple devices refuse more than 825",
-        "have it issued for at most 825 days",
-    ),
-    "incomplete_chain": Entry(
-        _W,
-        "the certificate of the issuer ({issuer}) is missing, unless that is a root that clients know",
-        "add the authority's intermediate certificates (often named chain.pem or fullchain.pem)",
-    ),
-    "issuer_expired": Entry(
-        _W,
-        "the intermediate certificate {subject} expired on {not_after}",
-        "get the current chain from the authority",
-    ),
-    "self_signed": Entry(
-        _N,
-        "the certificate is self-signed: clients warn until they are told to trust it",
-        "compare the fingerprint on first contact, or use a certificate of an authority that clients trust",
-    ),
-    "must_staple": Entry(
-        _W,
-        "the certificate demands a stapled OCSP answer, which is not sent: some clients refuse it",
-        "have it issued without the must-staple (TLS feature) extension",
-    ),
 }
 
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({**_TABLE, **LIFE})
+_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, DOCTOR)
+CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
+    {code: entry for part in _PARTS for code, entry in part.items()}
+)

@@ -11,19 +11,23 @@ the next start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from certstore.activation import Activation, Change, Move
+from certstore.bans import Ban, Reason
 from certstore.bundle import Bundle
+from certstore.erasure import Erasure
 from certstore.errors import Refusal, StoreError
 from certstore.findings import Finding, found
 from certstore.generation import Cause
 from certstore.ledger import Ledger
+from certstore.parting import Parting
 from certstore.probation import Probation, Probations
 from certstore.receipts import Receipt, State
+from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, Source
 from certstore.succession import Succession, View
 
@@ -32,9 +36,14 @@ __all__ = ["Case", "Changing", "moves_between"]
 
 @dataclass(slots=True, eq=False)
 class Case:
-    """One change under way: its receipt, as far as it has come."""
+    """One change under way: its receipt, as far as it has come; and why what leaves with it does.
+
+    word: the SHA-256 of the word that confirms it over the network, "" for none.
+    """
 
     receipt: Receipt
+    reason: Reason = Reason.SUPERSEDED
+    word: str = ""
 
     def tell(self, *findings: Finding) -> None:
         """Add to what the receipt tells."""
@@ -47,6 +56,7 @@ class Changing:
     def __init__(
         self,
         ledger: Ledger,
+        shelf: Shelf,
         activation: Activation,
         succession: Succession,
         probations: Probations,
@@ -54,6 +64,7 @@ class Changing:
     ) -> None:
         """Take the store's rooms and the time."""
         self._ledger = ledger
+        self._parting = Parting(shelf)
         self._activation = activation
         self._succession = succession
         self._probations = probations
@@ -66,6 +77,7 @@ class Changing:
         carry_out: Callable[[Case], Receipt],
         *,
         cause: Cause = Cause.PROPOSAL,
+        reason: Reason = Reason.SUPERSEDED,
         confirm_within_s: float | None = None,
     ) -> Receipt:
         """Open a receipt, have the change carried out, and give the receipt that it ended with.
@@ -73,7 +85,7 @@ class Changing:
         A Refusal ends in a receipt too. Raises StoreError when the disk fails before the new generation is
         active, and whatever else `carry_out` raises; what was served is served on.
         """
-        case = Case(self._ledger.open(source, via, self._clock(), cause, confirm_within_s))
+        case = Case(self._ledger.open(source, via, self._clock(), cause, confirm_within_s), reason)
         try:
             self.catch_up()
             return carry_out(case)
@@ -88,7 +100,7 @@ class Changing:
             raise
 
     def change_nothing(self, case: Case, note: Finding, number: int) -> Receipt:
-        """End a change that wants what is served already, in the generation `number`."""
+        """End a change that wants what is served already, by the generation `number`."""
         case.tell(note)
         now = self._clock()
         return self.record(case.receipt.advance(State.LIVE, now, number).advance(State.CONFIRMED, now))
@@ -99,20 +111,34 @@ class Changing:
         slots: Mapping[Key, Slot],
         fresh: tuple[Bundle, ...] = (),
         probation: Probation | None = None,
+        erasure: Erasure | None = None,
+        bans: Collection[str] = (),
     ) -> Receipt:
         """Have these slots from now on; confirmed, unless there is a probation.
 
-        `fresh` are bundles that may not be on the shelf yet. Raises Refusal (`prepare_failed`), StoreError,
-        or what the publisher's commit raises.
+        `fresh` are bundles that may not be on the shelf yet; `erasure` is owed from then on; `bans` are the
+        keys (SPKI hashes) that are banned with it, beside those that the case's reason bans. Raises Refusal
+        (`prepare_failed` and others), StoreError, or what the publisher's commit raises.
         """
-        succession = self._succession
-        generation = succession.compute(slots, case.receipt.cause, case.receipt, fresh)
+        succession, receipt = self._succession, case.receipt
         moves = moves_between(succession.view.slots, slots)
+        generation = succession.compute(slots, receipt.cause, receipt, fresh, bans)
+        leaving = self._parting.of_keys(frozenset(bans))
+        if not bans:
+            leaving = self._parting.departure(case.reason, receipt.source, succession.view, moves, generation)
+        if leaving.keys:
+            generation = succession.compute(slots, receipt.cause, receipt, fresh, leaving.keys)
+            case.tell(*self._parting.told(leaving.keys, moves, fresh, slots.values(), probation))
+            if generation.default is None:
+                raise Refusal(found("ban_leaves_nothing"))
         table = {**self._probations.table, probation.receipt: probation} if probation is not None else None
-        succession.put_into_effect(generation, slots, Change(moves, fresh, table))
+        now, number = self._clock(), generation.number
+        new_bans = tuple(Ban(spki, number, now, receipt.via) for spki in sorted(leaving.keys))
+        succession.put_into_effect(generation, slots, Change(moves, fresh, table, erasure, new_bans))
         moved = [slot for _, slot in moves if slot is not None]
         succession.aside -= {slot.bundle for slot in moved}
         live = case.receipt.advance(State.LIVE, self._clock(), generation.number)
+        succession.end(leaving.bundles, Reason.KEY_COMPROMISE if leaving.keys else case.reason)
         return self._write_down(live, moved, confirmed=probation is None)
 
     def record(self, receipt: Receipt) -> Receipt:

@@ -1,10 +1,11 @@
-"""Checks: what would keep clients away from a bundle, told before any client meets it.
+"""Checks: what would keep clients away from a certificate, told before any client meets it.
 
 Promises: `check` is pure, looks at everything (a customer gets all findings at once, not one an upload),
-and never raises for a bundle that exists. Errors are what no client, or no browser, would accept; warnings
+and never raises for a bundle that exists. `check_shown` says the same of a certificate whose key is
+elsewhere: of a file without its key, of another server. Errors are what no client would accept; warnings
 are what some refuse, with the one that does named; the trial handshakes of the gate come after.
-Refuses to know: where the bundle came from, and whether a client trusts its root: the customer's own
-authority is as good as a public one here.
+Refuses to know: where the certificate came from, and what stands on lists (circumstances.py, which is handed
+in): the customer's own authority is as good as a public one here.
 
 Which client refuses what was tried with Chromium 156, Firefox ESR 153 and curl with OpenSSL 3.0 (see each
 code's line).
@@ -12,7 +13,8 @@ code's line).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -21,12 +23,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certstore.bundle import Bundle, key_words
+from certstore import webpki
+from certstore.bundle import Bundle, PublicKey, is_issued_by, key_words
 from certstore.chain import is_authority
-from certstore.extensions import alternative_names, fault, read, subject_words
+from certstore.circumstances import Anchor, Circumstances
+from certstore.constraints import below_allowance, forbidden_names
+from certstore.extensions import alternative_names, fault, name_words, read, subject_words
 from certstore.findings import Finding, found
+from certstore.names import covers
+from certstore.weakness import weaknesses
 
-__all__ = ["check"]
+__all__ = ["check", "check_shown"]
 
 # Apple refuses longer ones from any authority (support article 103769); 398 days hold for public roots only.
 LONGEST_LIFETIME = timedelta(days=825)
@@ -38,27 +45,51 @@ _CURVES = {"secp256r1", "secp384r1", "secp521r1"}  # all that RFC 8446 section 4
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
 
-def check(bundle: Bundle, now: datetime, clock_plausible: bool) -> tuple[Finding, ...]:  # noqa: FBT001  the interface
-    """Give all findings about a bundle, errors first; `now` is aware.
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is judged: a leaf, the chain above it (its issuer first, no root), and what surrounds them."""
+
+    leaf: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    around: Circumstances
+
+    @property
+    def life(self) -> tuple[datetime, datetime]:
+        return self.leaf.not_valid_before_utc, self.leaf.not_valid_after_utc
+
+
+def check(bundle: Bundle, around: Circumstances) -> tuple[Finding, ...]:
+    """Give all findings about a bundle, errors first.
 
     With an implausible clock (before the build date, or set back) what the dates say is a warning: a device
     without a battery must come up. The dates are checked again when the clock is plausible.
     """
+    return check_shown(bundle.leaf, bundle.chain, around)
+
+
+def check_shown(
+    leaf: x509.Certificate, chain: Sequence[x509.Certificate], around: Circumstances
+) -> tuple[Finding, ...]:
+    """Give all findings about a leaf and its chain, as `check` does."""
+    case = _Case(leaf, tuple(chain), around)
     findings = [
-        *_dates(bundle, now, clock_plausible),
-        *_form(bundle.leaf),
-        *_key(bundle),
-        *_purpose(bundle.leaf),
-        *_names(bundle),
-        *_chain(bundle, now, clock_plausible),
+        *_dates(case),
+        *_form(leaf),
+        *_key(case),
+        *_purpose(leaf),
+        *_names(case),
+        *_reach(case),
+        *_chain(case),
+        *_public(case),
+        *(found("list_unread", why=why) for why in around.unread),
     ]
     return tuple(sorted(findings, key=lambda finding: not finding.is_error))
 
 
-def _dates(bundle: Bundle, now: datetime, plausible: bool) -> Iterator[Finding]:  # noqa: FBT001  passed through
-    start, end = bundle.not_before, bundle.not_after
+def _dates(case: _Case) -> Iterator[Finding]:
+    (start, end), now = case.life, case.around.now
     facts = {"not_before": _moment(start), "not_after": _moment(end)}
-    doubt = "" if plausible else "_doubtful"
+    doubt = "" if case.around.clock_plausible else "_doubtful"
     if end < start:
         yield found("dates_reversed", **facts)
         return
@@ -83,28 +114,45 @@ def _form(leaf: x509.Certificate) -> Iterator[Finding]:
             yield found("certificate_malformed", part=part, why="it is of a kind that no TLS client knows")
 
 
-def _key(bundle: Bundle) -> Iterator[Finding]:
-    public = bundle.key.public_key()
+def _key(case: _Case) -> Iterator[Finding]:
+    try:
+        public: PublicKey = case.leaf.public_key()
+    except (UnsupportedAlgorithm, ValueError) as error:
+        yield found("key_type_unsupported", key=str(error) or "unknown")
+        return
     words = key_words(public)
-    if isinstance(public, rsa.RSAPublicKey):
-        if public.key_size < SMALLEST_RSA:
-            yield found("key_too_small", key=words)
-        elif public.key_size > LARGEST_RSA:
-            yield found("key_far_too_large", key=words)
-        elif public.key_size > LARGEST_QUICK_RSA:
-            yield found("key_too_large", key=words)
-    elif isinstance(public, ec.EllipticCurvePublicKey):
-        if public.curve.key_size < SMALLEST_EC:
-            yield found("key_too_small", key=words)
-        elif public.curve.name not in _CURVES:
-            yield found("key_type_unsupported", key=words)
-        elif public.curve.name == "secp521r1":  # Chromium refuses it, Firefox doesn't
-            yield found("key_refused_by_chromium", key=words)
-    elif isinstance(public, ed25519.Ed25519PublicKey):
-        # an error although curl would go along: the device's page must never become unreachable by an upload
-        yield found("key_refused_by_browsers", key=words)
-    else:
-        yield found("key_type_unsupported", key=words)
+    code = _refused_key(public)
+    if code is not None:
+        yield found(code, key=words)
+    if code != "key_too_small":  # more would be said of what is hopeless anyway
+        for why in weaknesses(public):
+            yield found("key_weak", key=words, why=why)
+    if case.around.key_listed:
+        yield found("key_leaked", where=case.around.key_listed)
+    if case.around.certificate_listed:
+        yield found("certificate_shared", where=case.around.certificate_listed)
+    if case.around.known_as:
+        yield found("key_known_elsewhere", names=", ".join(case.around.known_as))
+
+
+def _refused_key(public: PublicKey) -> str | None:
+    """Give the code that says who refuses a key of this kind and size; None where nobody does."""
+    match public:
+        case rsa.RSAPublicKey(key_size=size):
+            sizes = (
+                (size < SMALLEST_RSA, "key_too_small"),
+                (size > LARGEST_RSA, "key_far_too_large"),
+                (size > LARGEST_QUICK_RSA, "key_too_large"),
+            )
+            return next((code for applies, code in sizes if applies), None)
+        case ec.EllipticCurvePublicKey(curve=curve) if curve.key_size < SMALLEST_EC:
+            return "key_too_small"
+        case ec.EllipticCurvePublicKey(curve=curve) if curve.name in _CURVES:
+            # Chromium refuses it, Firefox doesn't
+            return "key_refused_by_chromium" if curve.name == "secp521r1" else None
+        case ed25519.Ed25519PublicKey():  # curl and other programs go along
+            return "key_refused_by_browsers"
+    return "key_type_unsupported"
 
 
 def _purpose(leaf: x509.Certificate) -> Iterator[Finding]:
@@ -123,26 +171,73 @@ def _purpose(leaf: x509.Certificate) -> Iterator[Finding]:
         yield found("must_staple")
 
 
-def _names(bundle: Bundle) -> Iterator[Finding]:
-    usable, ignored = alternative_names(bundle.leaf)
+def _names(case: _Case) -> Iterator[Finding]:
+    usable, ignored = alternative_names(case.leaf)
     if not usable:
         yield found("no_alternative_names")
     for name in ignored:
         yield found("name_ignored", name=name)
 
 
-def _chain(bundle: Bundle, now: datetime, plausible: bool) -> Iterator[Finding]:  # noqa: FBT001  passed through
-    if bundle.self_signed:  # nobody relies on its own signature on itself
+def _reach(case: _Case) -> Iterator[Finding]:
+    """Compare what the certificate covers with what clients ask for."""
+    ours, _ = alternative_names(case.leaf)
+    wanted = case.around.reached_by
+    missing = [name for name in wanted if not any(covers(pattern, name) for pattern in ours)]
+    if not missing or not ours:  # without any name it is told already
+        return
+    if len(missing) == len(wanted):
+        yield found("no_name_covered", names=", ".join(missing), covered=", ".join(ours))
+    else:
+        yield found("names_not_covered", names=", ".join(missing))
+
+
+def _chain(case: _Case) -> Iterator[Finding]:
+    leaf, chain, around = case.leaf, case.chain, case.around
+    if is_issued_by(leaf, leaf):  # nobody relies on its own signature on itself
         yield found("self_signed")
         return
-    for certificate in (bundle.leaf, *bundle.chain):
+    for certificate in (leaf, *chain):
         algorithm = _hash_of(certificate)
         if isinstance(algorithm, _WEAK_HASHES):
             yield found("weak_signature", certificate=subject_words(certificate), algorithm=algorithm.name)
-    for issuer in bundle.chain:
-        if plausible and now > issuer.not_valid_after_utc:
+    for issuer in chain:
+        if around.clock_plausible and around.now > issuer.not_valid_after_utc:
             end = _moment(issuer.not_valid_after_utc)
             yield found("issuer_expired", subject=subject_words(issuer), not_after=end)
+    yield from _allowance(leaf, chain)
+    if around.anchor is Anchor.UNKNOWN:
+        issuer_words = name_words((chain[-1] if chain else leaf).issuer)
+        # behind a public certificate stands a root that is on every list, so what is missing lies between
+        if not webpki.is_public(leaf):
+            yield found("unknown_root", issuer=issuer_words)
+        elif chain:  # without any chain, who put it together has said so
+            yield found("incomplete_chain", issuer=issuer_words)
+
+
+def _allowance(leaf: x509.Certificate, chain: Sequence[x509.Certificate]) -> Iterator[Finding]:
+    """Compare what was issued with what each authority of the chain may issue."""
+    for issuer in chain:
+        for name in forbidden_names(leaf, issuer):
+            yield found("name_constraint_violated", authority=subject_words(issuer), name=name)
+    for one in below_allowance(chain):
+        authority, allowed, count = subject_words(one.authority), one.allowed, one.count
+        yield found("path_too_long", authority=authority, allowed=allowed, count=count)
+
+
+def _public(case: _Case) -> Iterator[Finding]:
+    """Hold the certificate of a public authority against what browsers ask of these."""
+    if not webpki.is_public(case.leaf):
+        return
+    start, end = case.life
+    lasts, most, then = end - start, webpki.longest_lifetime(start), webpki.longest_lifetime(end)
+    # the last second counts, so a certificate of a whole number of days may come out one second shorter
+    if lasts > most:
+        yield found("public_lifetime_too_long", days=lasts.days, most=most.days)
+    elif lasts > then:
+        yield found("next_lifetime_shorter", days=lasts.days, when=f"{end:%Y-%m-%d}", most=then.days)
+    if not webpki.has_timestamps(case.leaf):
+        yield found("no_timestamps")
 
 
 def _hash_of(certificate: x509.Certificate) -> hashes.HashAlgorithm | None:

@@ -96,7 +96,7 @@ def read_content(name: str, data: bytes) -> Content:
     if errors:
         return Content(errors=errors)
     if not decoded.certificates and not decoded.keys:  # a request, parameters, a revocation list
-        return Content(errors=(found("nothing_usable"),))
+        return Content(errors=(found("nothing_usable"), *decoded.findings))
     certificates: list[Certificate] = []
     for certificate in decoded.certificates:
         try:

@@ -1,66 +1,72 @@
-"""Decode: any file a customer has, to certificates and keys, and those to a bundle.
+"""Decode: any file a customer has, to certificates and keys.
 
-Promises: whatever the bytes are, `decode` gives findings and `assemble` raises at most a `Refusal`; nothing
-else comes out, and nothing takes long (the limits below). Content never stands in a repr, a finding or an
+    a file         an archive of files (unpacking)        what it is not: recognition
+    its armour     PEM or DER blocks (armour)
+    a block        a certificate, a key (loading), a container of both (pkcs7, pkcs12)
+    a lock on it   a pass phrase (protection, derivation)
+
+Promises: whatever the bytes are, `decode` gives findings; nothing else comes out, and nothing takes long
+(the limits below, and those of each part). Content and pass phrases never stand in a repr, a finding or an
 error.
-Refuses to know: where files came from (inbox, upload), whether clients would like the bundle (checks.py).
+Refuses to know: where files came from (inbox, upload), what belongs together (assembly.py).
 
 What could go wrong, and why it is done so:
 - A damaged file among good ones is an error, not skipped: the customer meant it to count, and a chain that
-  silently lacks its second half fails only in some clients.
-- Nothing is decrypted. How long a pass phrase takes to try is the file's choice, not ours.
+  silently lacks its second half fails only in some clients. In an archive what is none of ours (a readme) is
+  left out and noted: the authority packed it, not the customer.
+- How long a pass phrase takes to try is the file's choice: derivation.py says what is spent on it.
 - A damaged key is refused before it can sign (loading.py says what that costs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from certstore.armour import DER, Block, unwrap
-from certstore.bundle import Bundle, PrivateKey, key_words, spki_of
-from certstore.chain import build_chain, is_authority
-from certstore.errors import Refusal
-from certstore.extensions import name_words, subject_words
+from certstore.armour import DER, MOST_BLOCKS, Block, unwrap
+from certstore.asn1 import BITS, INTEGER, OCTETS, OID, SEQUENCE, first, only
+from certstore.bundle import PrivateKey, spki_of
+from certstore.derivation import Purse, TooCostlyError
 from certstore.findings import Finding, found
-from certstore.loading import EncryptedKeyError, load_certificate, load_key
+from certstore.loading import load_certificate, load_key
+from certstore.pkcs7 import read_pkcs7
+from certstore.pkcs12 import is_whole, open_key, read_pkcs12
+from certstore.protection import Form, NotOpenedError, UnknownProtectionError, decrypt_pem, forms_of
+from certstore.recognition import Foreign, foreign_block, foreign_file
+from certstore.unpacking import ArchiveError, Room, is_archive, unpack
 
-__all__ = ["LARGEST_FILE", "Candidate", "Decoded", "assemble", "decode", "spki_of_certificate"]
+__all__ = ["LARGEST_FILE", "LONGEST_PASSPHRASE", "Candidate", "Decoded", "decode", "locked"]
 
 LARGEST_FILE: Final = 1 << 20  # bytes; a chain of four RSA-4096 certificates has 8 KiB
+LONGEST_PASSPHRASE: Final = 1024  # bytes; what derives keys from them takes any, and hashes long ones first
+MOST_PASSPHRASES: Final = 4  # a candidate may have two protected files; each is tried on each
 MOST_CERTIFICATES: Final = 100  # system trust stores have 140 and more: they are no chain
 MOST_KEYS: Final = 10  # each RSA key costs a proof, and each that turns out damaged has cost one
 
 _CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
-_KEY_LABELS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"})
+_KEY_LABELS = frozenset(f"{kind}PRIVATE KEY" for kind in ("", "RSA ", "EC ", "DSA ", "ENCRYPTED "))
 _REQUEST_LABELS = frozenset({"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"})
-_PKCS7 = ("PKCS #7", "openssl pkcs7 -print_certs -in FILE -out CERTS.pem")
-_PKCS12 = ("PKCS #12", "openssl pkcs12 -in FILE -out ALL.pem -nodes")
-_CONTAINER_LABELS = {
-    "PKCS7": _PKCS7,
-    "PKCS #7 SIGNED DATA": _PKCS7,
-    "CMS": _PKCS7,
-    "PKCS12": _PKCS12,
-    "OPENSSH PRIVATE KEY": ("OpenSSH key", "ssh-keygen -p -m PEM -f FILE"),
-}
-_JAVA = (
-    "Java keystore",
-    "keytool -importkeystore -srckeystore FILE -destkeystore P12 -deststoretype pkcs12",
-)
-_JAVA_MAGIC = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
-_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")  # the object identifier that begins a PKCS #7 file
-_PFX_VERSION = bytes.fromhex("020103")  # the version 3 that begins a PKCS #12 file; a key's is 0 or 1
+_PKCS7_LABELS = frozenset({"PKCS7", "PKCS #7 SIGNED DATA", "CMS"})
+_PKCS7_SHAPE = (OID, 0xA0)
+_PROTECTED_SHAPE = (SEQUENCE, OCTETS)
+_CRL = Foreign("content_ignored", "a revocation list (CRL)")
+_PUBLIC_KEY = Foreign("content_ignored", "a public key")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The files that somebody wants served: (name, content) each. The repr shows names only."""
+    """The files that somebody wants served: (name, content) each, and what may open them.
+
+    The repr shows the files' names only.
+    """
 
     files: tuple[tuple[str, bytes], ...]
+    passphrases: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return f"Candidate({', '.join(name for name, _ in self.files)})"
@@ -75,9 +81,12 @@ class Decoded:
     findings: tuple[Finding, ...]
 
 
-def decode(files: Iterable[tuple[str, bytes]]) -> Decoded:
-    """Read files of (name, content) in any known form; what is wrong with them stands in the findings."""
-    reading = _Reading()
+def decode(files: Iterable[tuple[str, bytes]], passphrases: Sequence[bytes] = ()) -> Decoded:
+    """Read files of (name, content) in any known form; what is wrong with them stands in the findings.
+
+    `passphrases` are tried on what is protected; no pass phrase, and an empty one, are tried anyway.
+    """
+    reading = _Reading(passphrases)
     for name, content in files:
         reading.file(name, content)
     return Decoded(
@@ -85,73 +94,121 @@ def decode(files: Iterable[tuple[str, bytes]]) -> Decoded:
     )
 
 
-class _Reading:
-    """What has been read so far; one object for one `decode`."""
+def locked(candidate: Candidate) -> tuple[Finding, ...]:
+    """Give what is missing a pass phrase, or has a wrong one: for who may ask a person for it."""
+    findings = decode(candidate.files, candidate.passphrases).findings
+    return tuple(one for one in findings if one.code in {"passphrase_needed", "passphrase_wrong"})
 
-    def __init__(self) -> None:
+
+class _Reading:
+    """Files on their way to certificates and keys."""
+
+    def __init__(self, passphrases: Sequence[bytes]) -> None:
         self.certificates: dict[bytes, x509.Certificate] = {}  # by DER: the same one twice is one
         self.keys: dict[str, PrivateKey] = {}  # by SPKI
         self.tried: set[bytes] = set()  # keys by DER, damaged ones as well
+        self.opened: set[bytes] = set()  # what is protected: to try it twice would cost twice
         self.findings: list[Finding] = []
+        self.is_given = bool(passphrases)
+        self.forms = forms_of([one[:LONGEST_PASSPHRASE] for one in passphrases[:MOST_PASSPHRASES]])
+        self.purse, self.room = Purse(), Room()
 
     def say(self, code: str, **facts: object) -> None:
         finding = found(code, **facts)
         if finding not in self.findings:  # a file of a hundred damaged certificates is told once
             self.findings.append(finding)
 
-    def file(self, name: str, content: bytes) -> None:
+    def file(self, name: str, content: bytes, *, is_member: bool = False) -> None:
         if len(content) > LARGEST_FILE:
             self.say("file_too_large", file=name, limit=LARGEST_FILE)
         elif not content.strip():
-            self.say("file_empty", file=name)
-        elif content.startswith(_JAVA_MAGIC):
-            self.container(name, _JAVA)
+            self.say("member_ignored" if is_member else "file_empty", file=name)
+        elif (foreign := foreign_file(content)) is not None:
+            self.foreign(name, foreign)
+        elif is_archive(content):
+            if is_member:
+                self.say("archive_nested", file=name)
+            else:
+                self.archive(name, content)
         else:
-            unwrapped = unwrap(content)
-            if unwrapped.truncated:
-                self.say("file_truncated", file=name)
-            elif not unwrapped.blocks:
-                self.say("unparsable", file=name)
-            for block in unwrapped.blocks:
-                self.block(name, block)
+            self.plain(name, content, is_member=is_member)
+
+    def archive(self, name: str, content: bytes) -> None:
+        try:
+            for member in unpack(content, self.room):
+                title = f"{member.name} in {name}" if member.name else name
+                self.file(title, member.content, is_member=True)
+        except ArchiveError as error:
+            self.say(error.code, file=name, **error.facts)
+
+    def plain(self, name: str, content: bytes, *, is_member: bool) -> None:
+        unwrapped = unwrap(content)
+        if unwrapped.truncated:
+            self.say("file_truncated", file=name)
+        elif len(unwrapped.blocks) > MOST_BLOCKS:
+            self.say("too_many_blocks", file=name, limit=MOST_BLOCKS)
+            return
+        elif not unwrapped.blocks:
+            self.say("member_ignored" if is_member else "unparsable", file=name)
+        for block in unwrapped.blocks:
+            self.block(name, block)
 
     def block(self, name: str, block: Block) -> None:
-        """Read one block. Labels that aren't named here (parameters, public keys, CRLs) are not ours."""
+        """Read one block. Labels that nobody knows (parameters) are not ours."""
         label, content = block.label, block.content or b""
         if label == DER:
             self.unlabelled(name, content)
+        elif label in _PKCS7_LABELS or (label in _CERTIFICATE_LABELS and _shape(content) == _PKCS7_SHAPE):
+            self.pkcs7(name, content)  # Netscape and some after it wrote CERTIFICATE on both
         elif label in _CERTIFICATE_LABELS:
             self.certificate(name, content)
-        elif label == "ENCRYPTED PRIVATE KEY" or (label in _KEY_LABELS and block.encrypted):
-            self.say("key_encrypted", file=name)
-        elif label in _KEY_LABELS:
-            self.key(name, content)
         elif label == "TRUSTED CERTIFICATE":
-            self.say("trusted_certificate", file=name)
+            self.trusted(name, content)
+        elif label in _KEY_LABELS:
+            self.key_block(name, block, content)
+        elif label == "PKCS12":
+            self.pkcs12(name, content)
         elif label in _REQUEST_LABELS:
             self.say("request_ignored", file=name)
-        elif label in _CONTAINER_LABELS:
-            self.container(name, _CONTAINER_LABELS[label])
+        elif (foreign := foreign_block(label)) is not None:
+            self.foreign(name, foreign)
+
+    def key_block(self, name: str, block: Block, content: bytes) -> None:
+        if block.encrypted:
+            self.protected(name, content, lambda form: decrypt_pem(block.cipher, content, form, self.purse))
+        elif block.label == "ENCRYPTED PRIVATE KEY" or _shape(content) == _PROTECTED_SHAPE:
+            self.protected_pkcs8(name, content)
+        else:
+            self.key(name, content)
 
     def unlabelled(self, name: str, der: bytes) -> None:
-        """Find out what a DER element is: by its first bytes where they tell, else by trying."""
-        body = der[2 + (der[1] & 0x7F if der[1] > 0x80 else 0) :]
-        if body.startswith(_SIGNED_DATA):
-            self.container(name, _PKCS7)
-        elif body.startswith(_PFX_VERSION):
-            self.container(name, _PKCS12)
-        elif body.startswith(b"\x02"):  # keys begin with a version number, certificates with a SEQUENCE
+        """Find out what a DER element is: by its shape where that tells, else by trying."""
+        shape = _shape(der)
+        if shape == _PKCS7_SHAPE:
+            self.pkcs7(name, der)
+        elif shape[:2] == (INTEGER, SEQUENCE) and _is_version_3(der):  # a key's version is 0 or 1
+            self.pkcs12(name, der)
+        elif shape[:1] == (INTEGER,):
             self.key(name, der)
+        elif shape == _PROTECTED_SHAPE:
+            self.protected_pkcs8(name, der)
+        elif shape == (SEQUENCE, BITS):
+            self.foreign(name, _PUBLIC_KEY)
         elif _is_readable(x509.load_der_x509_csr, der):
             self.say("request_ignored", file=name)
-        elif _is_encrypted_key(der):
-            self.say("key_encrypted", file=name)
+        elif _is_readable(x509.load_der_x509_crl, der):
+            self.foreign(name, _CRL)
         else:
             self.certificate(name, der)
 
-    def container(self, name: str, kind_and_command: tuple[str, str]) -> None:
-        kind, command = kind_and_command
-        self.say("container_unsupported", file=name, kind=kind, command=command)
+    def foreign(self, name: str, foreign: Foreign) -> None:
+        match foreign.code:
+            case "container_unsupported":
+                self.say(foreign.code, file=name, kind=foreign.kind, command=foreign.advice)
+            case "content_foreign":
+                self.say(foreign.code, file=name, kind=foreign.kind, advice=foreign.advice)
+            case _:
+                self.say(foreign.code, file=name, kind=foreign.kind)
 
     def certificate(self, name: str, der: bytes) -> None:
         if der in self.certificates:
@@ -164,6 +221,43 @@ class _Reading:
         except ValueError as error:
             self.say("certificate_unparsable", file=name, why=error)
 
+    def trusted(self, name: str, content: bytes) -> None:
+        """Read OpenSSL's own form: a certificate, and behind it what somebody trusts it for."""
+        try:
+            self.certificate(name, first(content)[0].whole)
+        except ValueError as error:
+            self.say("certificate_unparsable", file=name, why=error)
+
+    def pkcs7(self, name: str, content: bytes) -> None:
+        with self.opening(name, "PKCS #7"):
+            for der in read_pkcs7(content):
+                self.certificate(name, der)
+
+    def pkcs12(self, name: str, content: bytes) -> None:
+        if self.was_opened(content):
+            return
+        with self.opening(name, "PKCS #12"):
+            held = read_pkcs12(content, self.forms, self.purse)
+            for der in held.certificates:
+                self.certificate(name, der)
+            for der in held.keys:
+                self.key(name, der)
+
+    def protected_pkcs8(self, name: str, content: bytes) -> None:
+        self.protected(name, content, lambda form: open_key(only(content), form, self.purse))
+
+    def protected(self, name: str, content: bytes, open_by: Callable[[Form], bytes]) -> None:
+        if self.was_opened(content):
+            return
+        with self.opening(name, "encrypted key"):
+            self.key(name, _first_opened(self.forms, open_by))
+
+    def was_opened(self, content: bytes) -> bool:
+        """Say whether this very thing has been tried, and remember it."""
+        is_known = content in self.opened
+        self.opened.add(content)
+        return is_known
+
     def key(self, name: str, der: bytes) -> None:
         if der in self.tried:
             return
@@ -174,12 +268,48 @@ class _Reading:
         try:
             key = load_key(der)
             self.keys.setdefault(spki_of(key.public_key()), key)
-        except EncryptedKeyError:
-            self.say("key_encrypted", file=name)
         except UnsupportedAlgorithm as error:
             self.say("key_type_unsupported", key=f"in {name}: {error}")
         except ValueError as error:
             self.say("key_unparsable", file=name, why=error)
+
+    @contextmanager
+    def opening(self, name: str, kind: str) -> Iterator[None]:
+        """Say what keeps a container or a protected key from being read."""
+        try:
+            yield
+        except NotOpenedError:
+            self.say("passphrase_wrong" if self.is_given else "passphrase_needed", file=name)
+        except TooCostlyError as error:
+            self.say("passphrase_too_costly", file=name, rounds=error.rounds, limit=error.limit)
+        except UnknownProtectionError as error:
+            self.say("protection_unknown", file=name, method=error.method)
+        except ValueError as error:
+            self.say("container_damaged", file=name, kind=kind, why=error)
+
+
+def _first_opened(forms: Sequence[Form], open_by: Callable[[Form], bytes]) -> bytes:
+    for form in forms:
+        try:
+            plain = open_by(form)
+        except NotOpenedError:
+            continue
+        if is_whole(plain):
+            return plain
+    raise NotOpenedError
+
+
+def _shape(der: bytes) -> tuple[int, ...]:
+    """Give the tags of what an element is made of, four at most; nothing where it is malformed."""
+    try:
+        fields = iter(only(der).fields())
+        return tuple(one.tag for one, _ in zip(fields, range(4), strict=False))
+    except ValueError:
+        return ()
+
+
+def _is_version_3(der: bytes) -> bool:
+    return only(der).fields().take(INTEGER).content == b"\x03"
 
 
 def _is_readable(load: Callable[[bytes], object], der: bytes) -> bool:
@@ -188,101 +318,3 @@ def _is_readable(load: Callable[[bytes], object], der: bytes) -> bool:
     except (ValueError, x509.InvalidVersion):
         return False
     return True
-
-
-def _is_encrypted_key(der: bytes) -> bool:
-    try:
-        load_key(der)
-    except EncryptedKeyError:
-        return True
-    except (ValueError, UnsupportedAlgorithm):
-        pass
-    return False
-
-
-def spki_of_certificate(certificate: x509.Certificate) -> str | None:
-    """Give the hash of a certificate's public key, as `spki_of`; None where its kind is unknown to us."""
-    try:
-        return spki_of(certificate.public_key())
-    except (UnsupportedAlgorithm, ValueError):
-        return None
-
-
-def assemble(
-    candidate: Candidate, known_key: Callable[[str], PrivateKey | None]
-) -> tuple[Bundle, tuple[Finding, ...]]:
-    """Put a candidate's files together to one bundle; the findings beside it are warnings and notes.
-
-    `known_key` gives a key that is already here, by its SPKI hash: it completes a certificate that came
-    alone. Raises Refusal, and nothing else.
-    """
-    if not candidate.files:
-        raise Refusal(found("candidate_empty"))
-    decoded = decode(candidate.files)
-    if any(finding.is_error for finding in decoded.findings):
-        raise Refusal(*decoded.findings)
-    pick = _pick(decoded, known_key)
-    chain = build_chain(pick.leaf, decoded.certificates)
-    bundle = Bundle.make(pick.key, pick.leaf, chain.certificates)
-    findings = list(decoded.findings)
-    if not chain.certificates and not chain.has_root:
-        findings.append(found("incomplete_chain", issuer=name_words(pick.leaf.issuer)))
-    for other in chain.others:
-        code = "stranger_dropped" if is_authority(other) else "leaf_unused"
-        findings.append(found(code, subject=subject_words(other)))
-    given = [spki_of(key.public_key()) for key in decoded.keys]
-    if given and bundle.spki not in given:
-        findings.append(found("key_kept"))
-    elif unused := sum(spki != bundle.spki for spki in given):
-        findings.append(found("key_unused", count=unused))
-    return bundle, tuple(findings)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pick:
-    leaf: x509.Certificate
-    key: PrivateKey = field(repr=False)
-
-
-def _pick(decoded: Decoded, known_key: Callable[[str], PrivateKey | None]) -> _Pick:
-    """Choose the leaf, and the key that is its own: one that came with it before one that is here."""
-    given = {spki_of(key.public_key()): key for key in decoded.keys}
-    leaves = [c for c in decoded.certificates if not is_authority(c)]
-    if (
-        not leaves
-    ):  # an appliance's self-signed CA:TRUE certificate with its key: the checks tell what is wrong
-        leaves = [c for c in decoded.certificates if spki_of_certificate(c) in given]
-    if not leaves:
-        raise Refusal(*decoded.findings, found(_what_is_missing(decoded)))
-    for find in (given.get, known_key):
-        picks = [_Pick(leaf, key) for leaf in leaves if (key := _key_for(leaf, find)) is not None]
-        if len(picks) == 1:
-            return picks[0]
-        if picks:
-            subjects = ", ".join(subject_words(pick.leaf) for pick in picks)
-            raise Refusal(*decoded.findings, found("several_leaves", subjects=subjects))
-    raise Refusal(*decoded.findings, _no_key(leaves, decoded.keys))
-
-
-def _key_for(leaf: x509.Certificate, find: Callable[[str], PrivateKey | None]) -> PrivateKey | None:
-    spki = spki_of_certificate(leaf)
-    return find(spki) if spki else None
-
-
-def _what_is_missing(decoded: Decoded) -> str:
-    if decoded.certificates:
-        return "chain_only"
-    return "key_without_certificate" if decoded.keys else "nothing_usable"
-
-
-def _no_key(leaves: Sequence[x509.Certificate], keys: Sequence[PrivateKey]) -> Finding:
-    leaf = leaves[0]
-    subject = subject_words(leaf)
-    try:
-        wanted = key_words(leaf.public_key())
-    except (UnsupportedAlgorithm, ValueError) as error:
-        return found("key_type_unsupported", key=error)
-    if not keys:
-        return found("certificate_without_key", subject=subject)
-    given = ", ".join(key_words(key.public_key()) for key in keys)
-    return found("key_mismatch", subject=subject, wanted=wanted, given=given)

@@ -17,6 +17,7 @@ from certstore.findings import Finding, Severity
 __all__ = [
     "BackupUnreadable",
     "NotFound",
+    "RandomNotReady",
     "Refusal",
     "StoreCorrupt",
     "StoreError",
@@ -179,6 +180,20 @@ class BackupUnreadable(StoreError):
         return "try its passphrase again, or another copy of the file; nothing has changed"
 
 
+class RandomNotReady(StoreError):
+    """A key is wanted before the kernel can make one that nobody guesses."""
+
+    code = "random_not_ready"
+
+    def __str__(self) -> str:
+        return "the kernel's random generator is not ready: no key is made before it is"
+
+    @property
+    def hint(self) -> str:
+        """What to do, and what lacks."""
+        return "try again in some seconds; a device that stays so has no source of randomness"
+
+
 class NotFound(StoreError):
     """There is no such bundle, receipt or generation."""
 
@@ -190,11 +205,15 @@ class NotFound(StoreError):
         self.what, self.id = what, id
 
     def __str__(self) -> str:
-        return f"there is no {self.what} {self.id}"
+        return f"there is no {self.what} {self.id}".rstrip()
 
     @property
     def hint(self) -> str:
         """Where it may have gone."""
+        if self.what == "device authority":
+            return "it is made where the configuration says so: device_ca = true below [identity]"
+        if self.what == "request":
+            return "it may be answered or expired; see which wait: tlsproxy certs csr list"
         return "it may have been pruned; see what there is: tlsproxy certs history"
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from certstore.assembly import assemble
 from certstore.bundle import Bundle, PrivateKey
 from certstore.checks import check
+from certstore.circumstances import Circumstances
 from certstore.contents import Content, read_content
-from certstore.decode import Candidate, assemble
+from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.findings import Finding, found
 from certstore.gates import Gate, NullGate
+from certstore.reference import NOTHING, Reference
 
 __all__ = ["Examination", "Examiner", "InProcess", "KnownKey"]
 
@@ -40,8 +42,10 @@ class Examination(Protocol):
         """What was found on the way there: warnings and notes."""
         ...
 
-    def judge(self, now: datetime, clock_plausible: bool) -> tuple[Finding, ...]:  # noqa: FBT001  as `check`
-        """Check the bundle at the aware time `now` and try it out; gives what was found, errors excepted.
+    def judge(self, around: Circumstances) -> tuple[Finding, ...]:
+        """Check the bundle and try it out; gives what was found, errors excepted.
+
+        What the examiner knows of the world (lists, names that clients use) it adds by itself.
 
         Raises Refusal, and nothing else.
         """
@@ -68,17 +72,17 @@ class Examiner(Protocol):
 class InProcess:
     """Examines where it is asked; the bundle is tried out by `gate`, without one by none, which is noted."""
 
-    def __init__(self, gate: Gate | None = None) -> None:
-        """Take who tries bundles out."""
-        self._gate = gate or NullGate()
+    def __init__(self, gate: Gate | None = None, reference: Reference = NOTHING) -> None:
+        """Take who tries bundles out, and what certificates are looked up in."""
+        self._gate, self._reference = gate or NullGate(), reference
 
     @contextmanager
     def examine(self, candidate: Candidate | Bundle, known_key: KnownKey) -> Iterator[Examination]:
         """Put a candidate together; see `Examiner`."""
         if isinstance(candidate, Bundle):
-            yield _Examination(candidate, (), self._gate)
+            yield _Examination(candidate, (), self._gate, self._reference)
         else:
-            yield _Examination(*assemble(candidate, known_key), self._gate)
+            yield _Examination(*assemble(candidate, known_key), self._gate, self._reference)
 
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see `Examiner`."""
@@ -88,14 +92,17 @@ class InProcess:
 class _Examination:
     """What `InProcess` gives."""
 
-    __slots__ = ("_gate", "bundle", "findings")
+    __slots__ = ("_gate", "_reference", "bundle", "findings")
 
-    def __init__(self, bundle: Bundle, findings: tuple[Finding, ...], gate: Gate) -> None:
-        self.bundle, self.findings, self._gate = bundle, findings, gate
+    def __init__(
+        self, bundle: Bundle, findings: tuple[Finding, ...], gate: Gate, reference: Reference
+    ) -> None:
+        self.bundle, self.findings, self._gate, self._reference = bundle, findings, gate, reference
 
-    def judge(self, now: datetime, clock_plausible: bool) -> tuple[Finding, ...]:  # noqa: FBT001  as `check`
+    def judge(self, around: Circumstances) -> tuple[Finding, ...]:
         """Check, then try out: no handshake is made with what can't be served anyway."""
-        findings = check(self.bundle, now, clock_plausible)
+        bundle = self.bundle
+        findings = check(bundle, self._reference.surround(bundle.leaf, bundle.chain, around))
         _refuse_errors(findings)
         findings += self._tried()
         _refuse_errors(findings)

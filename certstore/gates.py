@@ -6,6 +6,7 @@ certstore knows neither TLS connections nor workers. Whoever composes a product 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from certstore.bundle import Bundle
@@ -24,7 +25,7 @@ class Gate(Protocol):
 
 
 class Publisher(Protocol):
-    """Puts generations into effect. Both methods are called in the thread that proposes.
+    """Puts generations into effect. All methods are called in the thread that proposes.
 
     They may read the store (`active`, `bundle`, ...) but must not change it: the change that calls them holds
     the lock, and would wait for itself.
@@ -46,6 +47,13 @@ class Publisher(Protocol):
         """
         ...
 
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """End the connections that were made with these bundles (their ids). Must not raise.
+
+        Called behind `commit`, and only where a change wants it; a renewal ends nothing. `why` is one word.
+        """
+        ...
+
 
 class NullGate:
     """Tries nothing, and says so."""
@@ -63,3 +71,6 @@ class NullPublisher:
 
     def commit(self, generation: Generation) -> None:
         """Nobody has to be told."""
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """Nobody is connected."""

@@ -153,7 +153,9 @@ def plan(snapshot: Snapshot, memory: Memory, knowledge: Knowledge, timing: Timin
 # Faults that no waiting heals; the others may be a file that is just being made or given to us.
 _DEFINITE = frozenset({"file_too_large", "not_a_file", "symlink_loop"})
 
-_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p7b", ".p7c", ".p12", ".pfx"})
+_SUFFIXES = frozenset(
+    {".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p7b", ".p7c", ".p12", ".pfx", ".jks"}
+)
 
 
 class _Draft:
@@ -173,7 +175,7 @@ class _Draft:
         parts = [Part(entry, self._knowledge.content(entry)) for entry in self._group.entries]
         pairing = pair_up(parts, self._knowledge.is_known)
         self._decide_pairs(pairing)
-        for entry, findings in self._faults(parts):
+        for entry, findings in self._faults(parts, has_pairs=bool(pairing.pairs)):
             quick = findings[0].code in _DEFINITE
             self._refuse(findings, (entry,), self._timing.settle_s if quick else self._timing.patience_s)
         told: set[str] = set()
@@ -203,10 +205,14 @@ class _Draft:
                     Ready(self._group.path, pair.digest, pair.candidate(), pair.entries, own, until)
                 )
 
-    def _faults(self, parts: Iterable[Part]) -> Iterator[tuple[Entry, tuple[Finding, ...]]]:
+    def _faults(
+        self, parts: Iterable[Part], *, has_pairs: bool
+    ) -> Iterator[tuple[Entry, tuple[Finding, ...]]]:
         for part in parts:
             findings = (part.entry.trouble,) if part.entry.trouble else part.content.errors
-            if findings and (self._kind is Kind.INBOX or _looks_meant(part.entry, findings[0].code)):
+            if not findings:
+                continue
+            if self._kind is Kind.INBOX or _looks_meant(part.entry, findings[0].code, has_pairs=has_pairs):
                 yield part.entry, findings
 
     def _mismatches(self, pairing: Pairing) -> Iterator[tuple[LoneLeaf, LoneKey]]:
@@ -278,8 +284,14 @@ def _digest(code: str, entries: Iterable[Entry]) -> str:
     return hashlib.sha256("\n".join([code, *lines]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _looks_meant(entry: Entry, code: str) -> bool:
+# What other programs are given beside the pair that we are given too (cert-manager's keystores).
+_FOR_OTHERS = frozenset({"passphrase_needed", "container_unsupported"})
+
+
+def _looks_meant(entry: Entry, code: str, *, has_pairs: bool) -> bool:
     """Whether a faulty file in somebody else's directory is there for us to judge."""
+    if has_pairs and code in _FOR_OTHERS:
+        return False
     if code in {"file_unreadable", "nothing_usable"}:  # about missing rights we are never silent
         return code == "file_unreadable"
     return PurePath(entry.name).suffix.lower() in _SUFFIXES

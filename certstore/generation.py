@@ -43,6 +43,8 @@ class Cause(StrEnum):
     ACTIVATION = "activation"  # all slots are as they were in an older generation
     REMOVAL = "removal"  # one slot was taken away
     RESTORE = "restore"  # a backup was brought back
+    RESET = "reset"  # the factory's state, as far as that was asked for
+    BAN = "ban"  # a key is served no more
     PROBATION = "probation"  # what nobody confirmed in time went back
     EXPIRY = "expiry"
     RECOVERY = "recovery"

@@ -10,7 +10,7 @@ store decides.
 and they are passed by from then on. So is a refused file whose very content is put back: it had its
 receipt. From the inbox refused files go to `.refused/<receipt>/` and are removed after seven days; lone
 halves go there only after an hour without a partner; what can't be read stays. A watched directory is never
-touched.
+touched. After a reset watched directories are not even looked at, until somebody enables them.
 
 *Known limits.* The hour of a lone half begins anew with the process. Content that was refused only because
 its time had not come (`not_yet_valid`) is not tried again by itself.
@@ -19,7 +19,8 @@ its time had not come (`not_yet_valid`) is not tried again by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -82,6 +83,7 @@ class Inbox:
     troubles: frozenset[Finding] = field(default=frozenset(), init=False)
     _hinted: trio.Event = field(default_factory=trio.Event, init=False, repr=False)
     _holds: dict[str, _Hold] = field(default_factory=dict, init=False, repr=False)
+    _looking: trio.Lock = field(default_factory=trio.Lock, init=False, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after the directory until cancelled; no task or thread outlives this.
@@ -91,14 +93,18 @@ class Inbox:
         """
         origin = Origin(self.path, self.kind, self.source, self.via)
         keeper = Keeper(self.store, origin, self.examiner, self.timing, self.clock)
-        await trio.to_thread.run_sync(keeper.make)
+        try:
+            await trio.to_thread.run_sync(keeper.make)
+        except RuntimeError:  # no thread is to be had: it is one system call or two
+            keeper.make()
         async with trio.open_nursery() as nursery:
             follow = partial(watch.run, rescan_s=self.rescan_s, on_trouble=self.on_trouble)
             await nursery.start(follow, (self.path,), self.hint)
             task_status.started()
             while True:
                 try:
-                    again_at = await self._look(keeper)
+                    async with self._looking:
+                        again_at = await self._look(keeper)
                 except RuntimeError as error:  # what threading says where no thread is to be had
                     self._tell(self.troubles | {found("look_failed", path=self.path, why=error)})
                     again_at = time.monotonic() + RETRY_AFTER_S[0]
@@ -109,9 +115,23 @@ class Inbox:
         """Say that something may have changed. From the event loop's thread."""
         self._hinted.set()
 
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Hold off all looks while the block runs: nothing that was seen before it is proposed after it.
+
+        Waits for the look under way, with its proposals.
+        """
+        async with self._looking:
+            yield
+
     async def _look(self, keeper: Keeper) -> float:
         """Look once and do what is due; gives the moment (monotonic) to look again without a hint."""
         self._hinted = trio.Event()  # before the look: what happens during it calls for another one
+        if self.store.owes_erasure:  # what lies here may be what is to go
+            return time.monotonic() + RETRY_AFTER_S[1]
+        if self.kind is Kind.WATCH and self.store.watches_suspended:
+            self._tell(frozenset({found("watch_suspended", path=self.path)}))
+            return float("inf")
         decided = await trio.to_thread.run_sync(keeper.survey)
         steps: list[Step] = [*decided.ready, *decided.problems, *decided.leftovers]
         digests = {one.digest for one in decided.ready} | {one.digest for one in decided.problems}

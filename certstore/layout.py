@@ -6,7 +6,16 @@
     slots/<source>/<id>.json
     receipts/<id>.json
     handled/<hash of path and digest>.json
+    banned/<hash of a key>.json
     probation.json                                 only while a change is in probation
+    authority/factory/request/{key.pem,request.pem}   the key that waits for the manufacturer's certificate
+    reset.json                                     only while a reset has something to erase
+    suspended.json                                 only while watched directories are not looked at
+    unit.json                                      the hardware that it was made for, as hashes
+    authority/csr/<id>/{key.pem,request.json}      a request that waits for its certificate
+    authority/answered/<bundle id>.json            what was asked for
+    authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
+    authority/{accounts,orders}/                   the customer's at ACME authorities
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -22,10 +31,20 @@ from certstore.records import is_bundle_id
 from certstore.slots import Source
 
 __all__ = [
+    "ACCOUNTS",
     "ACTIVE",
+    "ANSWERED",
     "ASIDE",
+    "AUTHORITY",
+    "BANNED",
     "BUNDLES",
     "CHAIN",
+    "DEVICE_CA",
+    "DEVICE_CA_FILE",
+    "EXPORTED",
+    "FACTORY",
+    "FACTORY_CSR",
+    "FACTORY_REQUEST",
     "FORMAT",
     "GENERATIONS",
     "HANDLED",
@@ -33,16 +52,25 @@ __all__ = [
     "KNOWN_FORMAT",
     "LOCK",
     "META",
+    "ORDERS",
     "PROBATION",
     "RECEIPTS",
+    "REQUEST",
+    "REQUESTS",
+    "RESET",
     "SLOTS",
+    "SUSPENDED",
+    "UNIT",
+    "answered_file",
     "aside",
+    "ban_file",
     "bundle_folder",
     "folders",
     "generation_file",
     "generation_number",
     "handled_file",
     "receipt_file",
+    "request_folder",
     "slot_file",
 ]
 
@@ -58,11 +86,28 @@ SERVED_FOLDERS = (BUNDLES, GENERATIONS)
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
 HANDLED = PurePosixPath("handled")
+BANNED = PurePosixPath("banned")
 PROBATION = PurePosixPath("probation.json")
+RESET = PurePosixPath("reset.json")
+SUSPENDED = PurePosixPath("suspended.json")
+UNIT = PurePosixPath("unit.json")
+AUTHORITY = PurePosixPath("authority")
+"""The supervisor's alone: no worker may read it."""
+REQUESTS = AUTHORITY / "csr"
+ANSWERED = AUTHORITY / "answered"
+DEVICE_CA = AUTHORITY / "device-ca"
+DEVICE_CA_FILE = DEVICE_CA / "ca.pem"
+EXPORTED = DEVICE_CA / "exported"
+ACCOUNTS = AUTHORITY / "accounts"
+ORDERS = AUTHORITY / "orders"
+FACTORY = AUTHORITY / "factory"
+FACTORY_REQUEST = FACTORY / "request"
 
 KEY = "key.pem"
 CHAIN = "chain.pem"
 META = "meta.json"
+FACTORY_CSR = "request.pem"
+REQUEST = "request.json"
 
 # whatever begins with this is half done, and is removed at the next start
 ASIDE = ".new-"
@@ -72,7 +117,9 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
-    return (BUNDLES, GENERATIONS, SLOTS, *(SLOTS / source for source in Source), RECEIPTS, HANDLED)
+    slots = (SLOTS, *(SLOTS / source for source in Source))
+    authority = (AUTHORITY, FACTORY, REQUESTS, ANSWERED, DEVICE_CA)
+    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, BANNED, *authority)
 
 
 def aside(name: str) -> str:
@@ -106,6 +153,21 @@ def slot_file(source: Source, id: str) -> PurePosixPath:  # noqa: A002  it is th
 def receipt_file(id: str) -> PurePosixPath:  # noqa: A002  it is the receipt's id
     """Give the file of a receipt; `id` is what `receipt_id` gave."""
     return RECEIPTS / f"{id}.json"
+
+
+def ban_file(spki: str) -> PurePosixPath:
+    """Give the file of a ban; `spki` is the SHA-256 of a key in hex."""
+    return BANNED / f"{spki}.json"
+
+
+def request_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the request's id
+    """Give the folder of a waiting request; its id is 8 hex digits."""
+    return REQUESTS / id
+
+
+def answered_file(bundle: str) -> PurePosixPath:
+    """Give the file that remembers what a bundle's certificate was asked for with."""
+    return ANSWERED / f"{bundle_folder(bundle).name}.json"
 
 
 def handled_file(path: str, digest: str) -> PurePosixPath:

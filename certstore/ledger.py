@@ -128,6 +128,15 @@ class Ledger:
             del self._receipts[id_]
             self._owed.pop(id_, None)
 
+    def erase(self, before: str, but: Collection[str]) -> None:
+        """Remove all receipts older than that one, open ones too, but for those named."""
+        number = sequence_of(before)
+        gone = [id_ for id_ in self._receipts if sequence_of(id_) < number and id_ not in but]
+        self._disk.remove(self._root / layout.receipt_file(id_) for id_ in gone)
+        for id_ in gone:
+            del self._receipts[id_]
+            self._owed.pop(id_, None)
+
     def _begin(self, receipt: Receipt) -> Receipt:
         self._write(receipt)  # what could not be written down did not come
         self.keep(receipt)
@@ -184,6 +193,11 @@ class Handled:
         """Forget the oldest beyond `keep`."""
         gone = list(self._seen)[: max(len(self._seen) - keep, 0)]
         self._forget(gone)
+
+    def forget_all(self) -> None:
+        """Forget everything, also what could not be read."""
+        self._seen = {}
+        self._disk.empty(self._root / layout.HANDLED)
 
     def _forget(self, gone: Iterable[tuple[str, str]]) -> None:
         gone = tuple(gone)

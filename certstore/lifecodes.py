@@ -49,7 +49,8 @@ _TABLE: Final[dict[str, Entry]] = {
     "slot_sealed": Entry(
         _E,
         "certificates from {source} are sealed and can't be changed",
-        "unseal them first, if that is meant",
+        "it stays for the device's life; only its manufacturer puts another: tlsproxy factory install"
+        " --unsafe-reseal",
     ),
     # --- going back, and probation ---
     "nothing_before": Entry(

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-__all__ = ["EncryptedKeyError", "is_consistent", "load_certificate", "load_key", "touch"]
+__all__ = ["is_consistent", "load_certificate", "load_key", "touch"]
 
 LARGEST_KEY = 16 << 10  # bytes of DER; RSA-16384, the most that OpenSSL works with, has 9.3 KiB
 # Proving that the factors are prime takes 36 ms for 2048 bits, 0.25 s for 4096, 3.8 s for 8192 (measured):
@@ -38,10 +38,6 @@ _SIGNING = (
     dsa.DSAPrivateKey,
 )
 _quieting = threading.Lock()
-
-
-class EncryptedKeyError(ValueError):
-    """The key is protected by a pass phrase."""
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
@@ -68,9 +64,9 @@ def touch(certificate: x509.Certificate) -> None:
 
 
 def load_key(der: bytes) -> PrivateKeyTypes:
-    """Load one private key (PKCS #8, PKCS #1 or SEC 1).
+    """Load one private key (PKCS #8, PKCS #1 or SEC 1), which nothing protects any more.
 
-    ValueError says what is wrong with it; EncryptedKeyError and UnsupportedAlgorithm are told apart.
+    ValueError says what is wrong with it; UnsupportedAlgorithm is told apart.
     """
     if len(der) > LARGEST_KEY:
         raise ValueError("it is larger than any key that TLS can use")
@@ -83,7 +79,7 @@ def load_key(der: bytes) -> PrivateKeyTypes:
             if key.key_size <= LARGEST_PROVED:
                 key = load_der_private_key(der, password=None)
     except TypeError:  # what `cryptography` says where a pass phrase is missing
-        raise EncryptedKeyError("it is protected by a pass phrase") from None
+        raise ValueError("it is protected by a pass phrase") from None
     except InternalError:  # its answer to some nonsensical curve parameters (found by fuzzing)
         raise ValueError("its parameters make no sense") from None
     if not isinstance(key, _SIGNING):

@@ -49,7 +49,8 @@ def unknown_boot() -> BootTime:
 class Probation:
     """One change in probation: its slot's name and receipt, the end in `boot`'s seconds, and the way back.
 
-    `way_back` None: the slot was not there before, and goes away again.
+    `way_back` None: the slot was not there before, and goes away again. `word`: the SHA-256, in hex, of the
+    word by which a client confirms it over the network; "" where none was given out.
     """
 
     key: Key
@@ -57,6 +58,7 @@ class Probation:
     boot: str
     ends_at: float
     way_back: Slot | None
+    word: str = ""
 
     def is_over(self, now: BootTime) -> bool:
         """Whether it goes back now."""
@@ -91,6 +93,7 @@ class Probation:
             "boot": self.boot,
             "ends_at_ms": round(self.ends_at * 1000),
             "way_back": self.way_back.to_json() if self.way_back is not None else None,
+            "word": self.word,
         }
 
     @classmethod
@@ -105,6 +108,7 @@ class Probation:
             boot=records.text(data, "boot"),
             ends_at=records.number(data, "ends_at_ms") / 1000,
             way_back=Slot.from_json(back) if back is not None else None,
+            word=records.text(data, "word") if "word" in data else "",
         )
 
 

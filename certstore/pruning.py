@@ -6,14 +6,46 @@ removes them. Wants the store's lock.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from certstore.archive import Archive
 from certstore.generation import Generation
 from certstore.shelf import Shelf
-from certstore.slots import Slot, bundles_named
+from certstore.slots import Key, Slot, bundles_named
 
-__all__ = ["generations_kept", "prune"]
+__all__ = ["Pruning", "generations_kept", "prune"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruned:
+    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
+
+    active: Generation | None
+    slots: Mapping[Key, Slot]
+    keep: int
+    in_use: frozenset[int]
+    receipts: frozenset[str]
+
+
+class Pruning:
+    """Prunes, and remembers of what: a store that nobody changes is not read for it again and again."""
+
+    def __init__(self, archive: Archive, shelf: Shelf) -> None:
+        """Take the rooms of what may go."""
+        self._archive, self._shelf = archive, shelf
+        self._last: _Pruned | None = None
+
+    def run(
+        self, active: Generation | None, slots: Mapping[Key, Slot], *, keep: int, in_use: frozenset[int]
+    ) -> frozenset[str]:
+        """Prune as `prune` does, and give what that gives; as of the last time for the very same objects."""
+        last = self._last
+        same = last is not None and last.active is active and last.slots is slots
+        if last is None or not same or (last.keep, last.in_use) != (keep, in_use):
+            kept = prune(self._archive, self._shelf, active, slots.values(), keep=keep, in_use=in_use)
+            self._last = last = _Pruned(active, slots, keep, in_use, kept)
+        return last.receipts
 
 
 def generations_kept(

@@ -23,22 +23,20 @@ from functools import partial
 from pathlib import Path
 
 from certstore import layout
-from certstore.activation import Activation, Change, Move
-from certstore.archive import Archive
+from certstore.activation import Change, Move
 from certstore.atomic import Disk
 from certstore.changing import moves_between
 from certstore.confirming import why_gone_back
 from certstore.errors import StoreCorrupt, StoreError
 from certstore.findings import Finding, found
 from certstore.generation import BundleFacts, Cause, Generation, compute
-from certstore.ledger import Ledger
-from certstore.probation import BootTime, Probation, Probations, gone_back
+from certstore.probation import BootTime, Probation, gone_back
 from certstore.reading import read_generation, read_slots
 from certstore.receipts import WITNESSES, Receipt, State
-from certstore.shelf import Shelf
+from certstore.rooms import Rooms
 from certstore.slots import Key, Slot, bundles_named, in_order, told_of
 
-__all__ = ["Recovered", "Recovery", "Rooms"]
+__all__ = ["Recovered", "Recovery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +53,6 @@ class Recovered:
     """What went back in memory only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """The rooms of a store, as far as a start puts them right."""
-
-    shelf: Shelf
-    archive: Archive
-    ledger: Ledger
-    probations: Probations
-    activation: Activation
-
-
 class Recovery:
     """Runs once, when a store is opened. Wants the store's lock."""
 
@@ -73,11 +60,12 @@ class Recovery:
         """Take the store's folder and its rooms."""
         self._root = root
         self._disk = disk
-        self._shelf = rooms.shelf
+        self._shelf, self._bans = rooms.shelf, rooms.shelf.bans
         self._archive = rooms.archive
         self._ledger = rooms.ledger
         self._probations = rooms.probations
         self._activation = rooms.activation
+        self._erasing = rooms.erasing
         self._findings: list[Finding] = []
         self._settled: dict[str, Receipt] = {}
         self._moves: tuple[Move, ...] = ()
@@ -91,7 +79,11 @@ class Recovery:
         self._findings += [found("receipt_damaged", why=error) for error in damaged]
         self._attempt(partial(self._disk.remove, [Path(error.path) for error in damaged]))
         active, lost = self._read_active()
+        self._bans.load(None if lost else active.number if active is not None else 0)
+        self._attempt(self._bans.sweep)
         slots = self._salvage_slots() if lost else self._restore_slots(active)
+        if not self._erasing.load(active, slots.values()):
+            self._attempt(self._erasing.call_off)
         standing, over = self._probations_of(slots, boot, now)
         slots = self._confirm(slots, {one.key for one in standing})
         self._settle(slots, active, now)
@@ -107,6 +99,7 @@ class Recovery:
         if healed is not None:
             number = max(number, healed.number + 1)
         self._close(over, [one for one in standing if one not in over], boot, now)
+        self._attempt(partial(self._finish_reset, healed, slots, now))
         owed = Change(self._moves) if over and not self._writes else None
         return Recovered(healed, slots, number, tuple(self._findings), tuple(self._settled.values()), owed)
 
@@ -170,6 +163,11 @@ class Recovery:
             if receipt.state is State.LIVE:
                 self._record(receipt.with_findings((why,)).advance(State.ROLLED_BACK, now))
         self._attempt(partial(self._probations.save, {one.receipt: one for one in left}))
+
+    def _finish_reset(self, active: Generation | None, slots: Mapping[Key, Slot], now: datetime) -> None:
+        if self._erasing.owed is not None:
+            self._findings += self._erasing.finish(active, slots.values(), now)
+            self._findings.append(found("reset_completed"))
 
     def _next_number(self, numbers: list[int], active: Generation | None, slots: Mapping[Key, Slot]) -> int:
         """Give a number beyond all that were ever used, also where the generations themselves are gone."""
@@ -300,7 +298,8 @@ class Recovery:
             facts = self._without_false_hopes(active, slots, facts, now, plausible=plausible)
         fallen = [slot for slot in slots.values() if slot.bundle not in facts]
         for slot in fallen:
-            self._tell("slot_fallen", slot)
+            if not self._shelf.is_banned(slot.bundle):
+                self._tell("slot_fallen", slot)
         # a clock that can't be right would undo at each start what the right one does an hour later
         if active is not None and not (plausible or fallen or moved):
             return active
@@ -353,7 +352,7 @@ def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now
     if receipt.state is State.RECEIVED:
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
-        if receipt.cause is Cause.PROPOSAL:  # a backup brings several
+        if receipt.cause in {Cause.PROPOSAL, Cause.RESET, Cause.BAN}:  # a backup brings several
             receipt = replace(receipt, bundle=slot.bundle)
         receipt = receipt.advance(State.LIVE, now, number)
     return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

@@ -25,6 +25,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 
 from certstore.findings import Finding, found
@@ -112,6 +113,8 @@ def _read_group(path: str, kind: Kind, before: _Before) -> tuple[Group, list[str
     trouble: tuple[Finding, ...] = ()
     try:
         names = sorted(name for name in os.listdir(directory) if name[0] != ".")  # noqa: PTH208  a descriptor
+        if kind is Kind.INBOX and len(names) > MAX_ENTRIES:
+            names = sorted(names, key=partial(_changed_at, directory), reverse=True)
         for name in names:
             status = _status(directory, name)
             if isinstance(status, os.stat_result) and stat.S_ISDIR(status.st_mode) and kind is Kind.WATCH:
@@ -128,7 +131,16 @@ def _read_group(path: str, kind: Kind, before: _Before) -> tuple[Group, list[str
         trouble = (_why_no_directory(path, error),)
     finally:
         os.close(directory)
+    entries.sort(key=lambda entry: entry.name)
     return Group(path, tuple(entries), trouble), inner
+
+
+def _changed_at(directory: int, name: str) -> int:
+    """Tell when a name was put there, or changed last: of too many the newest are looked at."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime_ns
+    except OSError:
+        return 0
 
 
 def _why_no_directory(path: str, error: OSError) -> Finding:

@@ -1,8 +1,10 @@
 """A backup on its way back into a store: one change, whole or not at all.
 
 Promises: of the sources that are restored every slot is as it was in the backup, those of the others stay;
-numbers go on from wherever the store or the backup had come to. Whatever stands in the way refuses it before
-anything is written.
+requests that waited wait here, too, beside those that do; numbers go on from wherever the store or the backup
+had come to. Whatever stands in the way refuses it before anything is written. A key that was banned, here or
+where the backup was made, doesn't come back: its slots are left out, and told, since a backup of before a
+theft is wanted most just after it.
 
 Theory. Another device has an identity of its own (`generated`, `factory`): to carry that of the first one
 over would make two devices with one key, so it is only done when asked for, to replace a broken unit.
@@ -19,6 +21,8 @@ from certstore.changing import Case, Changing
 from certstore.errors import Refusal
 from certstore.findings import found
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
+from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, Source, told_of
 from certstore.succession import Succession
 
@@ -34,14 +38,17 @@ class Restoring:
 
     changing: Changing
     succession: Succession
+    shelf: Shelf
+    requests: Requesting
     clock: Callable[[], datetime]
 
     def restore(self, case: Case, backup: Backup, *, identity: bool) -> Receipt:
         """Have the backup's slots; `identity`: those too that say which device this is. Raises Refusal."""
         sources = frozenset(Source) if identity else frozenset(Source) - _OWN
-        comes = sorted((s for s in backup.slots if s.source in sources), key=lambda slot: slot.newness)
-        if not comes:
+        wanted = sorted((s for s in backup.slots if s.source in sources), key=lambda slot: slot.newness)
+        if not wanted:
             raise Refusal(found("backup_empty"))
+        comes = self._without_banned(case, backup, wanted)
         now = self.succession.view.slots
         stays = {key: slot for key, slot in now.items() if slot.source not in sources}
         sealed = [slot for key, slot in now.items() if key not in stays and slot.sealed]
@@ -51,8 +58,24 @@ class Restoring:
         self.succession.next_number = max(self.succession.next_number, backup.generation + 1)
         slots = {**stays, **self._anew(case, comes)}
         self._tell_expired(case, backup, comes)
+        for request, key in backup.requests:
+            self.requests.restore(request, key)
         named = {slot.bundle for slot in comes}
-        return self.changing.put(case, slots, tuple(one for one in backup.bundles if one.id in named))
+        fresh = tuple(one for one in backup.bundles if one.id in named)
+        return self.changing.put(
+            case, slots, fresh, bans=set(backup.banned).difference(self.shelf.bans.table)
+        )
+
+    def _without_banned(self, case: Case, backup: Backup, wanted: list[Slot]) -> list[Slot]:
+        """Leave out what has a banned key. Raises Refusal where that is everything."""
+        banned = {*self.shelf.bans.table, *backup.banned}
+        lost = {one.id for one in backup.bundles if one.spki in banned}
+        told = [told_of("banned_left_out", slot) for slot in wanted if slot.bundle in lost]
+        case.tell(*told[:_TOLD])
+        comes = [slot for slot in wanted if slot.bundle not in lost]
+        if not comes:
+            raise Refusal(*(told_of("slot_key_banned", slot) for slot in wanted[:_TOLD]))
+        return comes
 
     def _anew(self, case: Case, comes: list[Slot]) -> dict[Key, Slot]:
         """Give the slots as this store's own, in the order of their age."""

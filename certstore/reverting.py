@@ -96,7 +96,8 @@ class Reverting:
         gone = [slot for key, slot in now.items() if key not in wanted]
         if not changed and not gone:
             note = found("nothing_to_change", number=generation.number)
-            return self.changing.change_nothing(case, note, generation.number)
+            active = self.succession.view.active
+            return self.changing.change_nothing(case, note, (active or generation).number)
         touched = [*changed, *gone]
         sealed = [slot for slot in touched if slot.sealed or _is_sealed(now.get(slot.key))]
         if sealed:
@@ -128,6 +129,10 @@ class Reverting:
 
     def _look_at(self, slots: Iterable[Slot]) -> None:
         """Refuse what can't be brought back."""
+        slots = tuple(slots)
+        banned = [slot for slot in slots if self.shelf.is_banned(slot.bundle)]
+        if banned:
+            raise Refusal(*(told_of("slot_key_banned", slot) for slot in banned[:_TOLD]))
         lost = [(slot, why) for slot in slots if (why := self._why_not(slot.bundle))]
         if lost:
             raise Refusal(*(told_of("not_restorable", slot, why=why) for slot, why in lost[:_TOLD]))

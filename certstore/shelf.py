@@ -1,7 +1,8 @@
 """The bundles on disk, and what of them is in memory: what is known of each, and the few that are in use.
 
 Promises: `bundle` proves what it reads, and keeps the last few: bundles are immutable, so memory can't go
-stale. `facts` tells of every bundle that can be loaded; in a large store on trust at first (meta.py says why
+stale. `facts` tells of every bundle that may be served, and all rows are computed from it: what can't be
+loaded isn't in it, nor what has a banned key. In a large store that is on trust at first (meta.py says why
 that is right), and `prove` is how trust becomes knowledge. Reading is safe from any thread; `put`, `remove`
 and `mend` want the store's lock.
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from certstore import layout, records
 from certstore.atomic import Disk
+from certstore.bans import Bans
 from certstore.bundle import Bundle, PrivateKey
 from certstore.errors import StoreError, StoreExhausted
 from certstore.generation import BundleFacts
@@ -34,8 +36,9 @@ KEPT = 64
 class Shelf:
     """The folder `bundles/`."""
 
-    def __init__(self, root: Path, disk: Disk) -> None:
-        """Take the store's folder."""
+    def __init__(self, root: Path, disk: Disk, bans: Bans) -> None:
+        """Take the store's folder, and which keys are banned."""
+        self.bans = bans
         self._root = root
         self._disk = disk
         self._metas: dict[str, Meta] = {}  # of all that can be loaded, as far as is known
@@ -86,14 +89,34 @@ class Shelf:
         return meta if meta is not None else Meta.of(self.bundle(id))
 
     def facts(self, ids: Iterable[str]) -> dict[str, BundleFacts]:
-        """Give the facts of those bundles that can be loaded; what couldn't be before is tried again."""
+        """Give the facts of those bundles that may be served: whole, and with no key that is banned.
+
+        What couldn't be loaded before is tried again.
+        """
         facts: dict[str, BundleFacts] = {}
         for id_ in set(ids):
             try:
-                facts[id_] = self.meta(id_).facts
+                meta = self.meta(id_)
             except StoreError:
                 continue  # not being here is what the caller wants to know
+            if meta.spki not in self.bans:
+                facts[id_] = meta.facts
         return facts
+
+    def spki(self, id: str) -> str | None:  # noqa: A002  it is the bundle's id
+        """Give the SPKI hash of a bundle's key; None where it can't be loaded."""
+        try:
+            return self.meta(id).spki
+        except StoreError:
+            return None
+
+    def is_banned(self, id: str) -> bool:  # noqa: A002  it is the bundle's id
+        """Whether this bundle's key is banned."""
+        return bool(self.bans.table) and self.spki(id) in self.bans
+
+    def with_keys(self, spkis: Collection[str]) -> frozenset[str]:
+        """Give the ids of all bundles here that have one of these keys."""
+        return frozenset(id_ for id_, spki in tuple(self._spki.items()) if spki in spkis)
 
     def is_whole(self, id: str) -> bool:  # noqa: A002  it is the bundle's id
         """Whether this bundle can be loaded: read from the disk now, unless it is in memory."""
@@ -132,6 +155,15 @@ class Shelf:
                 except StoreError:
                     continue
         return None
+
+    def metas_with(self, spki: str) -> tuple[Meta, ...]:
+        """Give what is known of the whole bundles that hold the key with this SPKI hash."""
+        metas: list[Meta] = []
+        for id_, held in tuple(self._spki.items()):
+            if held == spki:
+                with suppress(StoreError):
+                    metas.append(self.meta(id_))
+        return tuple(metas)
 
     def put(self, bundle: Bundle) -> None:
         """Write a bundle, unless a whole one is here already; a damaged one is replaced."""

@@ -13,17 +13,23 @@ from pathlib import Path
 
 from certstore import firstboot
 from certstore.archive import Archive
+from certstore.authority import DeviceCA
+from certstore.bans import Ban
 from certstore.bundle import Bundle, PrivateKey
+from certstore.circumstances import Circumstances, names_of_the_same_key
 from certstore.confirming import Confirming
+from certstore.erasing import Erasing
 from certstore.generation import Generation
 from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
 from certstore.probation import BootClock, Probation, Probations
 from certstore.receipts import Receipt
+from certstore.requesting import Requesting
 from certstore.reverting import Reverting
 from certstore.shelf import Shelf
-from certstore.slots import Slot, in_order
+from certstore.slots import Slot, Source, in_order
 from certstore.succession import Succession
+from certstore.suspension import Suspension
 
 __all__ = ["Clock", "Shown"]
 
@@ -44,6 +50,12 @@ class Shown:
     _reverting: Reverting
     _confirming: Confirming
     _boot_clock: BootClock
+    _suspension: Suspension
+    _erasing: Erasing
+    requests: Requesting
+    """What waits for an authority's answer."""
+    device_ca: DeviceCA
+    """The device's own authority, if it has one."""
 
     @property
     def path(self) -> Path:
@@ -68,8 +80,16 @@ class Shown:
         return self._shelf.meta(id)
 
     def known_key(self, spki: str) -> PrivateKey | None:
-        """Give the private key with this SPKI hash, where a bundle here holds it."""
-        return self._shelf.key(spki)
+        """Give the private key with this SPKI hash, where a bundle here or a waiting request holds it."""
+        return self.requests.known_key(spki)
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Give the keys that are never served again, in the order of their hashes."""
+        return tuple(ban for _, ban in sorted(self._shelf.bans.table.items()))
+
+    def is_banned(self, spki: str) -> bool:
+        """Whether the key with this SPKI hash is never served again."""
+        return spki in self._shelf.bans
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  it is the receipt's id
         """Give a receipt. Raises NotFound."""
@@ -101,9 +121,31 @@ class Shown:
             return None
         return min(0.0 if one.is_over(now) else one.ends_at - now.seconds for one in standing)
 
+    @property
+    def watches_suspended(self) -> bool:
+        """Whether a reset has suspended watched directories, and nobody has enabled them since."""
+        return self._suspension.is_on
+
+    @property
+    def owes_erasure(self) -> bool:
+        """Whether a reset still has something to erase: what came in before it may not be taken up now."""
+        return self._erasing.owed is not None
+
     def handled(self, path: Path | str, digest: str) -> str | None:
         """Give the id of the receipt that this content at this path got before, if it did."""
         return self._handled.receipt(str(path), digest)
+
+    def circumstances(self, bundle: Bundle) -> Circumstances:
+        """Say what a bundle is to be judged by here: the time, and what else has its key.
+
+        The device's own certificates don't count: they keep their key while their names come and go.
+        """
+        slots = [slot for slot in self._succession.view.slots.values() if slot.source is not Source.GENERATED]
+        served = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed)}
+        others = [meta for meta in self._shelf.metas_with(bundle.spki) if meta.id in served]
+        return Circumstances(
+            self._clock(), self.clock_plausible(), known_as=names_of_the_same_key(bundle, others)
+        )
 
     def clock_plausible(self) -> bool:
         """Whether the clock can be right: not before the build date, nor behind the last receipts."""

@@ -15,42 +15,47 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from certstore import layout
-from certstore.activation import Activation
-from certstore.archive import Archive
 from certstore.atomic import Disk
+from certstore.authority import DeviceCA
 from certstore.backup import Backup
+from certstore.banning import Banning, Fresh
+from certstore.bans import Reason, is_spki
 from certstore.bundle import Bundle
 from certstore.changing import Changing
 from certstore.confirming import Confirming
 from certstore.decode import Candidate
+from certstore.erasure import Reset
 from certstore.errors import NotFound, StoreError, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
-from certstore.generation import Cause, Generation
-from certstore.ledger import Handled, Ledger
+from certstore.generation import Cause
 from certstore.lock import Lock
 from certstore.premises import enter, furnish
-from certstore.probation import BootClock, Probations, unknown_boot
+from certstore.probation import BootClock, unknown_boot
 from certstore.proposing import Proposing
-from certstore.pruning import prune
+from certstore.provisioning import Factory
+from certstore.pruning import Pruning
 from certstore.reading import read_bundle, read_generation
 from certstore.receipts import Receipt
-from certstore.recovery import Recovery, Rooms
+from certstore.recovery import Recovery
+from certstore.requesting import Requesting
+from certstore.resetting import Resetting
 from certstore.restoring import Restoring
 from certstore.reverting import Reverting
-from certstore.shelf import Shelf
-from certstore.showing import Clock, Shown
-from certstore.slots import Key, Source, told_of
+from certstore.rooms import Rooms
+from certstore.showing import Clock
+from certstore.slots import Key, Source
 from certstore.succession import Succession, View
+from certstore.upkeep import Kept
 
 __all__ = [
     "Clock",
@@ -62,17 +67,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pruned:
-    """What was pruned last, and which receipts that left: the same again would find nothing to remove."""
-
-    view: View
-    keep: int
-    in_use: frozenset[int]
-    receipts: frozenset[str]
-
-
-class Store(Shown):
+class Store(Kept):
     """A store that is held: locked for everybody else until `close`. Made by `open`."""
 
     def __init__(
@@ -82,35 +77,41 @@ class Store(Shown):
         self._root = root
         self._lock = lock
         self._clock, self._boot_clock = clock, boot_clock = clocks
-        self._shelf = Shelf(root, disk)
-        self._archive = Archive(root, disk)
-        self._ledger = Ledger(root, disk)
-        self._handled = Handled(root, disk)
-        self._probations = Probations(root, disk)
-        self._activation = Activation(root, disk, self._shelf, self._archive, self._probations)
+        rooms = Rooms.of(root, disk)
+        self._activation, self._erasing = rooms.activation, rooms.erasing
+        self._shelf, self._archive, self._ledger = rooms.shelf, rooms.archive, rooms.ledger
+        self._handled, self._probations, self._suspension = rooms.handled, rooms.probations, rooms.suspension
         plausible = self.clock_plausible
         self._succession = succession = Succession(
             self._activation, self._archive, self._shelf, publisher, clock, plausible
         )
         self._changes = changes = Changing(
-            self._ledger, self._activation, succession, self._probations, clock
+            self._ledger, self._shelf, self._activation, succession, self._probations, clock
         )
+        place = (root, disk)
+        self.requests = Requesting(place, succession, self._shelf, clock, plausible, self._change)
+        self.device_ca = DeviceCA(root, disk, self._change)
+        shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
-            changes, succession, self._shelf, self._probations, clock, plausible, boot_clock
+            changes, succession, shelf, self._probations, self.requests, clock, around, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
-        self._restoring = Restoring(changes, succession, clock)
+        self._restoring = Restoring(changes, succession, self._shelf, self.requests, clock)
+        self._banning = Banning(changes, succession, self._shelf, clock)
+        self._resetting = Resetting(changes, succession, self._erasing, self._ledger, self._shelf, clock)
+        self._erasing.on_erased = self._forget_erased
+        self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
+        self.factory = Factory(root, disk, self._change, changes, self._proposing)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
-        self._pruned: _Pruned | None = None
-        rooms = Rooms(self._shelf, self._archive, self._ledger, self._probations, self._activation)
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
-        self.recovered = recovered.findings
+        self.recovered = (*recovered.findings, *self.requests.load())
         self.settled = recovered.settled
+        self.factory.settle()
 
     @classmethod
     def open(  # noqa: PLR0913  each has another owner, and all but two a default
@@ -154,6 +155,11 @@ class Store(Shown):
             raise
         return store
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether no change is possible until the next start: of a newer format, damaged, or closed."""
+        return self._barred is not None
+
     def close(self) -> None:
         """Let go of the store when a change under way is done. Reading goes on; again does nothing."""
         with self._changing:
@@ -184,7 +190,7 @@ class Store(Shown):
 
     # --- changing: one after another ---
 
-    def propose(
+    def propose(  # noqa: PLR0913  what may be asked for with a candidate has defaults
         self,
         candidate: Candidate | Bundle,
         *,
@@ -192,12 +198,16 @@ class Store(Shown):
         via: str,
         examiner: Examiner,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
         confirm_within_s: the change goes back by itself unless it is confirmed in so many seconds; its
         receipt is live until then. A further proposal for the same names starts the time anew; the way back
         stays the last confirmed state.
+        reason: why what it replaces leaves; where its key is compromised, that is banned with this change.
+        word: the SHA-256 of a word by which a client confirms it (`Probation.word`).
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
         be proposed again. When the disk fails after that, the receipt is live and says so (`not_recorded`).
@@ -208,11 +218,12 @@ class Store(Shown):
             return self._changes.handle(
                 source,
                 via,
-                lambda case: self._proposing.propose(case, candidate, examiner),
+                lambda case: self._proposing.propose(case, candidate, examiner, word=word),
                 confirm_within_s=confirm_within_s,
+                reason=reason,
             )
 
-    def roll_back(self, key: Key, *, via: str) -> Receipt:
+    def roll_back(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot (its source and id) back to what it had before; gives the receipt of that change.
 
         From a probation back to the last confirmed state, else one step of its history, or back to what was
@@ -223,7 +234,11 @@ class Store(Shown):
         with self._change():
             back = self._reverting.back_from(key)
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.roll_back(case, key, back), cause=Cause.ROLLBACK
+                key[0],
+                via,
+                lambda case: self._reverting.roll_back(case, key, back),
+                cause=Cause.ROLLBACK,
+                reason=reason,
             )
 
     def activate(self, number: int, *, via: str) -> Receipt:
@@ -242,7 +257,7 @@ class Store(Shown):
                 cause=Cause.ACTIVATION,
             )
 
-    def remove(self, key: Key, *, via: str) -> Receipt:
+    def remove(self, key: Key, *, via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take a slot (its source and id) away: its names go to the next source, at last our own.
 
         Its bundle stays as long as kept generations name it, so that `roll_back` can bring it back. Refused
@@ -254,8 +269,25 @@ class Store(Shown):
             if slot is None:
                 raise NotFound("slot", f"{key[0]}/{key[1]}")
             return self._changes.handle(
-                key[0], via, lambda case: self._reverting.remove(case, slot), cause=Cause.REMOVAL
+                key[0],
+                via,
+                lambda case: self._reverting.remove(case, slot),
+                cause=Cause.REMOVAL,
+                reason=reason,
             )
+
+    def ban(self, spki: str, *, via: str, fresh: Fresh | None = None) -> Receipt:
+        """Never serve the key with this SPKI hash again, whoever brings it; what was begun with it ends.
+
+        fresh: makes an identity with another key, called where the banned one is the device's own, or where
+        nothing else could be served; without it that is refused. Raises ValueError for what is no hash, and
+        StoreError as `propose`.
+        """
+        if not is_spki(spki):
+            raise ValueError("a key is named by the SHA-256 of its SPKI, in lower-case hex")
+        with self._change():
+            ban = partial(self._banning.ban, spki=spki, fresh=fresh)
+            return self._changes.handle(Source.GENERATED, via, ban, cause=Cause.BAN)
 
     def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
         """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
@@ -271,6 +303,24 @@ class Store(Shown):
                 cause=Cause.RESTORE,
             )
 
+    def reset(self, wish: Reset, *, via: str) -> Receipt:
+        """Take away what `wish` says, keys and all that could bring them back: one change, confirmed.
+
+        Watched directories are suspended with the customer's. What can't be erased at once is owed
+        (`erasure_owed`): it is tried again by `prune`, the next change and the next start. Refused where
+        nothing could be served (`reset_leaves_nothing`). Raises StoreError as `propose`.
+        """
+        source = Source.CUSTOMER if wish.own is None else Source.GENERATED
+        with self._change():
+            return self._changes.handle(
+                source, via, lambda case: self._resetting.reset(case, wish), cause=Cause.RESET
+            )
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they are. Raises StoreError."""
+        with self._change():
+            return self._suspension.end()
+
     def confirm(self, receipt_id: str, *, via: str) -> Receipt:
         """Keep a live change for good; gives its receipt, also where it was confirmed before.
 
@@ -280,88 +330,21 @@ class Store(Shown):
         with self._change():
             return self._confirming.confirm(receipt_id, via)
 
-    def end_probation(self) -> tuple[Receipt, ...]:
-        """Let go back what nobody confirmed in time; gives the receipts that ended so.
-
-        Costs nothing while nothing is over. Goes back in memory where the disk takes no writes. Raises what
-        the publisher raises; then all is as it was.
-        """
-        with self._changing:
-            return self._confirming.end(self._boot_clock(), self._barred)
-
     def refused(self, source: Source, via: str, findings: tuple[Finding, ...]) -> Receipt:
         """Write down a refusal that was decided outside: of what never became a candidate."""
         assert any(finding.is_error for finding in findings), "a refusal without an error"
         with self._change():
             return self._ledger.open_refused(source, via, self._clock(), findings)
 
-    def refresh(self) -> Generation | None:
-        """Compute the rows anew, because time went by; gives the new generation if they changed.
-
-        Does nothing while the clock can't be right. Raises StoreError, or Refusal when the publisher can't
-        prepare it; what was served is served on then, and the next call tries again.
-        """
-        with self._changing:
-            slots = self._succession.view.slots
-            if self.active is None or self._barred is not None or not self.clock_plausible():
-                return None
-            generation = self._succession.compute(slots, Cause.EXPIRY)
-            if not self._succession.is_news(generation):
-                return None
-            self._succession.put_into_effect(generation, slots)
-            return generation
-
-    def set_aside(self, ids: Iterable[str]) -> Generation:
-        """Do without exactly these bundles until the next start: they can be loaded, but not served.
-
-        A slot that names one counts with its last confirmed bundle, then down the sources. Gives what is
-        served then, in memory where the disk takes no writes. Raises what the publisher raises.
-        """
-        with self._changing:
-            succession = self._succession
-            succession.aside = frozenset(ids)
-            if not succession.fall(self._barred):
-                succession.republish()
-            assert succession.view.active is not None, "there was nothing to publish"
-            return succession.view.active
-
-    def prove(self, at_most: int, doubted: Iterable[str] = ()) -> tuple[Finding, ...]:
-        """Read up to so many bundles that the start took on trust (meta.py says why), and the `doubted` ones.
-
-        A slot whose bundle turns out to be damaged falls, and is told. Does nothing when all are proved.
-        Raises StoreError, and what the publisher raises.
-        """
-        wrong = {id_ for id_ in (*doubted, *self._shelf.unproved()[:at_most]) if self._shelf.prove(id_)}
-        with self._changing:
-            if self._barred is None:
-                self._shelf.mend(at_most)
-            if not wrong:
-                return ()
-            lost = wrong - self._shelf.facts(wrong).keys()
-            self._succession.fall(self._barred)
-            return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
-
     def remember(self, path: Path | str, digest: str, receipt_id: str) -> None:
         """Remember that this content at this path got this receipt, so that a rescan passes it by."""
         with self._change():
             self._handled.remember(str(path), digest, receipt_id)
 
-    def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
-        """Remove what nobody needs: all but the active generation, those `in_use` (numbers) and `keep` more.
-
-        Bundles that no slot and no kept generation names go with their keys; old receipts and what was
-        handled long ago go beyond a bound. Writes nothing when there is nothing to remove.
-        """
-        with self._changing:
-            if self._barred is None:
-                view, last = self._succession.view, self._pruned
-                if last is None or last.view is not view or (last.keep, last.in_use) != (keep, in_use):
-                    slots = tuple(view.slots.values())
-                    kept = prune(self._archive, self._shelf, view.active, slots, keep=keep, in_use=in_use)
-                    self._pruned = last = _Pruned(view, keep, in_use, kept)
-                self._changes.catch_up()
-                self._ledger.prune(last.receipts)
-                self._handled.prune()
+    def _forget_erased(self) -> None:
+        """Let go in memory of what a reset has erased."""
+        self.requests.load()
+        self.device_ca.forget()
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -369,7 +352,9 @@ class Store(Shown):
         with self._changing:
             if self._barred is not None:
                 raise self._barred
+            self._resetting.finish()
             yield
+            self.requests.settle()
 
 
 def _raiser(error: StoreError) -> Callable[[str, Path], None]:

@@ -7,7 +7,7 @@ lock of whoever changes the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -69,14 +69,22 @@ class Succession:
         cause: Cause,
         receipt: Receipt | None = None,
         fresh: tuple[Bundle, ...] = (),
+        banned: Collection[str] = (),
     ) -> Generation:
-        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet."""
+        """Compute the next generation; `fresh` are bundles that may not be on the shelf yet.
+
+        banned: keys (SPKI hashes) that are about to be banned, beside those that are.
+        """
         now = self._clock()
-        facts = self._shelf.facts(bundles_named(slots.values()) - self.aside)
-        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh}
+        named = bundles_named(slots.values()) - self.aside
+        if banned:
+            named = frozenset(id_ for id_ in named if self._shelf.spki(id_) not in banned)
+        facts = self._shelf.facts(named)
+        barred = {*self._shelf.bans.table, *banned}
+        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh if bundle.spki not in barred}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
-        named = receipt.id if receipt is not None else None
-        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, named, now)
+        by = receipt.id if receipt is not None else None
+        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, by, now)
 
     def is_news(self, generation: Generation) -> bool:
         """Whether anybody would be served something else by it than now."""
@@ -97,6 +105,13 @@ class Succession:
             raise
         self.view, self.owed = view, None
         self._publisher.commit(generation)
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """End what was begun with those of these bundles that nobody is served now."""
+        active = self.view.active
+        gone = frozenset(bundles) - (active.bundles() if active is not None else frozenset())
+        if gone:
+            self._publisher.end(gone, why)
 
     def republish(self) -> None:
         """Have what is active prepared and committed once more, or for the first time."""

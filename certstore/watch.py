@@ -18,6 +18,8 @@ What could go wrong, and why it is done this way:
 - *Cancelling*: the thread waits in Rust and only looks at its stop event each step; a cancelled trio task
   waits for its thread. So the stop event is set first, and cancelling takes one step (4.5 s were measured
   without that).
+- *A name is no UTF-8*: watchfiles can neither watch such a directory nor tell of such a file, and raises in
+  both cases. The first is left to the slow rescan; at the second watching begins anew, which is a hint.
 - *The kernel's limits are reached* (fs.inotify.max_user_instances, max_user_watches, threads): that is told
   once, and hints come every `POLL_S` until watching works again.
 """
@@ -51,6 +53,9 @@ _TICK_MS = 100  # how soon after its start the thread says that it is watching
 
 # watchfiles tells each batch to the log at INFO; a hint that may mean nothing isn't worth a line
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+_UNNAMEABLE = "decode path"  # what watchfiles says of an event whose path is no UTF-8
 
 
 def _untold(finding: Finding) -> None:
@@ -114,6 +119,8 @@ def _watch(
 ) -> Finding | None:
     """Follow the events in this thread; hints when it watches, at each change, and at the end."""
     places = _places(paths)
+    if not all(map(_can_be_named, map(os.fspath, paths))):
+        return found("watch_limited", why="its path is no UTF-8")
     until = time.monotonic() + rescan_s
     watching = False
     try:
@@ -141,6 +148,9 @@ def _watch(
         OSError,
         RuntimeError,
     ) as error:  # watchfiles' own error for a refused inotify instance is a RuntimeError
+        if _UNNAMEABLE in str(error):
+            stop.wait(_STEP_MS / 1000)
+            return None
         return found("watch_limited", why=str(error))
     return None
 
@@ -177,8 +187,15 @@ def _places(paths: Iterable[PurePath]) -> _Places:
             inside |= {top, *_inner(top)}
     around = {os.path.dirname(name) for name in names}  # noqa: PTH120
     # what we may not read can't be watched: the slow rescan tells when that changes
-    directories = {place for place in inside | around if os.access(place, os.R_OK | os.X_OK)}
+    directories = {
+        place for place in inside | around if _can_be_named(place) and os.access(place, os.R_OK | os.X_OK)
+    }
     return _Places(frozenset(inside), frozenset(names), frozenset(directories))
+
+
+def _can_be_named(path: str) -> bool:
+    """Whether watchfiles can be told of it: bytes that are no UTF-8 stand as surrogates in a name."""
+    return path.isascii() or path == path.encode("utf-8", "replace").decode("utf-8")
 
 
 def _way_to(top: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import httpx2
 import trio
 
-from certstore import Candidate, InProcess, Receipt, Store
+from certstore import Authority, Candidate, InProcess, Reason, Receipt, Store
+from certstore.inbox import Inbox
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
@@ -29,7 +30,9 @@ from tlsproxy.observe.audit import AuditLog
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import Process, WorkerStatus
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.rehearsal import Rehearsal
+from tlsproxy.resetting import Resetter
 from tlsproxy.telling import Teller
 
 T = TypeVar("T")
@@ -63,6 +66,11 @@ def controller_of(store: Store, told: Callable[[Receipt], None] = lambda _: None
     )
 
 
+def resetter_of(controller: Controller, inboxes: Sequence[Inbox] = ()) -> Resetter:
+    store, inbox, audit = controller.store, controller.config.inbox, controller.audit
+    return Resetter(store, inbox, inboxes, controller.fresh_identity, controller.change, audit)
+
+
 async def nobody_counts() -> tuple[Sums, Counted]:
     await trio.lowlevel.checkpoint()
     return Sums(), []
@@ -77,15 +85,32 @@ class Changes:
         self.seen: list[tuple[Candidate, str, Peer]] = []
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
-        return await self._controller.propose(candidate, via, by=by, confirm_within_s=confirm_within_s)
+        return await self._controller.propose(
+            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason, word=word
+        )
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         return await self._controller.change(what, act, by)
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        return await self._controller.carry_out(what, act, by, facts)
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        return await self._controller.renew_authority(by)
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         return await self._controller.rehearse(candidate)
@@ -152,7 +177,9 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
     with trio.fail_after(120), Store.open(folder / "store", clock=now, boot_clock=boot_clock()) as store:
         controller = controller_of(store)
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
-        backing = Backing(controller, api.changes, api.reloads, store, api.events)
+        desk, resetter = FactoryDesk(controller), resetter_of(controller)
+        own = controller.fresh_identity
+        backing = Backing(controller, api.changes, api.reloads, store, api.events, desk, resetter, own)
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Bundle, Candidate, Examiner, Finding, PrivateKey, Refusal
+from certstore import Bundle, Candidate, Circumstances, Examiner, Finding, PrivateKey, Refusal
 from tests.pki import Issued, Pki
 from tests.storing import candidate_of
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -55,7 +55,8 @@ def outcome(
     try:
         with examiner.examine(candidate, known or Keys()) as examination:
             bundle, findings = examination.bundle, examination.findings
-            return Outcome(bundle, (*findings, *examination.judge(NOW, plausible)), refused=False)
+            judged = examination.judge(Circumstances(NOW, plausible))
+            return Outcome(bundle, (*findings, *judged), refused=False)
     except Refusal as refusal:
         return Outcome(bundle, (*findings, *refusal.findings), refused=True)
 

@@ -167,7 +167,7 @@ class Pki:
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if names:
-            alternative = x509.SubjectAlternativeName([_general_name(name) for name in names])
+            alternative = x509.SubjectAlternativeName([general_name(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)
         builder = tweak(builder) if tweak else builder
         algorithm = None if isinstance(parent_key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
@@ -184,7 +184,7 @@ class Pki:
         return parents[issuer]
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from certstore import Bundle, Generation, StoreError
@@ -20,6 +20,7 @@ class ServingHere:
         self.engine: EngineName = engine
         self.serving = Serving(Contexts(TLSPolicy(), engine))
         self.in_memory = False
+        self.ended: list[tuple[frozenset[str], str]] = []
         self._load: Callable[[str], Bundle] | None = None
 
     def load_from(self, load: Callable[[str], Bundle]) -> None:
@@ -36,6 +37,9 @@ class ServingHere:
     def commit(self, generation: Generation) -> None:
         self.serving.commit(generation)
         self.in_memory = False
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        self.ended.append((frozenset(bundles), why))
 
     def serve_in_memory(self, bundle: Bundle | None) -> str | None:
         if bundle is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class NotingPublisher:
         self.during = during
         self.prepared: list[Generation] = []
         self.committed: list[Generation] = []
+        self.ended: list[tuple[frozenset[str], str]] = []
 
     def prepare(self, generation: Generation) -> None:
         self.prepared.append(generation)
@@ -64,6 +65,9 @@ class NotingPublisher:
 
     def commit(self, generation: Generation) -> None:
         self.committed.append(generation)
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        self.ended.append((frozenset(bundles), why))
 
 
 def candidate_of(issued: Issued) -> Candidate:

@@ -19,6 +19,7 @@ from certstore import Receipt, Store
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config import Config
 from tlsproxy.controller import TellReceipt
+from tlsproxy.device import comparison
 from tlsproxy.handover import HandedOver
 from tlsproxy.house import House, Listeners, Program
 from tlsproxy.listening import Doors, Found
@@ -27,8 +28,9 @@ from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.log import alone, logger
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
-from tlsproxy.signals import Gate
+from tlsproxy.signals import Gate, end_is_asked
 from tlsproxy.telling import Teller
+from tlsproxy.threads import in_thread_at_last, in_thread_or_here
 from tlsproxy.tls.engines import resolve
 from tlsproxy.upstreams import Upstreams
 from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
@@ -77,7 +79,9 @@ async def run(
         birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        examiner = stack.enter_context(ExaminerProcess(config.tls.policy, config.tls.engine))
+        examiner = stack.enter_context(
+            ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
+        )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if kept is not None:
@@ -112,7 +116,7 @@ def _settled(
         notifier = _notifier(config, program)
         stack.callback(notifier.close)
         kept = _settle(config, program, doors)
-    notifier.is_fenced = kept is not None and kept.landlock > 0
+    notifier.landlock = kept.landlock if kept is not None else 0
     return doors, notifier, kept
 
 
@@ -128,13 +132,13 @@ async def _held(config: Config, before: HandedOver | None, publishing: Publishin
         lock_wait_s=5.0,
         held=before.lock_fd if before is not None else None,
     )
-    store = await trio.to_thread.run_sync(opening)
+    store = await in_thread_at_last(opening, end_is_asked)
     publishing.load_from(store.bundle)
     try:
         yield store
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(store.close)
+            await in_thread_or_here(store.close)
 
 
 def _notifier(config: Config, program: Program | None) -> Notifier:
@@ -149,7 +153,8 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     """Give up what power isn't needed; None where this process isn't ours alone."""
     if program is None:
         return None
-    belongings = Belongings(config.store, config.runtime, config.inbox)
+    is_shared = bool(config.control.users or config.control.groups)
+    belongings = Belongings(config.store, config.runtime, config.inbox, is_shared)
     before = program.handed_over
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 

@@ -2,14 +2,14 @@
 
 Promises: at first start the device gets a key and a certificate of its own, but never before the kernel's
 random generator is ready; later its certificate is re-issued before it ends, and when a name or address has
-been missing from it for ten minutes, always with the same key. Whatever fails here is told once and tried
-again at the next turn; what is served stays. Refuses to know how a change is made (certstore) and shown
-(observe).
+been missing from it for ten minutes, always with the same key, unless that was banned. Whatever fails here is
+told once and tried again at the next turn; what is served stays. Refuses to know how a change is made
+(certstore) and shown (observe).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 
 from certstore import (
+    Authority,
     Bundle,
     Finding,
     Generation,
@@ -31,9 +32,11 @@ from certstore import (
     firstboot,
 )
 from certstore.identity import missing_names, plan
-from certstore.issuers import selfsigned
+from certstore.issuers import deviceca, selfsigned
 from tlsproxy import policy
+from tlsproxy.errors import ThreadError
 from tlsproxy.observe.log import logger
+from tlsproxy.threads import in_thread, in_thread_at_last
 
 _log = logger("caretaker")
 
@@ -83,18 +86,27 @@ class Caretaker:
         self._hurry = trio.Event()
         self.look_at_expiry: Callable[[], None] = lambda: None
         """What tells, in a worker thread, of certificates that end (ladder.py)."""
+        self.authority_for: Callable[[Identity, datetime], Authority | None] = lambda _identity, _now: None
+        """Who issues the device's own certificate (authoritykeeping.py); None: it signs itself."""
+        self.look_at_requests: Callable[[], None] = lambda: None
+        """What cares, in a worker thread, for requests that wait (requestkeeping.py)."""
+        self.settle_unit: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """What sees, before anybody is served, that this store is this unit's (unitguard.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
         """Who hears, in a worker thread, of generations that nobody asked for."""
+        self.in_use: Callable[[], frozenset[int]] = frozenset
+        """Gives the generations that open connections were made with."""
 
     async def first_start(self) -> None:
         """Serve what the store says; where that is nothing, make the device's own identity first."""
         self._judge_clock()
-        await trio.to_thread.run_sync(self._serve_active)
+        await in_thread_at_last(self._serve_active)
+        await self.settle_unit()
         if not self._publishing.serves:
             await wait_random_ready()
-            await trio.to_thread.run_sync(self._care)
+            await in_thread_at_last(self._care)
         if not self._publishing.serves:
-            await trio.to_thread.run_sync(self._serve_from_memory)
+            await in_thread_at_last(self._serve_from_memory)
 
     async def run(self) -> None:
         """Look once a minute, and at once when a bundle is lost, until cancelled.
@@ -111,8 +123,8 @@ class Caretaker:
 
     async def _in_a_thread(self, act: Callable[[], None]) -> None:
         try:
-            await trio.to_thread.run_sync(act)
-        except RuntimeError as error:  # what threading says where no thread is to be had
+            await in_thread(act)
+        except ThreadError as error:
             self._tell_once("thread", error)
         else:
             self._told.discard("thread")
@@ -127,6 +139,13 @@ class Caretaker:
             self._lost.add(bundle)
             self._hurry.set()
 
+    def hurry(self) -> None:
+        """Have the next look come now; from a worker thread."""
+        trio.from_thread.run_sync(self._look_soon)
+
+    def _look_soon(self) -> None:
+        self._hurry.set()  # on the event loop, which replaces it
+
     def _care(self) -> None:
         self._judge_clock()
         self._attempt("set_aside", self._set_aside_what_is_lost)
@@ -135,10 +154,17 @@ class Caretaker:
         self._attempt("prove", partial(self._prove, policy.PROVED_AT_ONCE))
         self._attempt("refresh", self._refresh)
         self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
-        self._attempt("prune", partial(self._store.prune, policy.GENERATIONS_KEPT))
+        self._attempt("requests", self.look_at_requests)
+        self._attempt("prune", self._prune)
         if self._in_memory and not self._publishing.in_memory:
             self._in_memory = False
             _log.info("memory_left")
+
+    def _prune(self) -> None:
+        active, keep = self._store.active, policy.GENERATIONS_KEPT
+        newest = active.number if active is not None else 0
+        old = frozenset(number for number in self.in_use() if number < newest - keep)
+        self._store.prune(keep, old)
 
     def _judge_clock(self) -> None:
         """Say it once when the clock can't be right, and once when it is set."""
@@ -167,23 +193,29 @@ class Caretaker:
 
     def _care_for_identity(self) -> None:
         now, wanted, current = self._clock(), self._identity(), self._own()
+        authority = self.authority_for(wanted, now)
+        if authority is not None:
+            wanted = deviceca.reach(authority, wanted)
         missing = current is not None and missing_names(current, wanted)
         # a clock that was set back must not make the ten minutes years
         self._missing_since = min(self._missing_since or now, now) if missing else None
-        due = plan(current, wanted, now, self._missing_since)
+        due = plan(current, wanted, now, self._missing_since, authority)
         if due is None:
             return
-        self._propose(selfsigned.issue(due.identity, due.key or selfsigned.new_key(), now))
+        key, issue = due.key or selfsigned.new_key(), authority.issue if authority else selfsigned.issue
+        self._propose(issue(due.identity, key, now))
         self._missing_since = None
 
     def _own(self) -> Bundle | None:
-        """Give our own newest bundle that can be loaded."""
+        """Give our own newest bundle that can be loaded, and whose key is still our own."""
         own = [slot for slot in self._store.slots() if slot.source is Source.GENERATED]
         for slot in sorted(own, key=lambda slot: slot.newness, reverse=True):
             for bundle_id in (slot.bundle, slot.last_confirmed):
                 try:
                     if bundle_id is not None:
-                        return self._store.bundle(bundle_id)
+                        bundle = self._store.bundle(bundle_id)
+                        if not self._store.is_banned(bundle.spki):
+                            return bundle
                 except StoreError as error:
                     _log.error("own_bundle_lost", bundle=bundle_id, code=error.code, why=str(error))
         return None

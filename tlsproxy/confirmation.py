@@ -15,6 +15,7 @@ from certstore import Receipt, Refusal, Store, StoreError
 from tlsproxy import policy
 from tlsproxy.errors import ProxyError
 from tlsproxy.observe.log import logger
+from tlsproxy.threads import in_thread
 
 __all__ = ["ProbationKeeper"]
 
@@ -45,7 +46,7 @@ class ProbationKeeper:
 
     async def _end(self, tell: Callable[[Receipt], None]) -> bool:
         try:
-            receipts = await trio.to_thread.run_sync(self._store.end_probation)
+            receipts = await in_thread(self._store.end_probation)
         except (StoreError, ProxyError, Refusal) as error:
             _log.error("probation_not_ended", why=str(error))
             return False

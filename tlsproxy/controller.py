@@ -6,20 +6,23 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import trio
 
 from certstore import (
+    Authority,
     Bundle,
     Candidate,
     Cause,
     Examiner,
     Finding,
     Generation,
+    Reason,
     Receipt,
     Refusal,
     Source,
@@ -27,11 +30,14 @@ from certstore import (
     Store,
     StoreError,
 )
+from certstore.issuers import selfsigned
+from tlsproxy import device
+from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
-from tlsproxy.errors import ReloadError
+from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.metering import Meter
-from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, Actor, AuditLog
+from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -49,8 +55,10 @@ from tlsproxy.rehearsal import Rehearsal, rehearse
 from tlsproxy.reload import Reloader
 from tlsproxy.software import loaded
 from tlsproxy.telling import Teller
+from tlsproxy.threads import in_thread
 
 _log = logger("changes")
+T = TypeVar("T")
 TellReceipt = Callable[[Receipt], None]
 
 
@@ -123,10 +131,13 @@ class Controller:
         *,
         by: Peer | None = None,
         confirm_within_s: float | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+        word: str = "",
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s: as `Store.propose` takes it.
+        by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
+        them.
         """
 
         def propose(store: Store) -> Receipt:
@@ -136,21 +147,56 @@ class Controller:
                 via=via,
                 examiner=self.examiner,
                 confirm_within_s=confirm_within_s,
+                reason=reason,
+                word=word,
             )
 
         return await self.change("propose", propose, by)
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
-        """Carry out a change of the store; gives its receipt. Raises StoreError, or Refusal without one."""
-        actor = SOCKET if by is None else _actor(by)
+        """Carry out a change of the store; gives its receipt.
+
+        Raises StoreError, ThreadError, or Refusal without a receipt.
+        """
+        return await self._change(what, act, SOCKET if by is None else _actor(by))
+
+    async def _change(self, what: str, act: Callable[[Store], Receipt], actor: Actor) -> Receipt:
         try:
-            receipt = await trio.to_thread.run_sync(act, self.store)
-        except (StoreError, Refusal) as error:
-            codes = [error.code] if isinstance(error, StoreError) else [f.code for f in error.findings]
-            self.audit.note(actor, what, "failed", codes=codes)
+            receipt = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
+            self.audit.note(actor, what, "failed", codes=_codes(error))
             raise
         self.tell(receipt, actor, what)
         return receipt
+
+    async def confirm_by_wire(self, receipt_id: str) -> Receipt:
+        """Keep a change that a client has confirmed over the network. Raises StoreError or Refusal."""
+        act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
+        return await self._change("confirm", act, WIRE)
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        """Carry out what changes nothing that is served, and so has no receipt. Raises as `act`.
+
+        facts: of what came of it, for the audit log and the log.
+        """
+        actor = _actor(by)
+        try:
+            done = await in_thread(partial(act, self.store))
+        except (StoreError, Refusal, ThreadError) as error:
+            self.audit.note(actor, what, "failed", codes=_codes(error))
+            raise
+        told = facts(done)
+        self.audit.note(actor, what, "done", **told)
+        _log.info(what, **actor.facts(), **told)
+        return done
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        """Make the device's own authority anew for what it is called now. Raises NotFound or StoreError."""
+        wanted = device.identity(self.config.identity)
+        act = partial(renewed_now, wanted=wanted, now=self.clock())
+        return await self.carry_out("renew_device_ca", act, by, authority_facts)
 
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
@@ -158,10 +204,14 @@ class Controller:
         trio.from_thread.run_sync(self.tell, receipt)
         return receipt
 
+    def fresh_identity(self) -> Bundle:
+        """Make the device another identity, with a key that never was before; in a worker thread."""
+        return selfsigned.issue(device.identity(self.config.identity), selfsigned.new_key(), self.clock())
+
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
-        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER, self.clock)
-        return await trio.to_thread.run_sync(act)
+        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
+        return await in_thread(act)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""
@@ -263,6 +313,10 @@ class Controller:
     def _tell_refused(self, error: ReloadError) -> None:
         _log.error("reload_refused", code=error.code, why=error.why, hint=error.hint)
         self.teller.reload_refused(error.why, error.hint)
+
+
+def _codes(error: StoreError | Refusal | ThreadError) -> list[str]:
+    return [finding.code for finding in error.findings] if isinstance(error, Refusal) else [error.code]
 
 
 def _actor(by: Peer | None) -> Actor:

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     MISUSE = 2  # the command line or the configuration is wrong: click's own number for it
+    AGAIN = 75  # the same again, later, may well succeed: EX_TEMPFAIL of sysexits.h
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -138,7 +139,7 @@ class ControlError(ProxyError):
         self._hint = hint
 
     def __str__(self) -> str:
-        return f"control socket {self.path}: {self.why}"
+        return f"{self.why} (control socket {self.path})"
 
     @property
     def hint(self) -> str:
@@ -151,8 +152,19 @@ class NotRunningError(ControlError):
 
     code = "not_running"
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path, "no proxy answers there", "start it with: tlsproxy run --config FILE")
+    def __init__(self, path: str, hint: str = "start it with: tlsproxy run --config FILE") -> None:
+        super().__init__(path, "no proxy answers", hint)
+
+
+class AnswerError(ControlError):
+    """The running proxy was asked, and its answer is no: in its own words, and with its own code."""
+
+    def __init__(self, path: str, why: str, hint: str, code: str) -> None:
+        super().__init__(path, why, hint)
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class PrivilegeError(ProxyError):
@@ -172,6 +184,24 @@ class PrivilegeError(ProxyError):
     def hint(self) -> str:
         """Say what to do."""
         return self._hint
+
+
+class ThreadError(ProxyError):
+    """The system has no thread left for something; what wanted one can be asked for again."""
+
+    code = "no_thread"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"no thread is to be had: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Say what usually runs out."""
+        return "try again; see its limits of processes and memory (TasksMax, ulimit -u)"
 
 
 class WorkerError(ProxyError):

@@ -99,10 +99,12 @@ def make(**facts: object) -> HandedOver:
 
 
 def write(state: HandedOver) -> int:
-    """Write a state into a memfd; the caller closes it."""
+    """Write a state into a memfd; the caller closes it. Raises OSError."""
     fd = os.memfd_create("tlsproxy-handover", os.MFD_CLOEXEC)
+    rest = memoryview(msgspec.json.encode(state))
     try:
-        os.write(fd, msgspec.json.encode(state))
+        while rest:  # memory may be short: half a state would end the new image
+            rest = rest[os.write(fd, rest) :]
     except BaseException:
         os.close(fd)
         raise

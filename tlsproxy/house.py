@@ -19,10 +19,9 @@ from functools import partial
 
 import trio
 
-from certstore import Finding, Generation, Meta, Receipt, Source, Store, StoreError
-from certstore.inbox import Inbox
-from certstore.snapshot import Kind
-from tlsproxy import device, policy_notices
+from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, found
+from tlsproxy import device, hardware, policy_notices
+from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
@@ -33,6 +32,7 @@ from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
+from tlsproxy.inboxes import inboxes_of
 from tlsproxy.ladder import Ladder, Telling
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
@@ -43,18 +43,23 @@ from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Kept
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.reload import Reloader
+from tlsproxy.requestkeeping import keep_requests
+from tlsproxy.resetting import Resetter
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller, untold
 from tlsproxy.tls.engines import resolve
+from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
-from tlsproxy.workers.channel import Channel
+from tlsproxy.wire import WireConfirmation
 from tlsproxy.workers.crew import Crew
+from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
+from tlsproxy.workers.inheritance import workers_before
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
 from tlsproxy.workers.publishing import Publishing
-from tlsproxy.workers.remote import Place, RemoteWorker, Stage
+from tlsproxy.workers.remote import RemoteWorker
 
 __all__ = ["House", "Listeners", "Program"]
 
@@ -97,46 +102,46 @@ class House:
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
+    _guard: UnitGuard = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
-        process = Process(
-            os.getpid(), before.since if before is not None else self.clock(), epoch=self.crew.epoch
-        )
+        since = before.since if before is not None else self.clock()
+        process = Process(os.getpid(), since, epoch=self.crew.epoch)
         reloader = self._reloader(process) if self.program is not None else None
         controller = self._controller(process, reloader)
         caretaker = self._caretaker(controller)
         self._watch_expiry(controller, caretaker)
+        resetter = self._watch_unit(controller, caretaker)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
             nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
-            await nursery.start(self._work, _old_workers(before), ended)
+            await nursery.start(self._work, workers_before(before), ended)
             nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
-            self.crew.close_oldest()
+            close_oldest(self.crew.workers, self.crew.epoch)
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
                 keeping.start_soon(self.notifier.run, self.teller.events)
-                keeping.start_soon(self._probation.run, controller.tell_gone_back)
-                await self._start_control(keeping, controller, before)
+                self._watch_probations(keeping, controller)
+                await self._start_control(keeping, controller, resetter)
                 if self.config.metrics is not None:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
-                for inbox in self._inboxes(controller):
+                for inbox in resetter.inboxes:
                     await keeping.start(inbox.run)
                 self._tell_serving(first=before is None)
                 keeping.start_soon(self._reload_when_asked, controller)
                 notify(f"READY=1\nSTATUS={self._words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
-                notify("STOPPING=1")
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -145,15 +150,41 @@ class House:
         """Have certificates that end told, here and to whom the device's maker named."""
         self._ladder = Ladder(self.store, self.clock, partial(self._tell_step, controller.meter))
         caretaker.look_at_expiry = self._ladder.turn
+        tell = audited(controller.audit, partial(self._tell_trouble, controller.meter))
+        caretaker.look_at_requests = partial(keep_requests, self.store, tell)
+        if self.config.identity.device_ca:
+            caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
+            self.store.device_ca.on_kept = caretaker.hurry
         self.notifier.on_report = controller.meter.count_notice
         self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
 
-    async def _start_control(
-        self, nursery: trio.Nursery, controller: Controller, before: HandedOver | None
-    ) -> None:
+    def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
+        """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
+        nursery.start_soon(self._probation.run, controller.tell_gone_back)
+        wire = WireConfirmation(self.store, controller.confirm_by_wire)
+        self.crew.on_confirm = wire.ask
+        nursery.start_soon(wire.run)
+
+    def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
+        """Have a store that was copied here get a key of its own before it is served; gives what resets."""
+        trouble = partial(self._tell_trouble, controller.meter)
+        inboxes = tuple(
+            inboxes_of(self.config, self.store, self.examiner, self.clock, controller.tell, trouble)
+        )
+        own = controller.fresh_identity
+        change, audit = controller.change, controller.audit
+        resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, audit)
+        look = partial(hardware.look, self.config.identity.hardware_id_file)
+        renew = partial(resetter.renew_identity, controller.tell)
+        self._guard = UnitGuard(self.store, look, renew, lambda f: trio.from_thread.run_sync(trouble, f))
+        caretaker.settle_unit = self._guard.settle
+        return resetter
+
+    async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
-        backing = Backing(controller, controller, controller, self.store, self.teller.events)
-        wanted = self.config.control
+        told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
+        backing = Backing(controller, controller, controller, self.store, told, desk, resetter, fresh)
+        wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
             self.config.control_socket,
@@ -221,7 +252,9 @@ class House:
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._hangup.set()
-                elif self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
+                    continue
+                notify("STOPPING=1")
+                if self.publishing.serves or self.crew.epoch > 1:  # there, old workers serve from the start
                     _log.info("draining", seconds=seconds)
                     self.crew.stop(seconds)
                     seconds = 0.0
@@ -268,15 +301,24 @@ class House:
             teller=self.teller,
             meter=self._meter(process),
             audit=AuditLog(self.store.path, self.clock),
-            expiring=lambda: self._ladder.standing,
+            expiring=self._standing,
             upstreams=self.upstreams.statuses,
         )
+
+    def _standing(self) -> Iterator[Finding]:
+        """Give what health has to tell beside the rung."""
+        yield from self._ladder.standing
+        yield from self._guard.standing
+        if self.store.watches_suspended:
+            yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
         kept = self.kept or Kept.nothing("part of another program")
         yield ConfinementStatus("supervisor", kept.confined)
         if self.examiner.confined is not None:
             yield ConfinementStatus("examiner", self.examiner.confined)
+        if (helper := self.notifier.confined) is not None:
+            yield ConfinementStatus("hook helper", helper)
         for worker in self.crew.workers:
             if worker.confined is not None:
                 yield ConfinementStatus("worker", worker.confined)
@@ -298,24 +340,9 @@ class House:
         caretaker = Caretaker(self.store, self.publishing, identity, self.clock, controller.propose_own)
         caretaker.on_finding = self.teller.finding
         caretaker.on_moved = partial(_audit_moved, controller.audit)
+        caretaker.in_use = partial(generations_held, self.crew.workers)
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
-
-    def _inboxes(self, controller: Controller) -> Iterator[Inbox]:
-        own = (self.config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
-        foreign = ((w.path, Kind.WATCH, w.slot, f"watch:{w.path}") for w in self.config.watches)
-        for path, kind, source, via in (own, *foreign):
-            yield Inbox(
-                store=self.store,
-                path=path,
-                kind=kind,
-                source=source,
-                via=via,
-                examiner=self.examiner,
-                clock=self.clock,
-                on_receipt=controller.tell,
-                on_trouble=partial(self._tell_trouble, controller.meter),
-            )
 
     def _tell_serving(self, *, first: bool) -> None:
         if not first:
@@ -357,28 +384,3 @@ def _audit_moved(audit: AuditLog, generation: Generation) -> None:
 
 def _shown(status: ListenerStatus) -> dict[str, object]:
     return {"address": status.address, "kind": status.kind, "port": status.port}
-
-
-def _old_workers(before: HandedOver | None) -> list[RemoteWorker]:
-    """Take charge of the workers of the image before; inside trio.run."""
-    found = []
-    for state in before.workers if before is not None else ():
-        channel: Channel[FromWorker] = Channel(
-            socket.socket(fileno=state.channel_fd),
-            decode_from_worker,
-            unread=state.unread,
-            unsent=state.unsent,
-            most_bytes=MAX_WORD_BYTES,
-        )
-        worker = RemoteWorker(Place(state.seat, state.epoch), state.pid, channel, _reaper(state.pid))
-        worker.leave(Stage(state.stage))
-        worker.connections, worker.counts, worker.names = state.connections, state.counts, state.names
-        found.append(worker)
-    return found
-
-
-def _reaper(pid: int) -> Callable[[], int]:
-    def reap() -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return reap

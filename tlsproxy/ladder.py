@@ -9,8 +9,9 @@ Theory. What was told is remembered in `expiry.json` in the store, written only 
 forgotten: a dozen writes in the life of a certificate, none on any other day (flash wears). It is written
 *before* anything is told: a power cut in between costs one telling, and the rhythm brings the next; the other
 way round, a device that is reset each minute would tell of it each minute. Where the disk takes no write the
-memory of this process has to do, and a reload tells once more. The file is the proxy's own and no part of the
-store's format; one that can't be read is as if nothing had been told.
+memory of this process has to do, and a reload tells once more; so it is with a store of a newer version,
+whose file may mean something else. The file is the proxy's own and no part of the store's format; one that
+can't be read is as if nothing had been told.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class _Holdings(Protocol):
 
     def clock_plausible(self) -> bool:
         """Say whether the clock can be right."""
+        ...
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing may be written there: a newer version's, or damaged."""
         ...
 
 
@@ -151,7 +157,7 @@ class Ladder:
         told = {id_: one for id_, one in before.items() if id_ in known}
         told |= {one.meta.id: Told(one.step, one.role, now) for one in due}
         try:
-            if told != before:
+            if told != before and not self._store.is_read_only:
                 self._write(told)
         finally:
             self._told = told

@@ -15,8 +15,6 @@ from datetime import datetime
 from functools import partial
 from heapq import nsmallest
 
-import trio
-
 from certstore import Finding, Meta, Receipt, Slot, Source, State, StoreError
 from tlsproxy import policy
 from tlsproxy.ladder import Telling
@@ -25,6 +23,7 @@ from tlsproxy.observe.expiry import Role, Step, step_of
 from tlsproxy.observe.log import left_out
 from tlsproxy.observe.metrics import Counted, Key, Sums
 from tlsproxy.observe.status import Process, Rung, StoreFacts, WorkerStatus, rung_of
+from tlsproxy.threads import in_thread
 from tlsproxy.workers.remote import Stage
 
 __all__ = ["Meter", "first_sums"]
@@ -70,7 +69,7 @@ class Meter:
         """Give everything, and its content type, as an Accept field's value asks."""
         sums, standing = await self.count()
         counted = [*sums.counted(), *standing, *self._of_workers(), *self.upstreams()]
-        return await trio.to_thread.run_sync(partial(self._page, counted, facts, now, accept))
+        return await in_thread(partial(self._page, counted, facts, now, accept))
 
     def _page(self, counted: Counted, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         from tlsproxy.observe.exposition import page  # 0.7 MB, which nobody pays who isn't asked

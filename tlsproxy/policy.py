@@ -4,7 +4,7 @@ A number that can be argued about stands here, with its precedent or measurement
 protocol stands beside its RFC, where it is used. What a user may change is a key of the configuration,
 whose default is taken from here. Values only: nothing here imports anything of ours, opens anything or
 reads a clock. Sizes are bytes, durations float seconds. How TLS is spoken stands in policy_tls.py, what is
-told unasked in policy_notices.py.
+told unasked in policy_notices.py, shortages of the system in policy_service.py.
 """
 
 from __future__ import annotations

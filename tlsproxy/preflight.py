@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import closing
+from importlib import import_module
 
 import trio
 
@@ -21,6 +22,7 @@ from tlsproxy.errors import ListenError, ReloadError, WorkerError
 from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors
 from tlsproxy.net.listeners import open_listeners
+from tlsproxy.notify.renewal import MODULE as RENEWED
 from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import published
@@ -35,6 +37,8 @@ async def run(config: Config, state_fd: int) -> None:
     """Try everything that a new image will need. Raises ReloadError, ListenError or WorkerError."""
     state = handover.read(state_fd)
     _refuse_what_cannot_change(config, state)
+    if config.notify.is_on:
+        import_module(RENEWED)  # the helper will execute itself anew, and has nobody to try it out
     _try_addresses(config, state)
     await _try_worker(config)
 

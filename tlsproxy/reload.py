@@ -5,7 +5,8 @@ no listening socket is closed, no connection attempt fails, tunnels and event st
 that have them; the process id stays, so a service manager sees no restart.
 
 Theory. The order is: pre-flight in a child, the store and the examiner at rest, signals held back,
-descriptors made inheritable, exec. Between the store's rest and the exec nothing is waited for but that
+descriptors made inheritable, exec. The configuration is read by the pre-flight only: the new image gets those
+very bytes (checked.py). Between the store's rest and the exec nothing is waited for but that
 signals which have come already are obeyed. From the exec on the new image finds all of it again by
 handover.py: workers are its children as before, their channels open, their sockets in every one of them.
 Signals that come in between wait until the new image listens to them. Should the exec itself fail (memory, a
@@ -25,7 +26,7 @@ from datetime import datetime
 import trio
 
 from certstore import Store
-from tlsproxy import handover, policy
+from tlsproxy import checked, handover, policy
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
 from tlsproxy.handover import DoorState, HandedOver, WorkerState
@@ -65,18 +66,28 @@ class Reloader:
     notifier: Notifier
     upstreams: Callable[[], Sequence[UpstreamStatus]]
     _one: trio.Lock = field(default_factory=trio.Lock)
+    _checked: int = -1
+    """The configuration that the last pre-flight has found good (checked.py); -1: the file is to be read."""
 
     async def check(self) -> None:
         """Make the pre-flight. Raises ReloadError, with what the new image complains of."""
         async with self._one:
-            with _refusing("the new version can't be started"):
-                done = await self._fly()
-        if done is None:
-            raise ReloadError(f"the pre-flight took longer than {policy.PREFLIGHT_S:g} s")
-        if done.returncode:
-            raise ReloadError(*_complaint(done.stderr.decode("utf-8", "replace"), done.returncode))
+            with _refusing("the new version can't be started"), ExitStack() as stack:
+                content = checked.make()
+                stack.callback(os.close, content)
+                done = await self._fly(content)
+                if done is None:
+                    raise ReloadError(f"the pre-flight took longer than {policy.PREFLIGHT_S:g} s")
+                if done.returncode:
+                    raise ReloadError(*_complaint(done.stderr.decode("utf-8", "replace"), done.returncode))
+                before, self._checked = self._checked, -1
+                if before >= 0:
+                    os.close(before)
+                if checked.seal(content):  # else there is no file, or that version hands none back
+                    stack.pop_all()
+                    self._checked = content
 
-    async def _fly(self) -> subprocess.CompletedProcess[bytes] | None:
+    async def _fly(self, content: int) -> subprocess.CompletedProcess[bytes] | None:
         with ExitStack() as stack, trio.move_on_after(policy.PREFLIGHT_S):
             fd = handover.write(self._state(lock_fd=-1))
             stack.callback(os.close, fd)
@@ -85,8 +96,8 @@ class Reloader:
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
-                env={**os.environ, PREFLIGHT: str(fd)},
-                pass_fds=(fd,),
+                env={**os.environ, PREFLIGHT: str(fd), **checked.named(content)},
+                pass_fds=(fd, content),
             )
         return None
 
@@ -114,14 +125,18 @@ class Reloader:
         with ExitStack() as failed:
             fd = handover.write(state)
             failed.callback(os.close, fd)
-            handed = (*state.descriptors(), fd)
+            environment = {**os.environ, **handover.named(fd)}
+            handed = [*state.descriptors(), fd]
+            if self._checked >= 0:
+                environment |= checked.named(self._checked)
+                handed.append(self._checked)
             failed.callback(handover.set_inheritable, handed, inheritable=False)
             handover.set_inheritable(handed, inheritable=True)
             _log.info("reloading", epoch=state.epoch + 1)
             notify_reloading()
             failed.callback(notify, "READY=1")
             flush()  # the thread that writes the log ends with the exec
-            os.execve(sys.executable, _command(), {**os.environ, **handover.named(fd)})  # noqa: S606  ourselves
+            os.execve(sys.executable, _command(), environment)  # noqa: S606  ourselves
 
     def _state(self, *, lock_fd: int) -> HandedOver:
         return handover.make(

@@ -21,7 +21,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["SIGNALS", "Gate", "let_in"]
+__all__ = ["SIGNALS", "Gate", "end_is_asked", "let_in"]
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,6 +29,11 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def let_in() -> None:
     """Take these signals in this thread, as a process does unless told otherwise."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def end_is_asked() -> bool:
+    """Whether somebody has asked for the end, which nobody could obey yet."""
+    return not {signal.SIGTERM, signal.SIGINT}.isdisjoint(signal.sigpending())
 
 
 class Gate(trio.abc.Instrument):

@@ -26,20 +26,33 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certstore.bundle import Bundle, PrivateKey
 from certstore.firstboot import BUILD_DATE
 from certstore.names import is_address, normalise
 
-__all__ = ["LIFETIME", "Identity", "issue", "new_key"]
+__all__ = [
+    "BACKDATED",
+    "LIFETIME",
+    "LONGEST_ATTRIBUTE",
+    "PRINTABLE",
+    "Identity",
+    "general_names",
+    "issue",
+    "leaf_builder",
+    "new_key",
+    "signing_only",
+    "subject_of",
+]
 
 # 13 months: what browsers once asked of public authorities (398 days at most), and half of Apple's limit
 # for others.
 LIFETIME: Final = timedelta(days=397)
 # A client whose clock is a little behind ours, or in another time zone by mistake, still accepts it.
 BACKDATED: Final = timedelta(days=1)
-_LONGEST_ATTRIBUTE = 64  # RFC 5280 appendix A: ub-common-name, ub-serial-number
+LONGEST_ATTRIBUTE = 64  # RFC 5280 appendix A: ub-common-name, ub-serial-number
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,58 +84,69 @@ def issue(identity: Identity, key: PrivateKey, now: datetime) -> Bundle:
     """
     assert isinstance(key, ec.EllipticCurvePrivateKey), "the device's own key is an EC key"
     start = max(now, BUILD_DATE).replace(microsecond=0) - BACKDATED
-    subject = _subject(identity)
-    public = key.public_key()
-    ski = x509.SubjectKeyIdentifier.from_public_key(public)
+    ski, subject = x509.SubjectKeyIdentifier.from_public_key(key.public_key()), subject_of(identity)
+    leaf = (
+        leaf_builder(subject, identity.names, key.public_key(), start)
+        .issuer_name(subject)
+        .not_valid_after(start + LIFETIME - timedelta(seconds=1))  # the last second counts (RFC 5280 4.1.2.5)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Bundle.make(key, leaf, ())
+
+
+def leaf_builder(
+    subject: x509.Name, names: tuple[str, ...], public: CertificatePublicKeyTypes, start: datetime
+) -> x509.CertificateBuilder:
+    """Begin a certificate for the device, whoever signs it: all but issuer, end and the issuer's key."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())  # 159 random bits, positive
         .not_valid_before(start)
-        .not_valid_after(start + LIFETIME - timedelta(seconds=1))  # the last second counts (RFC 5280 4.1.2.5)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_signing_only(), critical=True)
+        .add_extension(signing_only(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(ski, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
-    if identity.names:  # not critical, because the subject is never empty (RFC 5280 section 4.2.1.6)
-        alternative = x509.SubjectAlternativeName(_general_names(identity.names))
+    if names:  # not critical, because the subject is never empty (RFC 5280 section 4.2.1.6)
+        alternative = x509.SubjectAlternativeName(general_names(names))
         builder = builder.add_extension(alternative, critical=False)
-    return Bundle.make(key, builder.sign(key, hashes.SHA256()), ())
+    return builder
 
 
-def _subject(identity: Identity) -> x509.Name:
-    """Put the device's name and serial number (OID 2.5.4.5) into a subject; what is too long is cut.
+def subject_of(identity: Identity) -> x509.Name:
+    """Put a device's name and serial number (OID 2.5.4.5) into a subject; what is too long is cut.
 
     It is never empty: it is the issuer as well, and an issuer must have a name (RFC 5280 section 4.1.2.4).
     """
     name = "".join(c for c in identity.common_name if c.isprintable()).strip()
     attributes = [_attribute(NameOID.COMMON_NAME, name or next(iter(identity.names), "device"))]
-    serial = "".join(c if c in _PRINTABLE else "-" for c in identity.serial)
+    serial = "".join(c if c in PRINTABLE else "-" for c in identity.serial)
     if serial:
         attributes.append(_attribute(NameOID.SERIAL_NUMBER, serial))
     return x509.Name(attributes)
 
 
 # serialNumber is a PrintableString (RFC 5280 appendix A), which has these characters only (X.680)
-_PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
+PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
 
 
 def _attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str]:
-    return x509.NameAttribute(oid, value[:_LONGEST_ATTRIBUTE])
+    return x509.NameAttribute(oid, value[:LONGEST_ATTRIBUTE])
 
 
-def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+def general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    """Give names and addresses, as `normalise` gives them, for an extension."""
     return [
         x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name)
         for name in names
     ]
 
 
-def _signing_only() -> x509.KeyUsage:
+def signing_only() -> x509.KeyUsage:
+    """Give the key usage of TLS servers with ephemeral keys: digitalSignature alone."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import trio
 
@@ -21,6 +22,9 @@ class SlowPublisher:
         assert self.go.wait(10)
 
     def commit(self, _generation: Generation) -> None:
+        pass
+
+    def end(self, _bundles: Collection[str], _why: str) -> None:
         pass
 
 

@@ -20,6 +20,7 @@ ALL = [
     errors.StoreNewer(ROOT, 2, 1),
     errors.BackupUnreadable("the passphrase is another one, or the file is incomplete"),
     errors.NotFound("receipt", "000001-00000000"),
+    errors.RandomNotReady(),
 ]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from certstore.circumstances import Circumstances
 from certstore.decode import Candidate
 from certstore.errors import Refusal
 from certstore.examination import InProcess
@@ -27,7 +28,7 @@ def test_a_good_candidate_gives_its_bundle_with_what_was_found_on_each_step(pki,
     with InProcess(gate).examine(spare, nobody) as examination:
         assert examination.bundle == issued.bundle()
         assert [finding.code for finding in examination.findings] == ["key_unused"]
-        judged = examination.judge(now + timedelta(days=10_000), clock_plausible=False)
+        judged = examination.judge(Circumstances(now + timedelta(days=10_000), clock_plausible=False))
     assert [finding.code for finding in judged] == ["expired_doubtful", "gate_skipped"]
     assert gate.tried == [issued.bundle()]
 
@@ -43,7 +44,7 @@ def test_no_handshake_is_made_with_what_the_checks_refuse(pki, now):
     gate = OpenGate()
     examining = InProcess(gate).examine(pki.leaf().bundle(), nobody)
     with pytest.raises(Refusal) as caught, examining as examination:
-        examination.judge(now + timedelta(days=10_000), clock_plausible=True)
+        examination.judge(Circumstances(now + timedelta(days=10_000), clock_plausible=True))
     assert "expired" in [finding.code for finding in caught.value.findings]
     assert gate.tried == []
 
@@ -51,7 +52,7 @@ def test_no_handshake_is_made_with_what_the_checks_refuse(pki, now):
 def test_what_the_checks_warn_of_is_told_before_what_the_gate_refuses(pki, now):
     examining = InProcess(ShutGate()).examine(pki.leaf(days=1000).bundle(), nobody)
     with pytest.raises(Refusal) as caught, examining as examination:
-        examination.judge(now, clock_plausible=True)
+        examination.judge(Circumstances(now, clock_plausible=True))
     assert [finding.code for finding in caught.value.findings] == ["lifetime_too_long", "gate_failed"]
 
 

@@ -13,6 +13,7 @@ import pytest
 import certstore
 import tlsproxy
 from certstore.catalogue import CATALOGUE
+from certstore.checkcodes import CHECKS
 from certstore.findings import LONGEST_FACT, Finding, Severity, found, genuine
 
 PACKAGES = (Path(certstore.__path__[0]), Path(tlsproxy.__path__[0]))
@@ -31,7 +32,7 @@ def row_of(code: str) -> str:
 
 
 def page_rows() -> list[str]:
-    return re.findall(r"^\| `.*", PAGE.read_text(), re.MULTILINE)
+    return re.findall(r"^\| `.* \| (?:error|warning|note) \|.*", PAGE.read_text(), re.MULTILINE)
 
 
 def calls_of_found() -> list[tuple[str, str, set[str] | None]]:
@@ -61,8 +62,35 @@ def test_each_code_is_snake_case_and_its_words_are_one_lower_case_line(code):
         assert not text.endswith(".")
 
 
+def test_no_code_stands_twice_in_the_parts_of_the_table():
+    """A later part would take the place of an earlier one without a word."""
+    makers = [
+        str(key.value)
+        for path in Path(certstore.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and _is_entry(value)
+    ]
+    assert sorted(makers) == sorted(CATALOGUE)
+
+
+def _is_entry(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Entry"
+
+
 def test_the_page_shows_the_table_as_it_is():
     assert sorted(page_rows()) == sorted(row_of(code) for code in CATALOGUE)
+
+
+def test_checks_refuse_only_what_no_client_takes_and_the_page_gives_the_reasons():
+    refusing = {code for code, entry in CHECKS.items() if entry.severity is Severity.ERROR}
+    reasons = PAGE.read_text().partition("### Which of them refuse")[2].partition("###")[0]
+    assert refusing == set(re.findall(r"^\| `(\w+)` \| \w.* \|$", reasons, re.MULTILINE))
+    assert refusing == {
+        *("expired", "dates_reversed", "certificate_malformed", "ca_as_leaf", "not_for_servers"),
+        *("key_too_small", "key_far_too_large", "key_type_unsupported"),
+    }
 
 
 def test_every_place_that_makes_a_finding_uses_a_code_of_the_table_with_its_facts():

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from certstore.assembly import assemble
 from certstore.bundle import PrivateKey, spki_of
 from certstore.contents import Contents, read_content
-from certstore.decode import assemble
 from certstore.findings import found
 from certstore.gathering import Knowledge, Memory, Timing, plan
 from certstore.snapshot import Entry, Group, Kind, Snapshot

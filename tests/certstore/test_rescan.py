@@ -98,6 +98,22 @@ def test_a_crowd_of_files_is_cut_off_and_said(tmp_path, monkeypatch):
     assert [finding.code for finding in snapshot.trouble] == ["directory_too_full"]
 
 
+def test_of_a_crowd_in_the_inbox_the_newest_are_looked_at(tmp_path, monkeypatch):
+    """A good pair had to wait until thousands of files with earlier names were refused, one by one."""
+    monkeypatch.setattr(rescan, "MAX_ENTRIES", 3)
+    for number in range(50):
+        (tmp_path / f"{number:02}.pem").write_bytes(b"junk")
+    junk = max(path.stat().st_ctime_ns for path in tmp_path.iterdir())
+    good = [tmp_path / "device.key", tmp_path / "device.pem"]
+    for path in good:
+        path.write_bytes(b"good")
+        while path.stat().st_ctime_ns <= junk:  # the clock of files ticks each few milliseconds
+            path.chmod(0o600)
+    found = entries(read_snapshot(tmp_path, Kind.INBOX))
+    assert [name for name, entry in found.items() if entry.content == b"good"] == ["device.key", "device.pem"]
+    assert len(found) == 3
+
+
 def test_many_large_files_fill_no_memory_and_keep_no_small_one_out(tmp_path, monkeypatch):
     monkeypatch.setattr(rescan, "MAX_HELD_BYTES", 2_500)
     for name in "abcd":

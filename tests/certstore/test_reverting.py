@@ -224,6 +224,14 @@ class TestActivate:
         assert files_under(store.path).keys() - before.keys() == {f"receipts/{receipt.id}.json"}
         assert len(publisher.prepared) == 1
 
+    def test_what_is_so_already_by_another_generation_names_the_one_that_is_served(self, store, pki):
+        """It named the one that was asked for, as if that were served."""
+        propose(store, pki.leaf())
+        propose(store, pki.leaf())
+        store.activate(1, via="x")
+        receipt = store.activate(1, via="x")
+        assert (receipt.codes, receipt.generation) == (("nothing_to_change",), 3)
+
     def test_one_bundle_that_is_gone_refuses_all_of_it(self, store, pki, clock):
         a1, b1 = propose(store, pki.leaf()), propose(store, pki.leaf(names=("b.test",)))
         propose(store, pki.leaf())

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certstore.bundle import Bundle
 from certstore.checks import check
+from certstore.circumstances import Circumstances
 from certstore.firstboot import BUILD_DATE
 from certstore.issuers.selfsigned import Identity, issue, new_key
 
@@ -81,7 +82,7 @@ def test_a_reissue_with_the_same_key_keeps_the_pin(bundle):
 
 
 def test_the_checks_find_only_that_it_is_self_signed(bundle):
-    assert [f.code for f in check(bundle, NOW, clock_plausible=True)] == ["self_signed"]
+    assert [f.code for f in check(bundle, Circumstances(NOW, clock_plausible=True))] == ["self_signed"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -85,6 +86,40 @@ async def test_a_file_that_appears_changes_is_renamed_or_goes_away_gives_a_hint(
 async def test_no_name_is_filtered_out(tmp_path, name):
     async with watching(tmp_path) as hints:
         await hints.after(lambda: touch(tmp_path / name))
+
+
+def named(folder, name):
+    """Give a path whose last part is these bytes."""
+    return Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+
+
+async def test_a_file_whose_name_is_no_utf_8_gives_a_hint_and_so_do_those_after_it(tmp_path):
+    """Hints came every two seconds from then on, and the kernel's limits were blamed."""
+    async with watching(tmp_path) as hints:
+        for name in (b"\xff\xfe.pem", b"good.pem", b"\xff.key", b"other.pem"):
+            await hints.after(partial(touch, named(tmp_path, name)), within_s=20)
+        assert hints.troubles == []
+
+
+async def test_a_folder_whose_name_is_no_utf_8_hides_nothing_beside_it(tmp_path):
+    """It ended the whole proxy: anybody who may put files into the inbox could do that."""
+    bad = named(tmp_path, b"\xff")
+    bad.mkdir()
+    touch(bad / "x")
+    (tmp_path / "link.pem").symlink_to(bad / "x")
+    async with watching(tmp_path) as hints:
+        await hints.after(lambda: touch(tmp_path / "device.pem"), within_s=20)
+        await hints.after(named(tmp_path, b"\xff\xfe").mkdir, within_s=20)
+        await hints.after(lambda: touch(tmp_path / "other.pem"), within_s=20)
+        assert hints.troubles == []
+
+
+async def test_a_path_that_is_no_utf_8_itself_is_looked_at_all_the_same(tmp_path):
+    path = named(tmp_path, b"\xff")
+    path.mkdir()
+    async with watching(path) as hints:
+        assert [trouble.code for trouble in hints.troubles] == ["watch_limited"]
+        await hints.more_than(1)
 
 
 async def test_a_change_in_a_sub_directory_gives_a_hint_also_in_one_that_came_later(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import subprocess
@@ -107,8 +108,8 @@ class Page:
 
 
 @asynccontextmanager
-async def chromium(program: str, profile: Path, *flags: str) -> AsyncIterator[Page]:
-    """Run Chromium with a new profile until the block ends."""
+async def chromium(program: str, profile: Path, *flags: str, home: Path | None = None) -> AsyncIterator[Page]:
+    """Run Chromium with a new profile until the block ends; what it trusts lies in `home` (.pki/nssdb)."""
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
             partial(
@@ -118,6 +119,7 @@ async def chromium(program: str, profile: Path, *flags: str) -> AsyncIterator[Pa
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 check=False,
+                env={**os.environ, **({"HOME": str(home)} if home is not None else {})},
             )
         )
         try:

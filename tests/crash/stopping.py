@@ -19,14 +19,23 @@ from pathlib import Path
 from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
+from certstore.bans import Reason
 from certstore.bundle import Bundle
+from certstore.decode import Candidate
+from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
+from certstore.findings import found
+from certstore.issuers import deviceca
+from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
+from certstore.receipts import State
+from certstore.requesting import Wish
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
 Arm = Callable[[], None]
 WITHIN_S = 600.0
+LOST = Reason.KEY_COMPROMISE
 
 
 def now() -> datetime:
@@ -127,6 +136,118 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+DEVICE = Identity(("px-1.example",), "PX-1", "px-1")
+
+
+def request_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    arm()
+    Store.open(root, clock=now, disk=disk).factory.request(DEVICE)
+
+
+def mend_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.factory.request(DEVICE, serial="PX-2")
+
+
+def install_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    candidate = Candidate((("device.pem", bundle.chain_pem()),))
+    assert store.factory.install(candidate, via="crash", examiner=InProcess()).state is State.CONFIRMED
+
+
+def inbox_of(root: Path) -> Path:
+    """A path of its own, beside the store that is copied for each step."""
+    return root.with_name(f"inbox of {root.name}")
+
+
+def reset(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset(Scope), bundle, (inbox_of(root),)), via="crash")
+
+
+def reset_customer(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    fill_inbox(root)
+    arm()
+    store.reset(Reset(frozenset({Scope.CUSTOMER}), beside=(inbox_of(root),)), via="crash")
+
+
+def fill_inbox(root: Path) -> None:
+    inbox_of(root).joinpath("inner").mkdir(parents=True)
+    for name in ("a.pem", "inner/b.pem"):
+        inbox_of(root).joinpath(name).write_bytes(b"somebody's")
+
+
+def enable_watches(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.enable_watches()
+
+
+def set_aside(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.set_aside([store.slots()[0].bundle])
+
+
+def refuse(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    receipt = store.refused(Source.CUSTOMER, "crash", (found("nothing_before_removal"),))
+    store.remember("/a/path", "digest", receipt.id)
+
+
+def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), reason=LOST)
+
+
+def remove_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.remove(store.slots()[0].key, via="crash", reason=LOST)
+
+
+def ban_the_own_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    spki = store.meta(store.slots()[0].bundle).spki
+    arm()
+    store.ban(spki, via="crash", fresh=lambda: bundle)
+
+
+def make_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.make(Wish(("device.test",)), via="crash")
+
+
+def remove_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.remove(store.requests.all()[0].id)
+
+
+def prepare_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.requests.prepare()
+
+
+def renew_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    before = store.device_ca.current()
+    wanted = Identity(("device.test",), "", "device.test")
+    made = deviceca.make(wanted.names, wanted, now(), before)
+    arm()
+    store.device_ca.keep(made)
+    store.device_ca.export()
+
+
 ACTS = {
     act.__name__: act
     for act in (
@@ -143,6 +264,21 @@ ACTS = {
         activate,
         remove,
         restore,
+        request_factory,
+        mend_request,
+        install_factory,
+        reset,
+        reset_customer,
+        enable_watches,
+        set_aside,
+        refuse,
+        propose_for_a_lost_key,
+        remove_for_a_lost_key,
+        ban_the_own_key,
+        make_request,
+        remove_request,
+        prepare_request,
+        renew_authority,
     )
 }
 

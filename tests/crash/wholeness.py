@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,8 @@ class Outcome:
 
 # because of a crash, or of a wish that can't be granted
 REFUSED = {"interrupted", "disk_failed", "nothing_before", "nothing_before_removal"}
-TOLD = {"slot_put_back", "probation_rebooted", "probation_over"}  # and nothing damaged, nothing fallen
+# and nothing damaged, nothing fallen
+TOLD = {"slot_put_back", "probation_rebooted", "probation_over", "reset_completed"}
 
 
 def assert_whole(
@@ -53,7 +55,8 @@ def assert_whole(
     return outcome
 
 
-def assert_consistent(store: Store) -> None:
+def assert_consistent(store: Store, refused: Collection[str] = REFUSED) -> None:
+    """Hold all parts of a store against each other; `refused`: the codes that a wish may be refused with."""
     root, active = store.path, store.active
     assert half_done(root) == []
     assert read_generation(root) == active
@@ -79,7 +82,7 @@ def assert_consistent(store: Store) -> None:
     for receipt in store.receipts():
         assert receipt.is_settled == (receipt.id not in on_probation)
         if receipt.state is State.REFUSED:
-            assert receipt.codes[-1] in REFUSED
+            assert receipt.codes[-1] in refused
         elif receipt.state is not State.CONFIRMED:
             assert receipt.confirm_within_s is not None
     for slot in store.slots():

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certstore.assembly import assemble
 from certstore.bundle import Bundle
-from certstore.decode import Candidate, assemble
+from certstore.decode import Candidate
 from tests.pki import Pki, to_pem
 
 Order = tuple[Bundle, list[bytes]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from certstore.bundle import Bundle
+from certstore.erasure import Reset, Scope
 from certstore.errors import NotFound
 from certstore.examination import InProcess
 from certstore.probation import BootTime
@@ -27,7 +29,7 @@ PKI = Pki()
 BUNDLES: dict[str, list[Bundle]] = {
     name: [PKI.leaf(names=(name,)).bundle() for _ in range(4)] for name in NAMES
 }
-OWN = PKI.leaf(names=("own.test",), issuer=None).bundle()
+OWNS = cycle(PKI.leaf(names=("own.test",), issuer=None).bundle() for _ in range(4))
 WITHIN_S = 100.0
 
 sources = st.sampled_from((CUSTOMER, ACME))
@@ -53,7 +55,7 @@ class Changes(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.store = self.open()
-        self.store.propose(OWN, source=GENERATED, via="own", examiner=InProcess())
+        self.store.propose(next(OWNS), source=GENERATED, via="own", examiner=InProcess())
         self.remember()
 
     def open(self) -> Store:
@@ -144,6 +146,19 @@ class Changes(RuleBasedStateMachine):
                 assert self.now[key] == slot.bundle  # it is what waits for confirmation already, and goes on
             else:
                 self.settle(key, then.get(key))
+        self.remember()
+
+    @rule(scopes=st.sampled_from(([Scope.CUSTOMER], [Scope.IDENTITY], list(Scope))))
+    def reset(self, scopes: list[Scope]) -> None:
+        own = next(OWNS) if Scope.IDENTITY in scopes else None
+        receipt = self.store.reset(Reset(frozenset(scopes), own), via="test")
+        assert receipt.state is State.CONFIRMED
+        if Scope.CUSTOMER in scopes:
+            for key in list(self.now):
+                self.settle(key, None)
+        assert [number for number in self.history if number in self.store._archive.numbers()] == []
+        assert self.store.watches_suspended or Scope.CUSTOMER not in scopes
+        self.history = {}
         self.remember()
 
     @rule(reboots=st.booleans())

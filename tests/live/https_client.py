@@ -94,6 +94,17 @@ class Client:
                     self._http.start_next_cycle()
                 return
 
+    async def ended(self) -> bool:
+        """Wait until the server ends; False where it says something more instead."""
+        try:
+            return not await self._stream.receive_some(65536)
+        except trio.BrokenResourceError:
+            return True
+
+    async def is_at_end(self) -> bool:
+        """Wait for what comes next; whether that is the end of the connection."""
+        return not await self._stream.receive_some(65536)
+
     async def _next(self) -> h11.Event:
         while True:
             event = self._http.next_event()

@@ -36,7 +36,6 @@ def kinds(pki) -> dict[str, Dropped]:
     # Each kind has a key of its own: the same content at the same place is told only once.
     good, other, half, key_only, leaf_only = (pki.leaf() for _ in range(5))
     expired = pki.leaf(start=now - timedelta(days=30), days=10)
-    future = pki.leaf(start=now + timedelta(days=30), days=10)
     authority = pki.leaf(ca=True)
     client_only = pki.leaf(eku=(pki_client_auth(),))
     loop: Callable[[Path], None] = lambda path: path.symlink_to(path.name)  # noqa: E731
@@ -45,7 +44,6 @@ def kinds(pki) -> dict[str, Dropped]:
         "truncated file": Dropped("file_truncated", {"a.pem": half.cert_pem[:-40], "a.key": half.key_pem}),
         "empty file": Dropped("file_empty", {"a.pem": b""}),
         "expired": Dropped("expired", {"a.pem": expired.chain_pem, "a.key": expired.key_pem}),
-        "not yet valid": Dropped("not_yet_valid", {"a.pem": future.chain_pem, "a.key": future.key_pem}),
         "only a key": Dropped("key_without_certificate", {"a.key": key_only.key_pem}),
         "only a leaf": Dropped("certificate_without_key", {"a.pem": leaf_only.cert_pem}),
         "only a chain": Dropped("chain_only", {"a.pem": pki.intermediate_pem}),
@@ -101,9 +99,7 @@ async def test_every_kind_of_broken_candidate_gets_its_code_and_changes_nothing(
     assert status["generation"] == receipt["generation"]
 
 
-@pytest.mark.parametrize(
-    "kind", ["mismatched key", "expired", "not yet valid", "garbage", "a directory", "empty file"]
-)
+@pytest.mark.parametrize("kind", ["mismatched key", "expired", "garbage", "a directory", "empty file"])
 async def test_import_refuses_with_the_code_and_exit_code_one(tmp_path, pki, kind):
     one = kinds(pki)[kind]
     folder = tmp_path / "files"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
 from tests.live.test_metrics import scraped
 
 DEADLINE_S = 120
+ROOT = Path(__file__).parents[2]
 
 
 def script(folder: Path, body: str) -> Path:
@@ -151,6 +153,42 @@ async def test_a_hook_lives_over_reloads_and_each_event_is_told_once(tmp_path: P
             assert not [line for line in proxy.log if line["event"] == "hooks_fenced"]
 
 
+async def test_an_upgrade_by_reload_brings_new_code_to_the_helper_with_what_waits_in_it(
+    tmp_path: Path,
+) -> None:
+    """It ran the old version's code until the next restart."""
+    package = tmp_path / "package"
+    for name in ("tlsproxy", "certstore"):
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    open_, told = tmp_path / "open", tmp_path / "told"
+    hook = script(tmp_path, f"[ -e {open_} ] && cat >> {told}")
+    config = write_config(
+        tmp_path, {"/": "http://127.0.0.1:9"}, more=f'[notify]\ncommand = ["{hook}"]', top="workers = 1"
+    )
+    with trio.fail_after(DEADLINE_S):
+        async with running(config, env={"PYTHONPATH": str(package)}) as proxy:
+            (helper,) = _helpers(proxy.process.pid)
+            ids = [await refuse(proxy, tmp_path) for _ in range(2)]
+            await proxy.wait_log("notice_failed")
+            runner = package / "tlsproxy" / "notify" / "hook.py"
+            runner.write_text(
+                runner.read_text().replace("return Ended(_why(", 'return Ended("new: " + _why(')
+            )
+            assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
+            failed = await proxy.wait_log("notice_failed", why="new: it ended with exit code 1")
+            assert failed["tries"] > 1
+            assert _helpers(proxy.process.pid) == [helper]
+            runner.write_text(runner.read_text().replace('"new: " + _why(', "_why("))
+            open_.touch()
+            assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
+            assert [event["id"] for event in await grown(told, 2)] == ids
+            status = await proxy.status()
+            (confined,) = [one for one in status["confinement"] if one["kind"] == "hook helper"]
+            assert confined["facts"]["pid"] == helper
+            assert confined["facts"]["landlock"] == 0
+            assert not [line for line in proxy.log if line["event"] in {"hooks_fenced", "hook_helper_ended"}]
+
+
 async def test_hooks_that_come_by_a_reload_run_and_their_fence_is_told(tmp_path: Path) -> None:
     top, routes = "workers = 1", {"/": "http://127.0.0.1:9"}
     config = write_config(tmp_path, routes, top=top)
@@ -165,6 +203,11 @@ async def test_hooks_that_come_by_a_reload_run_and_their_fence_is_told(tmp_path:
             confined = [line for line in proxy.log if line["event"] == "confined"]
             fenced = [line for line in proxy.log if line["event"] == "hooks_fenced"]
             assert bool(fenced) == confined[0]["landlock"].startswith("Landlock")
+            found: dict[str, int] = {}
+            while "hook helper" not in found:
+                status = await proxy.status()
+                found = {one["kind"]: one["facts"]["landlock"] for one in status["confinement"]}
+            assert found["hook helper"] == found["supervisor"]
             await refuse(proxy, tmp_path)
             await until(lambda: sum(line["event"] == "notified" for line in proxy.log) == 2)
 

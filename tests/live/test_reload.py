@@ -146,6 +146,48 @@ async def test_a_configuration_that_is_wrong_changes_nothing_and_is_told(tmp_pat
                 assert await reload(proxy) == (0, "")
 
 
+async def test_a_file_that_is_broken_between_the_preflight_and_the_exec_ends_nothing(tmp_path: Path) -> None:
+    """A change of the store that takes long stands in between: its examiner is stopped."""
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http, trio.open_nursery() as nursery:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            good = config.read_text()
+            async with running(config) as proxy:
+                examiner = await examiner_of(proxy)
+                (tmp_path / "x.pem").write_text("nothing")
+                os.kill(examiner, signal.SIGSTOP)
+                nursery.start_soon(proxy.certs_import, tmp_path / "x.pem")
+                await grown(proxy.store / "receipts", 2)
+                config.write_text(good.replace("workers = 1", "workers = 2"))
+                proxy.process.send_signal(signal.SIGHUP)
+                await told(proxy.store / "audit.jsonl", '"begun"')
+                config.write_text("store = ")
+                os.kill(examiner, signal.SIGCONT)
+                assert (await proxy.wait_log("reloaded"))["workers"] == 2
+                async with Client.to(proxy.port) as client:
+                    assert (await client.get("/")).status == 200
+                code, words = await reload(proxy)
+                assert (code, "is no TOML" in words) == (1, True), "the next one reads the file again"
+
+
+async def examiner_of(proxy: Proxy) -> int:
+    """Wait until it is warm."""
+    while True:
+        for one in (await proxy.status())["confinement"]:
+            if one["kind"] == "examiner":
+                return int(one["facts"]["pid"])
+
+
+async def grown(folder: Path, files: int) -> None:
+    while len(list(folder.glob("0*"))) < files:  # noqa: ASYNC110, ASYNC240
+        await trio.sleep(0.01)
+
+
+async def told(file: Path, words: str) -> None:
+    while words not in file.read_text():  # noqa: ASYNC110, ASYNC240
+        await trio.sleep(0.01)
+
+
 async def test_a_package_that_cannot_start_changes_nothing_and_a_mended_one_is_taken_up(
     tmp_path: Path,
 ) -> None:

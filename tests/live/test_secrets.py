@@ -27,7 +27,7 @@ from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
 from tests.pki import Key, Pki, key_to_pem
 
-DEADLINE_S = 150
+DEADLINE_S = 400
 PASSPHRASE = "correct horse sesame42 battery"
 SPOKEN = {
     "bearer": "bearer-sesame42-abcdefgh",
@@ -149,6 +149,17 @@ async def bring(proxy: Proxy, folder: Path, pki: Pki, said: Said) -> list[Key]:
         if PASSPHRASE not in name:  # a name is no secret: it is told to whoever gave it
             await said.command("certs", "import", str(folder / name), "--store", str(proxy.store))
             await said.command("certs", "import", str(folder / name), "--store", str(proxy.store), "--json")
+    word, opened = str(folder / f"{PASSPHRASE}.txt"), str(folder / "encrypted.pem")
+    await said.command(
+        *("certs", "import", opened, "--store", str(proxy.store), "--json", "--passphrase-file", word)
+    )
+    transport = httpx2.AsyncHTTPTransport(uds=str(proxy.store / "run" / "control.sock"))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://x", timeout=30) as client:
+        for passphrase in (PASSPHRASE, PASSPHRASE * 99, f"wrong {PASSPHRASE}"):
+            form = {"files": [("file", ("a", files["encrypted.pem"]))], "data": {"passphrase": passphrase}}
+            said.add("answers", (await client.post("/v1/candidates", **form)).content)  # type: ignore[arg-type]
+            body = {"files": [], "passphrase": passphrase}
+            said.add("answers", (await client.post("/v1/candidates", json=body)).content)
     for name, content in (("inbox.pem", third.key_pem + third.chain_pem), ("bad.pem", other.key_pem[:-40])):
         since = len(proxy.log)
         (proxy.inbox / f".new-{name}").write_bytes(content)

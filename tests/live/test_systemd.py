@@ -111,6 +111,22 @@ async def test_sockets_of_systemd_are_used_and_it_is_told_of_everything(tmp_path
             assert "STOPPING=1" in systemd.heard_meanwhile()
 
 
+async def test_systemd_hears_at_the_beginning_of_a_drain_that_the_service_stops(tmp_path: Path) -> None:
+    """It was told at its end, when there was nothing more to know."""
+    with trio.fail_after(DEADLINE_S), manager(tmp_path) as systemd:
+        await systemd.listen()
+        async with http_service() as http:
+            config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
+            env = {"NOTIFY_SOCKET": systemd.path}
+            async with running(config, killed=True, env=env) as proxy:
+                async with Client.to(proxy.port) as client:
+                    await client.start("/events")
+                    proxy.process.send_signal(signal.SIGTERM)
+                    await systemd.hear_next("STOPPING=1")
+                    assert proxy.process.returncode is None
+                assert await proxy.process.wait() == 0
+
+
 async def test_it_tells_systemd_what_is_served_now(tmp_path: Path, pki: Pki) -> None:
     with trio.fail_after(DEADLINE_S), manager(tmp_path) as systemd:
         await systemd.listen()

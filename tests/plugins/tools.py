@@ -18,6 +18,8 @@ PACKAGES = {
     "curl": "curl",
     "openssl": "openssl",
     "scp": "openssh-client",
+    "certutil": "libnss3-tools",
+    "certtool": "gnutls-bin",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
@@ -26,9 +28,12 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "zsh": "zsh",
+    "fish": "fish",
     "sslscan": "sslscan",
     "sslyze": "",
     "testssl": "testssl.sh",
+    "zbarimg": "zbar-tools",
 }
 # Where `make test-deps` puts programs of Python that can't live in our environment.
 APART = Path(__file__).parents[2] / ".venv-scan" / "bin"

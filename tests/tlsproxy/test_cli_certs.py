@@ -18,13 +18,14 @@ import pytest
 import trio
 
 from certstore import InProcess, Receipt, Source, Store, read_generation
-from tests.controlling import controller_of
+from tests.controlling import controller_of, resetter_of
 from tests.pki import Pki
 from tlsproxy.cli import either, main
 from tlsproxy.control import server
 from tlsproxy.control.backing import Backing
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.tls.gate import HandshakeGate
 
 
@@ -267,7 +268,9 @@ async def test_with_a_running_proxy_the_certificate_is_live_when_the_command_ret
     with trio.fail_after(60), Store.open(store, clock=clock) as held:
         examiner = InProcess(HandshakeGate(TLSPolicy()))
         controller = replace(controller_of(held), examiner=examiner)
-        backing = Backing(controller, controller, controller, held, controller.teller.events)
+        events, resetter = controller.teller.events, resetter_of(controller)
+        desk = FactoryDesk(controller)
+        backing = Backing(controller, controller, controller, held, events, desk, resetter)
         control = store / "run" / "control.sock"
         await nursery.start(partial(server.run, control, backing))
         code, document = await run_command("certs", "import", "--store", str(store), "--json", *files)

@@ -111,9 +111,17 @@ async def test_a_certificate_is_shown_with_what_a_person_compares(place, pki):
     place.fill((issued, CUSTOMER))
     answer = await place.command("show")
     assert answer.code == ExitCode.DONE
-    pairs = issued.bundle().fingerprint.upper()
-    assert ":".join(pairs[at : at + 2] for at in range(0, 64, 2)) in answer.out
-    for which in ("device.test", issued.bundle().fingerprint[:8], issued.bundle().id, pairs[:10]):
+    digits = issued.bundle().fingerprint.upper()
+    assert " ".join(digits[at : at + 4] for at in range(0, 64, 4)) in answer.out
+    assert " ".join(issued.bundle().spki.upper()[at : at + 4] for at in range(0, 64, 4)) in answer.out
+    in_firefox = ":".join(digits[at : at + 2] for at in range(0, 64, 2))
+    for which in (
+        "device.test",
+        issued.bundle().fingerprint[:8],
+        issued.bundle().id,
+        digits[:10],
+        in_firefox,
+    ):
         shown = (await place.command("show", which, "--json")).document
         assert shown["spki_sha256"] == issued.bundle().spki
         assert shown["chain"][0]["fingerprint"] == issued.bundle().fingerprint

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -55,12 +55,28 @@ def test_bash_completes_commands_and_options(path: str, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_zsh_and_fish_accept_their_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_zsh_and_fish_accept_their_script(
+    shell: str, capsys: pytest.CaptureFixture[str], tool: Callable[[str], str]
+) -> None:
     made = script(shell, capsys)
     assert f"_TLSPROXY_COMPLETE={shell}_complete" in made
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    subprocess.run([shell, "-n"], input=made, text=True, check=True, timeout=60)
+    subprocess.run([tool(shell), "-n"], input=made, text=True, check=True, timeout=60)
+
+
+def test_fish_completes_commands_and_options(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[[str], str]
+) -> None:
+    ask = script("fish", capsys) + "\ncomplete -C 'tlsproxy certs im'; complete -C 'tlsproxy workers --js'\n"
+    done = subprocess.run(
+        [tool("fish"), "--no-config"],
+        input=ask,
+        env={"PATH": path, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["import", "--json"], done.stderr
 
 
 def test_another_shell_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:

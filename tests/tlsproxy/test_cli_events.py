@@ -64,4 +64,4 @@ def test_a_loss_is_told() -> None:
 
 def test_without_a_proxy_it_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["events", "--store", str(tmp_path)]) == ExitCode.FAILED
-    assert "no proxy answers there" in capsys.readouterr().err
+    assert "no proxy answers" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from tlsproxy.control.values import candidate_to_json
 
 SOON_S = 0.05
 LIVE = b"GET /v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+TWO_LENGTHS = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
 UPLOAD = (
     b"POST /v1/candidates HTTP/1.1\r\nHost: x\r\n"
     b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
@@ -143,6 +144,7 @@ async def test_requests_follow_each_other_over_one_connection_and_pipelined(api:
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"POST /v1/reload HTTP/1.1\r\nHost: x\r\n" + TWO_LENGTHS + b"\r\n0\r\n\r\n", 400),
         (b"GET /v1/status HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * policy.CONTROL_HEAD_BYTES, 431),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
     ],

@@ -50,6 +50,10 @@ def test_other_header_fields_of_a_part_and_an_empty_file_are_fine() -> None:
     ("body", "kind", "words"),
     [
         (form(part(b"name=a")), "multipart/form-data", "no boundary"),
+        (form(part(b"name=a")), TYPE + "; boundary=C", "two boundaries"),
+        (form(part(b"name=a; name=b")), TYPE, "twice"),
+        (form(b"Content-Disposition: form-data; name=b\r\n" + part(b"name=a")), TYPE, "twice"),
+        (form(b"Content-Transfer-Encoding: base64\r\n" + part(b"name=a")), TYPE, "encoded"),
         (b"", TYPE, "begin and end"),
         (b"preamble" + form(part(b"name=a")), TYPE, "begin and end"),
         (form(part(b"name=a"), end=b""), TYPE, "begin and end"),

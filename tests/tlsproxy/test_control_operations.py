@@ -12,6 +12,7 @@ from cryptography import x509
 
 from certstore import Source, slot_id
 from tests.controlling import Api, control_api
+from tests.intake import corpus
 from tests.live.test_broken_candidates import kinds
 from tests.pki import Issued, Pki
 from tests.storing import candidate_of
@@ -84,6 +85,7 @@ async def test_certificates_are_downloaded_as_pem_and_keys_by_no_way(api: Api, p
             path = operation.path.replace("{bundle}", bundle).replace("{source}", "customer")
             path = path.replace("{slot}", slot_id(NAMES)).replace("{generation}", "1")
             path = path.replace("{receipt}", api.store.receipts()[0].id)
+            path = path.replace("{request}", "0123abcd")
             text = (await api.ask("GET", path)).text
             assert not any(secret in text for secret in secrets), path
             assert "PRIVATE KEY" not in text, path
@@ -123,6 +125,25 @@ async def test_a_dry_run_of_each_broken_candidate_gives_its_code_and_nothing_cha
     assert tried >= 10
     assert api.store.active is before
     assert len(api.store.receipts()) == 1
+
+
+async def test_a_passphrase_opens_what_is_protected_and_is_in_no_answer(api: Api) -> None:
+    one = next(case for case in corpus() if case.name == "p12-openssl-aes")
+    form: dict[str, Any] = {"files": [("file", file) for file in one.candidate.files]}
+    for word, code in ((None, "passphrase_needed"), ("", "passphrase_needed"), ("no", "passphrase_wrong")):
+        data = {} if word is None else {"passphrase": word}
+        answer = await api.ask("POST", "/v1/candidates?dry_run", data=data, **form)
+        assert [finding["code"] for finding in answer.json()["findings"]] == [code]
+    answer = await api.ask("POST", "/v1/candidates?dry_run", data={"passphrase": one.passphrase}, **form)
+    assert answer.status_code == 200
+    answer = await api.ask("POST", "/v1/candidates", json=candidate_to_json(one.candidate, "test"))
+    assert answer.status_code == 201
+    for told in (answer.text, str(await get(api, "/v1/receipts"))):
+        assert str(one.passphrase) not in told
+    for wrong in ("x" * 1025, b"\xff"):
+        answer = await api.ask("POST", "/v1/candidates", data={"passphrase": wrong}, **form)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_body")
+        assert "xxx" not in answer.text
 
 
 async def test_a_refused_candidate_is_422_with_its_findings_and_its_receipt(api: Api, pki: Pki) -> None:

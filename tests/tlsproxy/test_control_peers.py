@@ -6,6 +6,10 @@ import grp
 import os
 import pwd
 import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +28,40 @@ def test_a_peer_is_what_the_kernel_says_with_all_its_groups() -> None:
         peer = peer_of(ours)
     assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
     assert peer.groups == {os.getegid(), *os.getgroups()}
+
+
+PEER_IN_GROUPS = """
+import os, socket, sys
+os.setgroups(range(5000, 5000 + int(sys.argv[1])))
+os.setgid(4000)
+os.setuid(3_000_000_000)
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[2])
+sock.recv(1)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be in groups of its choice")
+@pytest.mark.parametrize("number", [1, 256, 257, 2_000])
+def test_whoever_is_in_a_named_group_by_the_way_is_admitted_however_many_others_he_is_in(number) -> None:
+    """Python's getsockopt takes 1,024 bytes at most: nobody's further groups were ever known."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "x.sock"
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen()
+        command = [sys.executable, "-c", PEER_IN_GROUPS, str(number), str(path)]
+        with subprocess.Popen(command) as process:
+            sock, _ = listener.accept()
+            with sock:
+                peer = peer_of(sock)
+        assert process.returncode == 0
+    last = 5000 + number - 1
+    assert peer == Peer(process.pid, 3_000_000_000, 4000, frozenset({4000, *range(5000, last + 1)}))
+    assert Access(gids=frozenset({last}), own=OWN).admits(peer)
+    assert Access(uids=frozenset({3_000_000_000}), own=OWN).admits(peer)
+    assert not Access(gids=frozenset({last + 1}), own=OWN).admits(peer)
 
 
 def test_root_and_the_own_user_the_named_and_members_of_named_groups_may_ask() -> None:

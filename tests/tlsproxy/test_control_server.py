@@ -14,7 +14,7 @@ import trio
 from structlog.testing import capture_logs
 
 from certstore import Candidate, State, StoreNotWritable
-from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now
+from tests.controlling import Api, Changes, Reloads, control_api, controller_of, now, resetter_of
 from tests.pki import Pki
 from tests.storing import candidate_of
 from tlsproxy.control import server
@@ -23,6 +23,7 @@ from tlsproxy.control.client import Client
 from tlsproxy.control.peers import Access
 from tlsproxy.control.values import MAX_BODY_BYTES, candidate_to_json
 from tlsproxy.errors import ControlError, NotRunningError, ReloadError
+from tlsproxy.provisioning import FactoryDesk
 
 CANDIDATE = Candidate((("device.pem", b"-----BEGIN\x00\xff"), ("key", b"")))
 
@@ -101,6 +102,13 @@ async def test_a_refused_reload_is_one_to_the_asking_side_too(api: Api) -> None:
             422,
             "invalid_body",
         ),
+        (
+            "POST",
+            "/v1/candidates",
+            b'{"files": [{"name": "a", "content_base64": ""}], "via": "x", "via": "y"}',
+            422,
+            "invalid_body",
+        ),
         ("POST", "/v1/candidates", b"x" * (MAX_BODY_BYTES + 1), 413, "file_too_large"),
         ("POST", "/v1/candidates", b"x" * (9 * MAX_BODY_BYTES), 413, "file_too_large"),
         ("POST", "/v1/candidates?dry-run=true", b"{}", 422, "unknown_parameter"),
@@ -155,11 +163,46 @@ async def test_where_others_may_ask_they_can_reach_the_socket(tmp_path: Path) ->
         assert stat.S_IMODE((await trio.Path(api.path.parent).stat()).st_mode) == 0o755
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o700, 1), (0o711, 0), (0o710, 0)])
+async def test_a_folder_that_keeps_out_who_may_ask_is_told(tmp_path: Path, mode: int, told: int) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(mode)
+    with capture_logs() as log:
+        async with control_api(tmp_path, Access(frozenset({65534}), frozenset({os.getegid()}), 0o666)):
+            pass
+    assert [line["event"] for line in log].count("control_folder_closed") == told
+
+
+async def test_where_others_may_ask_they_can_reach_the_socket_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        async with control_api(tmp_path, Access(frozenset({65534}), mode=0o666)) as api:
+            assert stat.S_IMODE((await trio.Path(api.path.parent).stat()).st_mode) == 0o755
+    finally:
+        os.umask(before)
+
+
+async def test_a_system_without_a_thread_for_it_is_told_to_who_asked_and_ends_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_left(_act: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.to_thread, "run_sync", none_left)
+        for target in ("/v1/bundles", "/v1/metrics", "/v1/generations/1"):
+            answer = await api.ask("GET", target)
+            assert (answer.status_code, answer.json()["code"]) == (503, "no_thread"), target
+            assert "TasksMax" in answer.json()["hint"]
+    assert (await api.ask("GET", "/v1/bundles")).status_code == 200
+
+
 def another(api: Api, path: Path | None = None) -> Callable[[], Awaitable[None]]:
     """Give what runs a second server over the same store."""
     controller = controller_of(api.store)
     events = controller.teller.events
-    backing = Backing(controller, Changes(controller), Reloads(), api.store, events)
+    desk, resetter = FactoryDesk(controller), resetter_of(controller)
+    backing = Backing(controller, Changes(controller), Reloads(), api.store, events, desk, resetter)
     return partial(server.run, path or api.path, backing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ real.main(sys.argv[1:])
 def hostile(tmp_path, monkeypatch) -> Iterator[ExaminerProcess]:
     """One whose process does what the first file's name says."""
     (tmp_path / "hostile_examination.py").write_text(HOSTILE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(prestarted, "MODULE", "hostile_examination")
     monkeypatch.chdir(tmp_path)
     with ExaminerProcess(TLSPolicy()) as examiner:

@@ -45,6 +45,14 @@ def test_what_was_counted_goes_over_whole():
     assert first_sums(found.sums)[KEY] == 35.0
 
 
+def test_a_state_is_written_whole_however_little_the_system_takes_at_once(monkeypatch):
+    """Half a state would end the new image, and with it everything that was handed over."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:7]))
+    state = handover.make(workers=[], **FACTS)
+    assert over(state) == state
+
+
 def test_an_image_that_counted_nothing_hands_over_nothing():
     state = handover.make(workers=[WorkerState(1, 0, 1, 2, 9, 2)], **FACTS)
     document = msgspec.json.decode(msgspec.json.encode(state))

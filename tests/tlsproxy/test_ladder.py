@@ -154,6 +154,16 @@ def test_nothing_is_told_or_forgotten_while_the_clock_cannot_be_right(tmp_path, 
         assert [one.code for one in scene.ladder.standing] == ["expiry_urgent"]
 
 
+def test_what_was_told_is_not_written_beside_a_newer_versions_store_and_told_all_the_same(tmp_path, now, pki):
+    with scene_at(tmp_path, now) as scene:
+        scene.bring(candidate_of(leaf(pki, now)))
+    (tmp_path / "store" / "FORMAT").write_text("2\n")
+    with scene_at(tmp_path, now) as scene:
+        assert scene.look(days=95) == ["expiry_urgent"]
+        assert scene.look(minutes=1) == []
+        assert not (tmp_path / "store" / "expiry.json").exists()
+
+
 def test_a_disk_that_takes_no_writes_costs_no_telling(tmp_path, now, pki):
     def full(_step: str, path: Path) -> None:
         raise OSError(28, "No space left on device", str(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,13 +16,16 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.live.test_hooks import Collector
 from tests.pki import Issued, Pki, to_pem
 from tlsproxy import policy_notices as policy
+from tlsproxy.config import NotifyConfig
 from tlsproxy.config.reading import parse_webhook, read
-from tlsproxy.notify import letters
-from tlsproxy.notify.letters import Letter, Report, Settings
+from tlsproxy.notify import hook, letters
+from tlsproxy.notify.helper import Helper, Notifier
+from tlsproxy.notify.letters import Letter, Renew, Report, Settings, Waiting
 from tlsproxy.notify.process import Postman, pause_s
 from tlsproxy.notify.webhook import post
 from tlsproxy.observe.events import Event, EventLog
@@ -169,6 +174,7 @@ def test_messages_survive_their_packets_and_strangers_are_passed_by():
         Settings(("/bin/x",), "https://h", "", 3.0, ("u", 1, 2, (3,))),
         Letter("expiry", "{}"),
         Report("expiry", "command", "failed", 2, "why", "out"),
+        Renew(),
     ):
         assert letters.decode(letters.encode(message)) == message
     assert letters.decode(b'{"type":"tomorrow"}') is None
@@ -220,3 +226,93 @@ async def test_a_webhook_is_believed_only_with_a_certificate_that_is_trusted(
     why = await post(url, b"{}", str(ca), 10.0)
     assert why.startswith("no connection")
     assert "s3cret" not in why
+
+
+async def test_a_hook_for_which_no_descriptor_is_left_is_a_failed_try_and_leaves_no_process(monkeypatch):
+    """The helper ended with all that waited in it."""
+
+    def none_left(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    with trio.fail_after(30):
+        ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", "rung", 20.0)
+    assert ended.why == "it can't be followed: too many open files"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222
+
+
+async def test_a_hook_that_cannot_be_killed_holds_up_nobody(monkeypatch):
+    """A `sudo` that waits: it is another user's, and was waited for without an end."""
+
+    def forbidden(_pid: int, _signal: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", forbidden)
+        with trio.fail_after(30):
+            ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", "rung", 0.1)
+    assert "did not end within" in ended.why
+    (left,) = hook._left
+    left.kill()
+    left.wait()
+    await hook.run(["/bin/true"], b"{}\n", "rung", 20.0)
+    assert not hook._left
+
+
+async def test_a_halted_queue_ends_what_it_tries_and_keeps_the_rest_for_later(autojump_clock):
+    reports: list[Report] = []
+
+    async def fail(_letter: Letter) -> tuple[str, str]:
+        await trio.sleep(1)
+        return "no", ""
+
+    async def bring(_letter: Letter) -> tuple[str, str]:
+        return "", ""
+
+    postman = Postman("command", fail, reports.append)
+    for text in ("1", "2"):
+        postman.take(Letter("rung", text))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(postman.run)
+        await trio.testing.wait_all_tasks_blocked()
+        postman.halt()
+    assert [(one.result, one.tries) for one in reports] == [("failed", 1)]
+    first, second = postman.waiting
+    assert (first.letter.text, first.tries) == ("1", 1)
+    assert first.age_s == pytest.approx(1.0)
+    assert second == Waiting("command", Letter("rung", "2"))
+    later = Postman("command", bring, reports.append, [*postman.waiting, Waiting("webhook", first.letter)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later.run)
+        await trio.testing.wait_all_tasks_blocked()
+        later.end()
+    assert [(one.result, one.tries) for one in reports[1:]] == [("delivered", 2), ("delivered", 1)]
+
+
+async def test_a_helper_that_cannot_be_started_is_told_once_and_tried_again_and_ends_nothing(monkeypatch):
+    """It ended the proxy, where no process, descriptor or thread was left for a moment."""
+    start, failures = Helper.start, [OSError(errno.EAGAIN, "Resource temporarily unavailable")] * 3
+
+    def start_at_last(settings: Settings) -> Helper:
+        if failures:
+            raise failures.pop()
+        return start(settings)
+
+    monkeypatch.setattr(Helper, "start", start_at_last)
+    monkeypatch.setattr(policy, "HELPER_RETRY_S", 0.01)
+    events, reports = EventLog(lambda: AT), list[Report]()
+    with trio.fail_after(60), capture_logs() as log:
+        notifier = Notifier(NotifyConfig(command=("/bin/cat",)), None, None, reloaded=False)
+        notifier.on_report = reports.append
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run, events)
+            while notifier.helper is None or notifier.confined is None:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            events.add("rung", {"rung": "expired"})
+            while not reports:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(notifier.close)
+    assert (reports[0].result, '"rung":"expired"' in reports[0].output) == ("delivered", True)
+    assert [line["event"] for line in log].count("hook_helper_not_started") == 1

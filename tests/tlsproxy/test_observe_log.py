@@ -105,6 +105,19 @@ def test_a_strangers_text_cannot_steer_a_terminal_or_forge_a_line(style: log.For
     assert "\x1b[2J" not in text
     assert "\u202e" not in text
     assert text.count("\n") == 1
+    text = written(style, **{"\x1b[2J": 1, "nested": {"\x1b[2J": "x"}})
+    assert "\x1b" not in text
+    try:
+        forge()
+    except ValueError:
+        text = written(style, exc_info=True)
+    assert "ValueError: " in text
+    assert "\x1b[2J" not in text
+    assert "\x07" not in text
+
+
+def forge() -> None:
+    raise ValueError("\x1b[2J\x1b]0;x\x07")
 
 
 def test_a_thing_that_is_nested_without_end_is_cut() -> None:

@@ -4,120 +4,24 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Sized
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import trio
-import trio.testing
 
-from certstore import Bundle, Cause, Generation
-from tests.forwarding import GET, OK
+from tests.forwarding import GET
+from tests.planes import NOTHING, Plane, serving, swap
 from tests.tlsproxy.tls_wire import Wire
-from tlsproxy.config.addresses import parse_upstream
-from tlsproxy.forward.site import Site, make_upstream
-from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.stream import BROKEN
-from tlsproxy.net.sweeper import Sweeper
-from tlsproxy.policy_tls import TLSPolicy
-from tlsproxy.routing.table import Route, RouteTable
-from tlsproxy.tls.contexts import Contexts
-from tlsproxy.workers.serving import Serving
-from tlsproxy.workers.worker import Capacity, Listening, Worker
 
 CLOSED = b"\r\nConnection: close\r\n"
-
-
-@dataclass
-class Plane:
-    """A worker that serves on one TLS port and one for plain HTTP, before an upstream that answers `/`."""
-
-    worker: Worker
-    serving: Serving
-    sweeper: Sweeper
-    scope: trio.CancelScope
-    tls: int
-    http: int
-    asked: trio.Event
-
-    async def client(self) -> Wire:
-        return Wire(await trio.open_tcp_stream("127.0.0.1", self.tls))
-
-    async def plain(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.http)
-
-    async def settle(self) -> None:
-        await trio.testing.wait_all_tasks_blocked(0.01)
-
-    def sweep_later(self, seconds: float) -> None:
-        self.sweeper.sweep(trio.current_time() + seconds)
-
-    @property
-    def left(self) -> tuple[int, ...]:
-        """Count what is kept for clients; the sweeper also looks after the upstream."""
-        worker = self.worker
-        kept: tuple[Sized, ...] = (worker._greetings, worker._redirects, worker._connections)
-        return (*(len(one) for one in kept), worker._acceptor.admission.open, len(self.sweeper) - 1)
-
-
-NOTHING = (0, 0, 0, 0, 0)
 
 
 @pytest.fixture
 async def plane(pki) -> AsyncIterator[Plane]:
     async with serving(pki.leaf().bundle()) as plane:
         yield plane
-
-
-@asynccontextmanager
-async def serving(bundle) -> AsyncIterator[Plane]:
-    published = Serving(Contexts(TLSPolicy(), "bundled"))
-    published.load_from({bundle.id: bundle}.__getitem__)
-    swap(published, 1, bundle)
-    asked = trio.Event()
-
-    async def upstream(stream: trio.SocketStream) -> None:
-        while request := await stream.receive_some():
-            if request.startswith(b"GET /never"):
-                asked.set()
-            else:
-                await stream.send_all(OK)
-
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            (behind,) = await nursery.start(_serve_tcp, upstream)
-            address = parse_upstream(f"http://127.0.0.1:{behind.socket.getsockname()[1]}")
-            sweeper = Sweeper()
-            service = make_upstream("service", address, sweeper, 5.0)
-            site = Site(RouteTable((Route("/", "service"),)), {"service": service}, sweeper)
-            faults: list[tuple[str, BaseException | None]] = []
-            worker = Worker(published, site, Capacity(), lambda *fault: faults.append(fault))
-            ((tls,),), ((http,),) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
-            plane = Plane(worker, published, sweeper, trio.CancelScope(), _port(tls), _port(http), asked)
-            with tls, http:
-                nursery.start_soon(_run, plane, [Listening(tls, "tls", 8443), Listening(http, "http", 8443)])
-                yield plane
-                plane.scope.cancel()
-                await plane.settle()
-            service.close()
-            assert faults == []
-            assert plane.left == NOTHING
-            nursery.cancel_scope.cancel()
-
-
-async def _serve_tcp(handler, *, task_status) -> None:
-    await trio.serve_tcp(handler, 0, host="127.0.0.1", task_status=task_status)
-
-
-async def _run(plane: Plane, listening: list[Listening]) -> None:
-    with plane.scope:
-        await plane.worker.run(listening)
-
-
-def _port(sock: socket.socket) -> int:
-    port: int = sock.getsockname()[1]
-    return port
 
 
 async def say_nothing(client: Wire) -> None:
@@ -250,13 +154,6 @@ async def test_who_shook_hands_slowly_while_bundles_were_swapped_is_known_by_the
             (connection,) = plane.worker._connections
             facts = connection._client.facts
             assert (facts.fingerprint, facts.generation) == (first.fingerprint, 1)
-
-
-def swap(serving: Serving, number: int, bundle: Bundle) -> None:
-    made_at = bundle.not_before
-    generation = Generation(number, (), bundle.id, (), Cause.PROPOSAL, None, made_at)
-    serving.prepare(generation)
-    serving.commit(generation)
 
 
 async def test_at_the_deadline_of_a_drain_what_still_runs_is_cut(plane):

@@ -9,8 +9,10 @@ that `--help` and completion are quick.
     certs    hand in certificates, look      status   what is served, until when
              at them, take them back         events   what happens, as it happens
     backup   all of it in a file, and back   workers  who serves whom
-    policy   how TLS is spoken, and why      demo     a sample device to look at
-    support  what an engineer asks for
+    device-ca  an authority of its own       policy   how TLS is spoken, and why
+    reset    the factory's state; watches    demo     a sample device to look at
+    support  what an engineer asks for       doctor   files, servers, this proxy: explained
+    factory  an identity for life            label    the sticker
     completion  for shells                   endings  how commands end
 """
 
@@ -26,11 +28,16 @@ from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
 from tlsproxy.cli.completion import completion
 from tlsproxy.cli.demo import demo
+from tlsproxy.cli.deviceca import device_ca
+from tlsproxy.cli.doctor import doctor
 from tlsproxy.cli.endings import ended
 from tlsproxy.cli.events import events
 from tlsproxy.cli.examples import examples
+from tlsproxy.cli.factory import factory
+from tlsproxy.cli.label import label
 from tlsproxy.cli.policy import policy
 from tlsproxy.cli.reload import reload
+from tlsproxy.cli.reset import reset, watches
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
 from tlsproxy.cli.support import support
@@ -49,6 +56,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         "tlsproxy check --config /etc/tlsproxy/tlsproxy.toml",
         "tlsproxy certs import device.pem device.key",
         "tlsproxy status",
+        "tlsproxy doctor",
     ),
 )
 @click.version_option(__version__, prog_name="tlsproxy", message="%(prog)s %(version)s")
@@ -58,7 +66,7 @@ def tlsproxy() -> None:
 
 for _command in (
     *(run, reload, check, certs, status, workers, events, policy),
-    *(backup, restore, support, completion, demo),
+    *(device_ca, doctor, backup, restore, reset, watches, factory, label, support, completion, demo),
 ):
     tlsproxy.add_command(_command)
 

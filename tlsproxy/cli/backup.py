@@ -13,6 +13,7 @@ import click
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.newfile import write_new
+from tlsproxy.cli.passphrase import first_line
 from tlsproxy.cli.places import find_place, place_options
 from tlsproxy.errors import ExitCode, UsageError
 
@@ -144,17 +145,10 @@ def _passphrase(path: Path | None, *, twice: bool) -> str:
     """Get the passphrase: from a file's or stdin's first line, or from whoever sits at the terminal."""
     from certstore.sealing import LONGEST_PASSPHRASE, SHORTEST_PASSPHRASE
 
-    try:
-        if path is None and sys.stdin.isatty():
-            said: str = click.prompt("passphrase", hide_input=True, err=True, confirmation_prompt=twice)
-        elif path is None or str(path) == "-":
-            said = sys.stdin.readline(4 * LONGEST_PASSPHRASE)
-        else:
-            with path.open(encoding="utf-8") as file:
-                said = file.readline(4 * LONGEST_PASSPHRASE)
-    except UnicodeDecodeError:
-        raise UsageError("the passphrase isn't text in UTF-8", "write it with other characters") from None
-    said = said.rstrip("\r\n")
+    if path is None and sys.stdin.isatty():
+        said: str = click.prompt("passphrase", hide_input=True, err=True, confirmation_prompt=twice)
+    else:
+        said = first_line(path or Path("-"), LONGEST_PASSPHRASE)
     if not SHORTEST_PASSPHRASE <= len(said) <= LONGEST_PASSPHRASE:
         words = f"a passphrase has {SHORTEST_PASSPHRASE} to {LONGEST_PASSPHRASE} characters"
         raise UsageError(words, "give it on stdin, or name its file: --passphrase-file FILE")

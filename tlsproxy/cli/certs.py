@@ -1,7 +1,8 @@
-"""`tlsproxy certs`: what is done with certificates; here `import`, the others in listing.py and reverting.py.
+"""`tlsproxy certs`: what is done with certificates; here `import`, all else in files beside this one.
 
-With a running proxy the files go to its control socket. Without one the store is opened here, under its
-lock, and the same checks and handshakes are made: what is accepted is served from the next start.
+What shows them is in listing.py, what takes them back in reverting.py, what bans keys in banning.py. With a
+running proxy the files go to its control socket. Without one the store is opened here, under its lock, and
+the same checks and handshakes are made: what is accepted is served from the next start.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlsproxy.cli.banning import ban, bans
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.listing import export, history, list_, show
 from tlsproxy.cli.places import as_typed, find_place, place_options
-from tlsproxy.cli.reverting import confirm, remove, rollback
+from tlsproxy.cli.requests import csr
+from tlsproxy.cli.reverting import REASON, confirm, remove, rollback
 from tlsproxy.errors import ExitCode
 from tlsproxy.policy import PROBATION_MOST_S, PROBATION_S
 
@@ -39,7 +42,7 @@ def certs() -> None:
     """Hand in certificates, look at them, and take them back."""
 
 
-for _command in (list_, show, history, export, rollback, confirm, remove):
+for _command in (list_, show, history, export, rollback, confirm, remove, ban, bans, csr):
     certs.add_command(_command)
 
 
@@ -50,7 +53,9 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
         "tlsproxy certs import fullchain.pem privkey.pem",
         "tlsproxy certs import --store ./store device.crt device.key ca.crt",
         "cat device.pem | tlsproxy certs import - --json",
+        "tlsproxy certs import device.p12 --passphrase-file ./passphrase",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
+        "tlsproxy certs import new.pem --reason key-compromise     # bans the key of the one before for good",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
 )
@@ -62,20 +67,29 @@ for _command in (list_, show, history, export, rollback, confirm, remove):
     help="Go back to the certificate before, unless `tlsproxy certs confirm` comes in time; 0: never"
     f" [default: {PROBATION_S} on a terminal while the proxy runs, else 0].",
 )
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
+    " where a file needs one].",
+)
+@REASON
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917  one an option
     files: tuple[str, ...],
     confirm_within: int | None,
+    passphrase_file: Path | None,
+    reason: str,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Put a certificate into effect, and wait until it is: no connection is dropped.
 
-    CERT, KEY and CHAIN are PEM or DER files in any order; one file may hold everything, and - reads from
-    stdin. KEY may be left out where the device already has it. A certificate that isn't good changes
-    nothing.
+    CERT, KEY and CHAIN are files in any order and of any usual form: PEM, DER, PKCS #7, PKCS #12, or a zip or
+    tar of such. One file may hold everything, and - reads from stdin. KEY may be left out where the device
+    already has it. A certificate that isn't good changes nothing.
 
     On a terminal the change waits for confirmation: if nobody can reach the device with the new certificate,
     nobody confirms, and it goes back by itself.
@@ -83,11 +97,15 @@ def import_(
     Ends with 0 when the certificate is live, with 1 when it was refused.
     """
     place = find_place(store, config)
+    from certstore import Reason
     from tlsproxy.cli.handing_in import Probation, hand_in, read_files
+    from tlsproxy.cli.passphrase import opened
 
     candidate, unreadable = read_files(files)
+    if not unreadable:
+        candidate = opened(candidate, files, passphrase_file)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
-    outcome = hand_in(place, candidate, unreadable, probation)
+    outcome = hand_in(place, candidate, unreadable, probation, Reason(reason))
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     elif outcome.is_refused:
@@ -111,6 +129,9 @@ def _tell_success(outcome: Outcome) -> None:
         seconds = f"{receipt.confirm_within_s:g} seconds"
         click.echo(f"probation: it goes back by itself in {seconds}, unless you confirm:")
         click.echo(f"    tlsproxy certs confirm {receipt.id}{as_typed()}")
+        if outcome.confirm_word:
+            click.echo("or, better, from where the device is used, by its name (docs/certificates.md):")
+            click.echo(f"    curl -fd {outcome.confirm_word} https://DEVICE/.well-known/tlsproxy/confirm")
     else:
         click.echo("probation: none; the certificate stays until another takes its place")
     if not outcome.is_running:

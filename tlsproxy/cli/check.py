@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "tlsproxy check --config ./tlsproxy.toml",
         "tlsproxy check --config ./tlsproxy.toml --json",
+        "tlsproxy check --image ./rootfs",
     ),
 )
 @click.option(
@@ -33,14 +34,24 @@ if TYPE_CHECKING:
     show_default=True,
     help="The configuration file.",
 )
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Instead: say whether this root file system, which is to become an image, holds keys.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def check(config: Path, as_json: bool) -> int:  # noqa: FBT001  click passes flags so
+def check(config: Path, image: Path | None, as_json: bool) -> int:  # noqa: FBT001  click passes flags so
     """Say all that is wrong with a configuration file, not only the first; changes nothing.
 
-    Ends with 0 where the file is good (advice doesn't count), with 2 where it isn't.
+    Ends with 0 where the file is good (advice doesn't count), with 2 where it isn't. With --image: with 1
+    where a certificate store in it holds keys, which every unit that is made of the image would share.
     """
     from tlsproxy.config.reading import read_file
 
+    if image is not None:
+        from tlsproxy.cli.image import check_image
+
+        return check_image(image, as_json=as_json)
     reading = read_file(config)
     if as_json:
         click.echo(json.dumps(_document(config, reading), indent=2))

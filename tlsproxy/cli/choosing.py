@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from certstore import Meta, Slot, Source, normalise
+from certstore.fingerprints import plain
 from tlsproxy.errors import UsageError
 
 __all__ = ["choose_slot", "matching"]
@@ -48,7 +49,7 @@ def matching(slots: Iterable[Slot], metas: Mapping[str, Meta], which: str) -> li
     named = [slot for slot in slots if name in slot.names]
     if named:
         return named
-    start = which.lower().replace(":", "")
+    start = plain(which)
     if not _HEX.fullmatch(start):
         return []
     return [
@@ -56,5 +57,9 @@ def matching(slots: Iterable[Slot], metas: Mapping[str, Meta], which: str) -> li
         for slot in slots
         if slot.id.startswith(start)
         or slot.bundle.startswith(start)
-        or ((meta := metas.get(slot.bundle)) is not None and meta.fingerprint.startswith(start))
+        or ((meta := metas.get(slot.bundle)) is not None and _begins(meta, start))
     ]
+
+
+def _begins(meta: Meta, start: str) -> bool:
+    return meta.fingerprint.startswith(start) or meta.spki.startswith(start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -12,12 +12,15 @@ from tlsproxy.cli.endings import is_plain
 __all__ = ["show_columns"]
 
 
-def show_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table; a pipe gets no blanks at the ends of lines."""
+def show_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], below: Collection[str] = ()) -> None:
+    """Write a table; a pipe gets no blanks at the ends of lines, and each row on one, however long.
+
+    below: the columns that stand on a line of their own where a terminal is too narrow for all.
+    """
     if not is_plain():
         from tlsproxy.cli.tables import show_rows
 
-        show_rows(heads, rows, sys.stdout)
+        show_rows(heads, rows, sys.stdout, below)
         return
     widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
     for row in (heads, *rows):

@@ -15,16 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from certstore import Receipt, Store, StoreLocked
 from tlsproxy.boottime import boot_clock
 from tlsproxy.cli.ownership import become_owner
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, somewhere_else
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError
 from tlsproxy.observe.audit import Actor, AuditLog
 
-__all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "who_we_are"]
+__all__ = ["VIA", "Done", "audit", "by_proxy_or_here", "open_store", "whichever", "who_we_are"]
+
+T = TypeVar("T")
 
 VIA = "cli"
 _LOCK_WAIT_S = 5.0
@@ -32,19 +35,34 @@ _LOCK_TURN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Done(Generic[T]):
     """What came of it, and whether a running proxy did it."""
 
-    value: Receipt
+    value: T
     is_running: bool
 
 
 def by_proxy_or_here(
     place: Whereabouts, what: str, ask: Callable[[Client], Receipt], act: Callable[[Store], Receipt]
-) -> Done:
-    """Have the proxy do it, or do it on the store, whichever can be had first.
+) -> Done[Receipt]:
+    """Have the proxy make a change, or make it on the store, whichever can be had first.
 
-    what: the change's name in the audit log, which a proxy writes itself.
+    what: the change's name in the audit log, which a proxy writes itself. Raises as `whichever`.
+    """
+
+    def note(log: AuditLog, actor: Actor, receipt: Receipt) -> None:
+        log.note_receipt(actor, receipt, what)
+
+    return whichever(place, ask, act, note)
+
+
+def whichever(
+    place: Whereabouts,
+    ask: Callable[[Client], T],
+    act: Callable[[Store], T],
+    note: Callable[[AuditLog, Actor, T], None],
+) -> Done[T]:
+    """Have the proxy do it, or do it on the store and note it in its audit log, whichever can be had first.
 
     Raises:
         StoreError: the store can't be opened or written; StoreLocked after 5 s.
@@ -56,14 +74,15 @@ def by_proxy_or_here(
         try:
             with Client(place.control) as client:
                 return Done(ask(client), is_running=True)
-        except NotRunningError:
-            pass
+        except NotRunningError as error:
+            if place.known is None:
+                raise somewhere_else(error) from None
         try:
             become_owner(place)
             with open_store(place.store, _LOCK_TURN_S) as store:
-                receipt = act(store)
-                audit(place.store, actor, what, receipt)
-                return Done(receipt, is_running=False)
+                done = act(store)
+                note(_audit_log(place.store), actor, done)
+                return Done(done, is_running=False)
         except StoreLocked:
             if time.monotonic() > deadline:
                 raise
@@ -76,11 +95,14 @@ def who_we_are() -> Actor:
 
 def audit(store: Path, actor: Actor, what: str, receipt: Receipt) -> None:
     """Write a change of ours down in the store's audit log, or say that it can't be."""
+    _audit_log(store).note_receipt(actor, receipt, what)
 
+
+def _audit_log(store: Path) -> AuditLog:
     def untold(error: OSError) -> None:
         print(f"tlsproxy: warning: the audit log can't be written: {error.strerror}", file=sys.stderr)
 
-    AuditLog(store, lambda: datetime.now(UTC), told=untold).note_receipt(actor, receipt, what)
+    return AuditLog(store, lambda: datetime.now(UTC), told=untold)
 
 
 def open_store(path: Path, lock_wait_s: float) -> Store:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from tlsproxy.cli.endings import printable
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import find_proxy, place_options, somewhere_else
+from tlsproxy.errors import NotRunningError
 
 
 @click.command(
@@ -46,11 +48,18 @@ def events(
     from tlsproxy.control.follower import Follower
 
     def tell(message: dict[str, object]) -> None:
-        click.echo(json.dumps(message) if as_json else line_of(message))
+        click.echo(json.dumps(message) if as_json else printable(line_of(message)))
 
-    follower = Follower(find_place(store, config).control, tell, after=after, stream=stream)
+    follower = Follower(find_proxy(store, config).control, tell, after=after, stream=stream)
+
+    def follow() -> None:
+        try:
+            trio.run(follower.run)
+        except NotRunningError as error:
+            raise somewhere_else(error) from None
+
     try:
-        trio.run(follower.run)
+        follow()
     except* BrokenPipeError:
         pass  # whoever read this has had enough
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, InProcess, Receipt, Source, State, Store, found
+from certstore import Candidate, Finding, InProcess, Reason, Receipt, Reference, Source, State, Store, found
 from tlsproxy.cli.either import VIA, by_proxy_or_here
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, compared
 from tlsproxy.control.client import Client
 from tlsproxy.errors import UsageError
 from tlsproxy.policy import PROBATION_S
@@ -31,6 +31,8 @@ class Outcome:
     is_running: bool = True
     new_store: Path | None = None
     """The store, where there was none before: perhaps a mistyped path."""
+    confirm_word: str = field(default="", repr=False)
+    """What confirms it over the network, where it waits for that."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -53,7 +55,8 @@ class Outcome:
                 "id": None,
                 "running": self.is_running,
             }
-        return {**receipt.to_json(), "running": self.is_running}
+        word = {"confirm_word": self.confirm_word} if self.confirm_word else {}
+        return {**receipt.to_json(), "running": self.is_running, **word}
 
 
 def read_files(names: Sequence[str]) -> tuple[Candidate, tuple[Finding, ...]]:
@@ -96,6 +99,7 @@ def hand_in(
     candidate: Candidate,
     unreadable: tuple[Finding, ...],
     confirm_within_s: Probation,
+    reason: Reason = Reason.SUPERSEDED,
 ) -> Outcome:
     """Bring a candidate to its end; returns when it is live, stored (where no proxy runs), or refused.
 
@@ -107,28 +111,34 @@ def hand_in(
     """
     if unreadable:
         return Outcome(None, unreadable)
-    new = None if place.store.exists() else place.store
+    new = None if place.known is None or place.store.exists() else place.store
     within_s = confirm_within_s.of(is_running=True)
 
+    word = ""
+
     def ask(client: Client) -> Receipt:
-        return client.propose(candidate, VIA, within_s)
+        nonlocal word
+        receipt, word = client.upload(candidate, VIA, within_s, reason)
+        return receipt
 
     def store(held: Store) -> Receipt:
         from tlsproxy.config.values import TLSConfig
         from tlsproxy.tls.gate import HandshakeGate
 
         tls = place.tls or TLSConfig()
-        examiner = InProcess(HandshakeGate(tls.policy, tls.engine))
+        examiner = InProcess(HandshakeGate(tls.policy, tls.engine), Reference.open(compared(place)))
         return held.propose(
             candidate,
             source=Source.CUSTOMER,
             via=VIA,
             examiner=examiner,
             confirm_within_s=confirm_within_s.of(is_running=False),
+            reason=reason,
         )
 
     done = by_proxy_or_here(place, "propose", ask, store)
-    return Outcome(done.value, is_running=done.is_running, new_store=None if done.is_running else new)
+    new = None if done.is_running else new
+    return Outcome(done.value, is_running=done.is_running, new_store=new, confirm_word=word)
 
 
 def _read(name: str, *, is_stdin: bool) -> bytes | Finding:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tlsproxy.cli.columns import show_columns
+from tlsproxy.cli.endings import printable
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import find_proxy, place_options
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
     """List the certificates that are here: whose, for which names, until when, whether they are served."""
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slots, metas, active = view.slots(), view.metas(), view.active()
-    entries = [_entry(slot, metas.get(slot.bundle), active) for slot in slots]
+        banned = {ban.spki for ban in view.bans()}
+    entries = [_entry(slot, metas.get(slot.bundle), active, banned) for slot in slots]
     if as_json:
         click.echo(json.dumps({"certificates": entries}, indent=2))
     else:
@@ -65,6 +67,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
                 )
                 for one, slot in zip(entries, slots, strict=True)
             ],
+            below=("names",),
         )
 
 
@@ -90,29 +93,30 @@ def show(
     """
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slot = _choose(view, which, source)
         metas, active = view.metas(), view.active()
+        banned = {ban.spki for ban in view.bans()}
         certificates = view.certificates(slot.bundle)
-    entry = _entry(slot, metas.get(slot.bundle), active)
+    entry = _entry(slot, metas.get(slot.bundle), active, banned)
     entry["chain"] = [_link(one) for one in certificates]
     if as_json:
         click.echo(json.dumps(entry, indent=2))
         return
-    from tlsproxy.observe.status import shown_fingerprint
+    from certstore.fingerprints import grouped
 
     for line in (
         f"names        {', '.join(slot.names) or 'none'}",
         f"source       {slot.source} via {slot.via}, {slot.stored_at:%Y-%m-%d %H:%M:%S} UTC",
         f"state        {entry['state']}",
         f"valid        {str(entry['not_before'])[:16]} to {str(entry['not_after'])[:16]} UTC",
-        f"SHA-256      {shown_fingerprint(str(entry['fingerprint']))}",
-        f"key          {entry['key_type']}; SPKI SHA-256 {entry['spki_sha256']}",
+        f"SHA-256      {grouped(str(entry['fingerprint']))}",
+        f"key          {grouped(str(entry['spki_sha256']))} (SPKI SHA-256), {entry['key_type']}",
         f"id           slot {slot.id}, bundle {slot.bundle}",
         *(f"chain        {one.subject.rfc4514_string()}" for one in certificates),
         f"issued by    {certificates[-1].issuer.rfc4514_string()}",
     ):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 @click.command(
@@ -131,7 +135,7 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     """
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         receipts, generations = view.receipts(limit), view.summaries(limit)
     if as_json:
         document = {
@@ -152,7 +156,7 @@ def history(limit: int, store: Path | None, config: Path | None, as_json: bool) 
     ]
     told.sort(key=lambda one: one[0] or datetime.min.replace(tzinfo=UTC), reverse=True)
     heads = ("when (UTC)", "generation", "what", "state", "who", "codes", "receipt")
-    show_columns(heads, [row for _, row in told[:limit]])
+    show_columns(heads, [row for _, row in told[:limit]], below=("who", "codes"))
 
 
 @click.command(
@@ -187,7 +191,7 @@ def export(
 
     from tlsproxy.cli.views import view_of
 
-    with view_of(find_place(store, config)) as view:
+    with view_of(find_proxy(store, config)) as view:
         slot = _choose(view, which, source)
         certificates = view.certificates(slot.bundle)
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates).decode("ascii")
@@ -211,7 +215,7 @@ def _choose(view: View, which: str | None, source: str | None) -> Slot:
     return slot
 
 
-def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str, object]:
+def _entry(slot: Slot, meta: Meta | None, active: Generation | None, banned: set[str]) -> dict[str, object]:
     """Give what is told of one certificate; what can't be read of it is null."""
     served = sorted(row.pattern for row in active.rows if row.bundle == slot.bundle) if active else []
     is_default = active is not None and active.default == slot.bundle
@@ -220,7 +224,12 @@ def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str
         "id": slot.id,
         "source": str(slot.source),
         "names": list(slot.names),
-        "state": _state(slot, meta, served=bool(served or is_default)),
+        "state": _state(
+            slot,
+            meta,
+            served=bool(served or is_default),
+            is_banned=meta is not None and meta.spki in banned,
+        ),
         "served_to": served,
         "default": is_default,
         "confirmed": slot.is_confirmed,
@@ -238,14 +247,18 @@ def _entry(slot: Slot, meta: Meta | None, active: Generation | None) -> dict[str
     }
 
 
-def _state(slot: Slot, meta: Meta | None, *, served: bool) -> str:
+def _state(slot: Slot, meta: Meta | None, *, served: bool, is_banned: bool) -> str:
     if meta is None:
         return "damaged"
+    if is_banned:
+        return "banned key"
     if not slot.is_confirmed:
         return "waits for confirmation"
     if meta.facts.not_after < datetime.now(UTC):
-        return "served, expired" if served else "expired"
-    return "served" if served else "in reserve"
+        state = "served, expired" if served else "expired"
+    else:
+        state = "served" if served else "in reserve"
+    return f"{state}, sealed" if slot.sealed else state
 
 
 def _link(certificate: Certificate) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import asking, find_place, place_options
 from tlsproxy.errors import ControlError, ReloadError
 
 # After the pre-flight the new image starts and replaces every worker.
@@ -32,15 +32,13 @@ def reload(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
     ends. What can't serve is refused first, with the reason, and then nothing has changed (exit code 1; 2
     where it is the file that --config names).
     """
-    from tlsproxy.control.client import Client
-
     place = find_place(store, config)
-    with Client(place.control) as client:
+    with asking(place) as client:
         epoch = client.reload()
     deadline, process = time.monotonic() + _PATIENCE_S, None
     while time.monotonic() < deadline:
         try:
-            with Client(place.control) as client:
+            with asking(place) as client:
                 process = client.status().process
         except ControlError:  # between two images nobody answers for a moment
             process = None

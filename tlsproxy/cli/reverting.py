@@ -18,14 +18,22 @@ from tlsproxy.cli.places import Whereabouts, find_place, place_options
 from tlsproxy.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from certstore import Slot, Source
+    from certstore import Receipt, Slot, Source
     from tlsproxy.cli.either import Done
 
-__all__ = ["confirm", "remove", "rollback"]
+__all__ = ["REASON", "confirm", "remove", "rollback", "tell"]
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
 _SOURCE = click.option(
     "--source", type=click.Choice(["customer", "acme", "factory"]), help="Whose certificate is meant."
+)
+REASON = click.option(
+    "--reason",
+    type=click.Choice(["superseded", "cessation-of-operation", "key-compromise"]),
+    default="superseded",
+    show_default=True,
+    help="Why the certificate leaves. key-compromise bans its key for good, and as cessation-of-operation it"
+    " ends the connections that were made with it.",
 )
 _WHICH = click.argument("which", metavar="[NAME|FINGERPRINT|ID]", required=False)
 
@@ -47,24 +55,30 @@ _WHICH = click.argument("which", metavar="[NAME|FINGERPRINT|ID]", required=False
 )
 @place_options
 @_SOURCE
+@REASON
 @_JSON
-def rollback(
+def rollback(  # noqa: PLR0913  click hands each option over by its name
     which: str | None,
     generation: int | None,
     store: Path | None,
     config: Path | None,
     source: str | None,
-    as_json: bool,  # noqa: FBT001
+    *,
+    reason: str,
+    as_json: bool,
 ) -> int:
     """Put one certificate back to what was there before it.
 
     While it waits for confirmation that is the last confirmed one, else one step of its history. Others stay
     as they are. A certificate that was removed comes back. No connection is dropped.
     """
+    from certstore import Reason
     from tlsproxy.cli.either import VIA, by_proxy_or_here
 
-    place = find_place(store, config)
+    place, why = find_place(store, config), Reason(reason)
     if generation is not None:
+        if why is not Reason.SUPERSEDED:
+            raise UsageError("--to goes back with all certificates", "leave out --reason: tlsproxy certs ban")
         if which is not None or source is not None:
             raise UsageError("--to goes back with all certificates", "leave out which one, or --to")
         number = generation
@@ -79,10 +93,10 @@ def rollback(
         done = by_proxy_or_here(
             place,
             "roll_back",
-            lambda client: client.roll_back(key, VIA),
-            lambda held: held.roll_back(key, via=VIA),
+            lambda client: client.roll_back(key, VIA, why),
+            lambda held: held.roll_back(key, via=VIA, reason=why),
         )
-    return _tell(done, "went back", as_json=as_json)
+    return tell(done, "went back", as_json=as_json)
 
 
 @click.command(
@@ -101,7 +115,7 @@ def confirm(receipt: str | None, store: Path | None, config: Path | None, as_jso
     done = by_proxy_or_here(
         place, "confirm", lambda client: client.confirm(id_, VIA), lambda held: held.confirm(id_, via=VIA)
     )
-    return _tell(done, "confirmed", as_json=as_json)
+    return tell(done, "confirmed", as_json=as_json)
 
 
 @click.command(
@@ -111,26 +125,32 @@ def confirm(receipt: str | None, store: Path | None, config: Path | None, as_jso
 @_WHICH
 @place_options
 @_SOURCE
+@REASON
 @_JSON
 def remove(
     which: str | None,
     store: Path | None,
     config: Path | None,
     source: str | None,
+    reason: str,
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Take a certificate away: its names go to the next source that has them, at last to the device's own.
 
-    `tlsproxy certs rollback NAME` brings it back as long as it is kept.
+    `tlsproxy certs rollback NAME` brings it back as long as it is kept, unless its key was banned with it.
     """
+    from certstore import Reason
     from tlsproxy.cli.either import VIA, by_proxy_or_here
 
-    place = find_place(store, config)
+    place, why = find_place(store, config), Reason(reason)
     key = _key(place, which, source)
     done = by_proxy_or_here(
-        place, "remove", lambda client: client.remove(key, VIA), lambda held: held.remove(key, via=VIA)
+        place,
+        "remove",
+        lambda client: client.remove(key, VIA, why),
+        lambda held: held.remove(key, via=VIA, reason=why),
     )
-    return _tell(done, "removed", as_json=as_json)
+    return tell(done, "removed", as_json=as_json)
 
 
 def _key(
@@ -167,7 +187,7 @@ def _waiting(place: Whereabouts) -> str:
     return waiting[0]
 
 
-def _tell(done: Done, what: str, *, as_json: bool) -> int:
+def tell(done: Done[Receipt], what: str, *, as_json: bool) -> int:
     """Say what became of it; gives the exit code."""
     from certstore import State
 

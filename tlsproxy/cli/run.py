@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tlsproxy import policy
+from tlsproxy import checked, policy
 from tlsproxy.cli.examples import examples
 from tlsproxy.errors import UsageError
 
@@ -114,7 +114,9 @@ def run(  # noqa: PLR0913  one an option
     is_program = click.get_current_context().find_root().obj is AS_PROGRAM
     if is_program:  # SIGHUP would end us (its default): who asks for a reload now gets it when we serve
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-    wanted = _wanted(config, listen, upstream, store)
+    handed = checked.find(os.environ) if is_program else None
+    content = checked.take(handed) if handed is not None else b""
+    wanted, content = _wanted(config, listen, upstream, store, content)
     if workers is not None:
         wanted = replace(wanted, workers=workers)
     if user is not None:
@@ -127,12 +129,14 @@ def run(  # noqa: PLR0913  one an option
 
     configure(wanted.log.format, level=wanted.log.level)
     try:
-        _run(wanted, is_program=is_program, unsafe_as_root=unsafe_as_root)
+        if _run(wanted, is_program=is_program, unsafe_as_root=unsafe_as_root) and handed is not None:
+            checked.put(handed, content)
     finally:
         flush()  # what is told of the end stands behind it
 
 
-def _run(wanted: Config, *, is_program: bool, unsafe_as_root: bool) -> None:
+def _run(wanted: Config, *, is_program: bool, unsafe_as_root: bool) -> bool:
+    """Run the proxy; or only try it, for a reload: then it is True."""
     import trio
 
     from tlsproxy import app, preflight
@@ -141,15 +145,16 @@ def _run(wanted: Config, *, is_program: bool, unsafe_as_root: bool) -> None:
 
     if not is_program:
         trio.run(app.run, wanted)
-        return
+        return False
     account = choose(wanted.user, wanted.group, wanted.store, unsafe_as_root=unsafe_as_root)
     if tried := os.environ.pop(preflight.ENVIRONMENT, ""):
         let_in()
         trio.run(preflight.run, wanted, int(tried))
-    else:
-        _allow_descriptors()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may have had no interest in children
-        trio.run(partial(app.run, wanted, program=_program(account)))
+        return True
+    _allow_descriptors()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may have had no interest in children
+    trio.run(partial(app.run, wanted, program=_program(account)))
+    return False
 
 
 def _program(account: Account | None) -> Program:
@@ -170,10 +175,15 @@ def _allow_descriptors() -> None:
 
 
 def _wanted(
-    config: Path | None, listen: tuple[str, ...], upstream: tuple[str, ...], store: Path | None
-) -> Config:
+    config: Path | None,
+    listen: tuple[str, ...],
+    upstream: tuple[str, ...],
+    store: Path | None,
+    content: bytes,
+) -> tuple[Config, bytes]:
+    """Say what is wanted, and by which bytes of a file; `content`: those that a pre-flight has read."""
     from tlsproxy.config.arguments import from_arguments
-    from tlsproxy.config.reading import load
+    from tlsproxy.config.reading import load_content
 
     # What stands on the command line wins over what the environment names.
     if listen or upstream:
@@ -181,14 +191,14 @@ def _wanted(
             raise UsageError("--config excludes --listen and --upstream", "put them into the file")
         if store is None:
             raise UsageError("where shall keys and certificates be kept?", "add --store DIR")
-        return from_arguments(listen, upstream, store)
+        return from_arguments(listen, upstream, store), b""
     if store is not None and _is_given("store"):
         if config is not None:
             raise UsageError("--config excludes --store", 'the file names it: store = "DIR"')
-        return from_arguments(listen, upstream, store)
+        return from_arguments(listen, upstream, store), b""
     if config is None:
         raise UsageError("nothing to run", "add --config FILE, or --listen, --upstream and --store")
-    return load(config)
+    return load_content(config, content)
 
 
 def _is_given(option: str) -> bool:

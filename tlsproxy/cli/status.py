@@ -12,7 +12,7 @@ import click
 
 from tlsproxy.cli.endings import is_plain
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import Whereabouts, find_place, place_options
+from tlsproxy.cli.places import Whereabouts, find_proxy, place_options, somewhere_else
 from tlsproxy.errors import NotRunningError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001  click passes flags so
     """Say what is served, to whom and until when. While the proxy is down: what its store says."""
-    found = ask_or_read(find_place(store, config))
+    found = ask_or_read(find_proxy(store, config))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     elif is_plain():
@@ -51,7 +51,9 @@ def ask_or_read(place: Whereabouts) -> Status:
     try:
         with Client(place.control) as client:
             return client.status()
-    except NotRunningError:
+    except NotRunningError as error:
+        if place.known is None:
+            raise somewhere_else(error) from None
         return read_status(place)
 
 

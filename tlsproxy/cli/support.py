@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 
 from tlsproxy import policy
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import USUAL_CONFIG, Whereabouts, find_place, place_options
+from tlsproxy.cli.places import USUAL_CONFIG, find_place, place_in, place_options
 from tlsproxy.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -118,20 +117,6 @@ def _subject(store: Path | None, config: Path | None) -> Subject:
     try:
         place = find_place(store, config)
     except ConfigError:  # that is what is wrong, perhaps
-        place = _place_in(config or USUAL_CONFIG)
+        place = place_in(config or USUAL_CONFIG)
     file = None if store is not None else config or USUAL_CONFIG
     return Subject(place.store, place.inbox, file, Asking(place.control), lambda: read_status(place))
-
-
-def _place_in(config: Path) -> Whereabouts:
-    """Find store and socket in a file that is wrong, as far as they stand in it; else nowhere."""
-    try:
-        found = tomllib.loads(config.read_text("utf-8-sig"))
-    except (OSError, ValueError):
-        found = {}
-    inbox = found.get("inbox")
-    folder = config.absolute().parent
-    store = folder / str(found.get("store") or "there-is-none")
-    runtime = folder / str(found.get("runtime") or store / "run")
-    given = inbox.get("path") if isinstance(inbox, dict) else None
-    return Whereabouts(store, folder / str(given or store / "inbox"), runtime / "control.sock")

@@ -5,13 +5,16 @@ The same facts and words as `observe.status.render`, with colour where something
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from certstore.fingerprints import in_lines
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import (
     BundleStatus,
@@ -20,7 +23,6 @@ from tlsproxy.observe.status import (
     confinement_lines,
     receipt_line,
     remaining,
-    shown_fingerprint,
     waiting_lines,
     workers_words,
 )
@@ -36,9 +38,12 @@ _RUNG_STYLE = {
 }
 
 
+_GROUPS = 8  # a line, as on the label (certstore/label.py)
+
+
 def show_status(status: Status, out: TextIO) -> None:
     """Write a status to a terminal."""
-    # without emoji: in a fingerprint :AB: and :CD: would become pictures
+    # without emoji: in an address :ab: and :cd: would become pictures
     console = Console(file=out, highlight=False, emoji=False)
     console.print(_facts(status))
     for bundle in status.bundles:
@@ -91,9 +96,8 @@ def _certificate(bundle: BundleStatus, status: Status) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    # Sixteen pairs a line: two lines that a person can compare with the browser's.
-    fingerprint = shown_fingerprint(bundle.fingerprint)
-    table.add_row("[bold]certificate[/bold]", f"{fingerprint[:47]}\n{fingerprint[48:]}")
+    table.add_row("[bold]certificate[/bold]", "\n".join(in_lines(bundle.fingerprint, _GROUPS)))
+    table.add_row("  key", "\n".join(in_lines(bundle.spki, _GROUPS)))
     names = [row.pattern for row in status.rows if row.bundle == bundle.id]
     if bundle.id == status.default:
         names.append("everything else")
@@ -111,9 +115,18 @@ def _validity(bundle: BundleStatus) -> str:
     )
 
 
-def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) -> None:
-    """Write a table to a terminal. What is one word, such as a receipt's id, stays whole: people copy it."""
+def show_rows(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, below: Collection[str] = ()
+) -> None:
+    """Write a table to a terminal. What is one word, such as a receipt's id, stays whole: people copy it.
+
+    below: the columns that stand on a line of their own where the terminal is too narrow for all.
+    """
     console = Console(file=out, highlight=False)
+    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
+    if below and sum(widths) + 2 * (len(widths) - 1) > console.width:
+        _show_in_two_lines(heads, rows, console, below)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, head in enumerate(heads):
         are_words = all(" " not in row[number] for row in rows)
@@ -121,3 +134,17 @@ def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO) 
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
+
+
+def _show_in_two_lines(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], console: Console, below: Collection[str]
+) -> None:
+    """Write what is short in columns, and under each row the rest of it, folded at words if need be."""
+    first = [at for at, head in enumerate(heads) if head not in below]
+    second = [at for at, head in enumerate(heads) if head in below]
+    widths = {at: max(len(row[at]) for row in (heads, *rows)) for at in first}
+    for row, style in ((heads, "bold"), *((row, "") for row in rows)):
+        line = "  ".join(row[at].ljust(widths[at]) for at in first).rstrip()
+        console.print(line, style=style, markup=False, soft_wrap=True)
+        if rest := "; ".join(row[at] for at in second if row[at]):
+            console.print(Padding(Text(rest, style or "dim"), (0, 0, 0, 4), expand=False))

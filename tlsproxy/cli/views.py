@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from certstore import (
+    Ban,
     Generation,
     Meta,
     Receipt,
+    Request,
     Slot,
     StoreError,
+    read_bans,
     read_bundle,
     read_generation,
     read_generations,
     read_receipts,
+    read_requests,
     read_slots,
 )
-from tlsproxy.cli.places import Whereabouts
+from tlsproxy.cli.places import Whereabouts, somewhere_else
 from tlsproxy.control.client import Client
 from tlsproxy.errors import NotRunningError, UsageError
 
@@ -89,6 +93,14 @@ class View(Protocol):
         """Give at most so many receipts, the newest first."""
         ...
 
+    def requests(self) -> tuple[Request, ...]:
+        """Give the certificate requests that wait, the oldest first."""
+        ...
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Give the keys that are never served again, in the order of their hashes."""
+        ...
+
 
 @contextmanager
 def view_of(place: Whereabouts) -> Iterator[View]:
@@ -97,8 +109,9 @@ def view_of(place: Whereabouts) -> Iterator[View]:
         asked = Asked(client)
         try:
             client.status()
-        except NotRunningError:
-            pass
+        except NotRunningError as error:
+            if place.known is None:
+                raise somewhere_else(error) from None
         else:
             yield asked
             return
@@ -135,6 +148,12 @@ class Asked:
     def receipts(self, limit: int) -> list[Receipt]:
         return self.client.receipts(limit)
 
+    def requests(self) -> tuple[Request, ...]:
+        return self.client.requests()
+
+    def bans(self) -> tuple[Ban, ...]:
+        return self.client.bans()
+
 
 @dataclass(slots=True)
 class Read:
@@ -169,6 +188,14 @@ class Read:
     def receipts(self, limit: int) -> list[Receipt]:
         receipts, _ = read_receipts(self.root)
         return list(reversed(receipts))[:limit]
+
+    def requests(self) -> tuple[Request, ...]:
+        requests, _ = read_requests(self.root)
+        return requests
+
+    def bans(self) -> tuple[Ban, ...]:
+        active = self.active()
+        return tuple(read_bans(self.root, active.number if active is not None else 0)[0])
 
 
 def _load(chain: bytes) -> list[Certificate]:

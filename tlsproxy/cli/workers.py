@@ -12,7 +12,7 @@ import click
 
 from tlsproxy.cli.columns import show_columns
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import find_place, place_options
+from tlsproxy.cli.places import asking, find_proxy, place_options
 
 __all__ = ["workers"]
 
@@ -54,9 +54,7 @@ def workers(store: Path | None, config: Path | None, as_json: bool) -> None:  # 
 
     Ends with 1 where no proxy runs.
     """
-    from tlsproxy.control.client import Client
-
-    with Client(find_place(store, config).control) as client:
+    with asking(find_proxy(store, config)) as client:
         found = [_dated(one) for one in client.workers(_Worker)]
     if as_json:
         click.echo(json.dumps({"workers": [one.to_json() for one in found]}, indent=2))

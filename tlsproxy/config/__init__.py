@@ -21,6 +21,7 @@ from tlsproxy.config.addresses import (
 )
 from tlsproxy.config.values import (
     BreakerConfig,
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -36,6 +37,7 @@ from tlsproxy.config.values import (
 
 __all__ = [
     "BreakerConfig",
+    "ChecksConfig",
     "Config",
     "ControlConfig",
     "ForwardedConfig",

@@ -16,6 +16,7 @@ from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overla
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -48,6 +49,7 @@ class Draft:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""
@@ -69,6 +71,7 @@ class Draft:
             forwarded=self.forwarded,
             limits=self.limits,
             tls=self.tls,
+            checks=self.checks,
             workers=self.workers,
             user=self.user,
             group=self.group,

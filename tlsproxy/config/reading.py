@@ -11,7 +11,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.tls import read_tls
 from tlsproxy.config.values import (
+    ChecksConfig,
     Config,
     ControlConfig,
     ForwardedConfig,
@@ -56,11 +57,15 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,62}\$?")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of a file: `config` is None if and only if there are `mistakes`; `advice` refuses nothing."""
+    """What came of a file: `config` is None if and only if there are `mistakes`; `advice` refuses nothing.
+
+    content: the file's bytes, where it could be read.
+    """
 
     config: Config | None
     mistakes: tuple[Mistake, ...] = ()
     advice: tuple[Mistake, ...] = ()
+    content: bytes = b""
 
 
 def load(path: Path) -> Config:
@@ -70,10 +75,18 @@ def load(path: Path) -> Config:
         ConfigError: it can't be read, or something in it is wrong; carries all mistakes.
 
     """
-    reading = read_file(path)
+    return load_content(path)[0]
+
+
+def load_content(path: Path, content: bytes = b"") -> tuple[Config, bytes]:
+    """Read the configuration at `path`, or take `content` for what stands there; gives both.
+
+    Raises ConfigError as `load`.
+    """
+    reading = _read_content(path, content) if content else read_file(path)
     if reading.config is None:
         raise ConfigError(reading.mistakes, origin=str(path))
-    return reading.config
+    return reading.config, reading.content
 
 
 def read_file(path: Path) -> Reading:
@@ -84,6 +97,10 @@ def read_file(path: Path) -> Reading:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         return Reading(None, (Mistake("", None, f"can't be read: {why}", _hint_to_read(path, error)),))
+    return _read_content(path, content)
+
+
+def _read_content(path: Path, content: bytes) -> Reading:
     if len(content) > MAX_FILE_BYTES:
         return Reading(None, (Mistake("", None, f"is larger than {MAX_FILE_BYTES} bytes"),))
     try:
@@ -91,7 +108,7 @@ def read_file(path: Path) -> Reading:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return Reading(None, (Mistake("", line, "is not UTF-8", "save the file in UTF-8, as TOML wants it"),))
-    return read(text, path.absolute().parent)
+    return replace(read(text, path.absolute().parent), content=content)
 
 
 def _hint_to_read(path: Path, error: OSError) -> str:
@@ -142,12 +159,17 @@ def _document(top: Table, folder: Path) -> Draft:
     inbox = top.table("inbox")
     draft.inbox = inbox.parsed("path", path_of, store / "inbox")
     inbox.finish()
-    draft.identity = _identity(top.table("identity"))
+    draft.identity = _identity(top.table("identity"), path_of)
     draft.forwarded = _forwarded(top.table("forwarded"))
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.tls = read_tls(top.table("tls"))
+    checks = top.table("checks")
+    draft.checks = ChecksConfig(
+        checks.parsed("roots", path_of, None), checks.parsed_list("blocklists", path_of)
+    )
+    checks.finish()
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
@@ -182,13 +204,15 @@ def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:
     return None if path is None else WatchConfig(path, Source(slot))
 
 
-def _identity(table: Table) -> IdentityConfig:
+def _identity(table: Table, path_of: Callable[[str], Path]) -> IdentityConfig:
     given = table.leaf("addresses", bool | list[str], True)
     identity = IdentityConfig(
         names=table.parsed_list("names", _name),
         addresses=given if isinstance(given, bool) else table.parsed_list("addresses", _address),
         serial=table.parsed("serial", _serial, ""),
         localhost=table.leaf("localhost", bool, False),
+        device_ca=table.leaf("device_ca", bool, False),
+        hardware_id_file=table.parsed("hardware_id_file", path_of, None),
     )
     table.finish()
     return identity

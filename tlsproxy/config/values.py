@@ -92,12 +92,16 @@ class IdentityConfig:
     """What the device's own certificate says. Empty: found out from the system.
 
     `addresses`: True takes the stable addresses that the device has, False none, a tuple exactly these.
+    `device_ca`: an authority of the device's own issues it.
+    hardware_id_file: holds what tells this unit from others; None: what the firmware tells.
     """
 
     names: tuple[str, ...] = ()
     addresses: bool | tuple[str, ...] = True
     serial: str = ""
     localhost: bool = False
+    device_ca: bool = False
+    hardware_id_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,14 @@ class TLSConfig:
     engine: Engine = "auto"
     policy: TLSPolicy = field(default_factory=TLSPolicy)
     ticket_s: Seconds = TICKET_S
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksConfig:
+    """What certificates are compared with: known roots in one PEM file (None: the system's), block lists."""
+
+    roots: Path | None = None
+    blocklists: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +221,7 @@ class Config:
     forwarded: ForwardedConfig = field(default_factory=ForwardedConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
     workers: Workers = "auto"
     user: str = ""
     group: str = ""

@@ -6,7 +6,7 @@ The way of a question, from the socket to the house:
     server        accepts, and turns away:  peers (who is it, may it ask)  places (is there room)
     connection    HTTP/1.1 and WebSocket, within bounds of size and time
     application   what is asked, held against the table:  operations (what one is)  openapi (described)
-                  standing  holdings  candidates  changes  feed (the operations, with their answers)
+                  standing  holdings  candidates  changes  factory  feed (the operations, with their answers)
     backing       what the rest of the house must answer
     values        candidates as JSON or as a form (multipart)   documents (answers as types)   problems
     client        the command line's side:  follower (of events)

@@ -2,7 +2,9 @@
 
     standing     status, health, workers, connections       holdings    slots, bundles, generations
     candidates   upload, dry run, receipts                  changes     what moves a slot; reload
-    feed         events
+    requests     keys made here, what is asked for them     authority   the device's own
+    reset        the factory's state; watches               factory     the device's identity for life
+    banning      keys that are lost                         feed        events
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
 
@@ -25,7 +27,18 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tlsproxy.control import candidates, changes, feed, holdings, standing
+from tlsproxy.control import (
+    authority,
+    banning,
+    candidates,
+    changes,
+    factory,
+    feed,
+    holdings,
+    requests,
+    reset,
+    standing,
+)
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -44,6 +57,11 @@ OPERATIONS: tuple[Operation, ...] = (
     *holdings.OPERATIONS,
     *candidates.OPERATIONS,
     *changes.OPERATIONS,
+    *factory.OPERATIONS,
+    *requests.OPERATIONS,
+    *authority.OPERATIONS,
+    *reset.OPERATIONS,
+    *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(
         "GET",

@@ -6,18 +6,22 @@ Refuses to know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from certstore import Candidate, Receipt, Store
+from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
+from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
+from tlsproxy.scopes import Word
 
-__all__ = ["Backing", "Changing", "Reloading", "Telling"]
+__all__ = ["Backing", "Changing", "Provisioning", "Reloading", "Resetting", "Telling"]
+
+T = TypeVar("T")
 
 
 class Telling(Protocol):
@@ -44,13 +48,30 @@ class Changing(Protocol):
     """What changes the store. `by` is who asked."""
 
     async def propose(
-        self, candidate: Candidate, via: str, *, by: Peer, confirm_within_s: float | None
+        self,
+        candidate: Candidate,
+        via: str,
+        *,
+        by: Peer,
+        confirm_within_s: float | None,
+        reason: Reason,
+        word: str,
     ) -> Receipt:
-        """Return when its receipt is live or refused."""
+        """Return when its receipt is live or refused. word: the hash of what confirms it, "" for nothing."""
         ...
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
+        ...
+
+    async def carry_out(
+        self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
+    ) -> T:
+        """Carry out what changes nothing that is served; `facts` of it go into the audit log."""
+        ...
+
+    async def renew_authority(self, by: Peer) -> Authority:
+        """Make the device's own authority anew, for what the device is called now."""
         ...
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
@@ -70,6 +91,32 @@ class Reloading(Protocol):
         ...
 
 
+class Provisioning(Protocol):
+    """What gives the device its identity for life (certstore/provisioning.py). `by` is who asked."""
+
+    async def request(
+        self, serial: str | None, names: tuple[str, ...] | None, *, by: Peer, unsafe_reseal: bool
+    ) -> FactoryState:
+        """Have a key and its request wait; None is what waits already, else what the configuration says."""
+        ...
+
+    async def install(self, candidate: Candidate, via: str, *, by: Peer, unsafe_reseal: bool) -> Receipt:
+        """Return when its receipt is live or refused."""
+        ...
+
+
+class Resetting(Protocol):
+    """What brings the factory's state back. `by` is who asked."""
+
+    async def reset(self, words: Iterable[Word], via: str, by: Peer) -> Receipt:
+        """Return when it is live or refused."""
+        ...
+
+    async def enable_watches(self, by: Peer) -> bool:
+        """Have watched directories looked at again; False where they were."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Backing:
     """All that an operation may ask."""
@@ -79,3 +126,7 @@ class Backing:
     reloading: Reloading
     store: Store
     events: EventLog
+    provisioning: Provisioning
+    resetting: Resetting
+    fresh_identity: Callable[[], Bundle] | None = None
+    """Makes the device an identity with another key; called in a worker thread."""

@@ -7,12 +7,13 @@ from contextlib import aclosing
 import trio
 from starlette.responses import JSONResponse, Response
 
-from certstore import Receipt, State
+from certstore import Reason, Receipt, State
 from tlsproxy import policy
 from tlsproxy.control.documents import (
     ReceiptDocument,
     ReceiptsDocument,
     RehearsalDocument,
+    UploadedDocument,
     bundle_to_json,
 )
 from tlsproxy.control.operations import Answer, Ask, Operation, choice, count, flag, text, text_in_path
@@ -28,12 +29,13 @@ from tlsproxy.control.values import (
     candidate_from_json,
     findings_to_json,
 )
+from tlsproxy.word import make_word
 
-__all__ = ["OPERATIONS", "RECEIPT", "VIA", "answered"]
+__all__ = ["OPERATIONS", "REASON", "RECEIPT", "VIA", "answered", "read_body"]
 
 
 async def _propose(ask: Ask) -> Response:
-    body, kind = await _body(ask), ask.request.headers["content-type"]
+    body, kind = await read_body(ask), ask.request.headers["content-type"]
     if kind.lower().startswith(FORM_TYPE):
         candidate, via = candidate_from_form(body, kind)
     else:
@@ -48,16 +50,25 @@ async def _propose(ask: Ask) -> Response:
                 "findings": findings_to_json(found.findings),
             }
         )
-    receipt = await ask.backing.changing.propose(candidate, via, by=ask.peer, confirm_within_s=within_s)
-    return answered(receipt, created=True)
+    reason = Reason(ask.query["reason"])
+    word, its_hash = make_word() if within_s is not None else ("", "")
+    receipt = await ask.backing.changing.propose(
+        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason, word=its_hash
+    )
+    waits = receipt.state is State.LIVE and receipt.confirm_within_s is not None
+    return answered(receipt, created=True, confirm_word=word if waits else None)
 
 
-def answered(receipt: Receipt, *, created: bool = False) -> Response:
-    """Answer with the receipt of a change: 422 where it was refused, with the receipt in the problem."""
+def answered(receipt: Receipt, *, created: bool = False, confirm_word: str | None = None) -> Response:
+    """Answer with the receipt of a change: 422 where it was refused, with the receipt in the problem.
+
+    created: by an upload, whose answer alone has the word that confirms it over the network, where it waits.
+    """
     if receipt.state is State.REFUSED:
         return refusal(receipt.findings, receipt)
     headers = {"location": f"/v1/receipts/{receipt.id}"}
-    return JSONResponse(receipt.to_json(), status_code=201 if created else 200, headers=headers)
+    document = receipt.to_json() | ({"confirm_word": confirm_word} if confirm_word is not None else {})
+    return JSONResponse(document, status_code=201 if created else 200, headers=headers)
 
 
 async def _receipts(ask: Ask) -> Response:
@@ -69,8 +80,8 @@ async def _receipt(ask: Ask) -> Response:
     return JSONResponse(ask.backing.store.receipt(ask.path["receipt"]).to_json())
 
 
-async def _body(ask: Ask) -> bytes:
-    """Read the body, within its bounds of size and time."""
+async def read_body(ask: Ask) -> bytes:
+    """Read the body of a request, within its bounds of size and time."""
     content = bytearray()
     with trio.move_on_after(policy.CONTROL_BODY_S):
         async with aclosing(ask.request.stream()) as parts:
@@ -92,6 +103,12 @@ _CONFIRM = count(
     default=None,
 )
 VIA = text("via", "By which way the change comes, for its receipt.", r"[\x21-\x7e]{1,64}", default="api")
+REASON = choice(
+    "reason",
+    "Why what it replaces leaves: key-compromise bans its key for good, and as cessation-of-operation it ends"
+    " the connections that were made with it.",
+    *Reason,
+)
 RECEIPT = (text_in_path("receipt", "The receipt's id.", "[0-9]{6,12}-[0-9a-f]{8}"),)
 _DRY_RUN = flag("dry_run", "Only examine the candidate: nothing of it is kept, and nothing changes.")
 
@@ -106,12 +123,12 @@ OPERATIONS = (
             Answer("It would be served; nothing was kept (dry_run).", RehearsalDocument),
             Answer(
                 "It is served by every worker.",
-                ReceiptDocument,
+                UploadedDocument,
                 status=201,
                 headers={"location": "The receipt's address."},
             ),
         ),
-        (_DRY_RUN, _WAIT, _CONFIRM),
+        (_DRY_RUN, _WAIT, _CONFIRM, REASON),
         {JSON_TYPE: UploadDocument, FORM_TYPE: FormDocument},
         (400, 408, 413, 503),
     ),

@@ -11,8 +11,8 @@ from functools import partial
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
-from certstore import Store
-from tlsproxy.control.candidates import RECEIPT, VIA, answered
+from certstore import Reason, Store
+from tlsproxy.control.candidates import REASON, RECEIPT, VIA, answered
 from tlsproxy.control.documents import ReceiptDocument, ReloadDocument
 from tlsproxy.control.holdings import GENERATION, SLOT, slot_key
 from tlsproxy.control.operations import Answer, Ask, Operation
@@ -21,12 +21,14 @@ __all__ = ["OPERATIONS"]
 
 
 async def _roll_back(ask: Ask) -> Response:
-    act = partial(Store.roll_back, key=slot_key(ask), via=ask.query["via"])
+    act = partial(
+        Store.roll_back, key=slot_key(ask), via=ask.query["via"], reason=Reason(ask.query["reason"])
+    )
     return answered(await ask.backing.changing.change("roll_back", act, ask.peer))
 
 
 async def _remove(ask: Ask) -> Response:
-    act = partial(Store.remove, key=slot_key(ask), via=ask.query["via"])
+    act = partial(Store.remove, key=slot_key(ask), via=ask.query["via"], reason=Reason(ask.query["reason"]))
     return answered(await ask.backing.changing.change("remove", act, ask.peer))
 
 
@@ -57,7 +59,7 @@ OPERATIONS = (
         "Take a slot away: its names go to the next source, at last to the device's own certificate.",
         _remove,
         _DONE,
-        (*SLOT, VIA),
+        (*SLOT, VIA, REASON),
     ),
     Operation(
         "POST",
@@ -66,7 +68,7 @@ OPERATIONS = (
         "Put one slot back to what it had before; other slots stay as they are.",
         _roll_back,
         _DONE,
-        (*SLOT, VIA),
+        (*SLOT, VIA, REASON),
     ),
     Operation(
         "POST",

@@ -9,18 +9,38 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx2
 import msgspec
+from cryptography import x509
 
-from certstore import Candidate, Generation, Meta, Receipt, Slot, Source
+from certstore import (
+    Ban,
+    Candidate,
+    Finding,
+    Generation,
+    Meta,
+    RandomNotReady,
+    Reason,
+    Receipt,
+    Refusal,
+    Request,
+    Severity,
+    Slot,
+    Source,
+    Wish,
+)
+from certstore.factorystate import FactoryState
 from tlsproxy.control.values import candidate_to_json, problem_words
-from tlsproxy.errors import ControlError, NotRunningError, ReloadError
+from tlsproxy.control.wishes import wish_to_json
+from tlsproxy.errors import AnswerError, ControlError, NotRunningError, ReloadError
 from tlsproxy.observe.status import Status
 
 T = TypeVar("T")
@@ -60,20 +80,59 @@ class Client:
         except ValueError as error:
             raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
 
-    def propose(self, candidate: Candidate, via: str, confirm_within_s: int | None = None) -> Receipt:
+    def propose(
+        self,
+        candidate: Candidate,
+        via: str,
+        confirm_within_s: int | None = None,
+        reason: Reason = Reason.SUPERSEDED,
+    ) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        target = "/v1/candidates"
+        return self.upload(candidate, via, confirm_within_s, reason)[0]
+
+    def upload(
+        self, candidate: Candidate, via: str, confirm_within_s: int | None, reason: Reason
+    ) -> tuple[Receipt, str]:
+        """Do so, and give the word too that confirms it over the network, "" where nothing waits for it."""
+        wanted = {} if reason is Reason.SUPERSEDED else {"reason": str(reason)}
         if confirm_within_s is not None:
-            target += f"?confirm_within_s={confirm_within_s}"
+            wanted["confirm_within_s"] = str(confirm_within_s)
+        target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
+        document = self._change("POST", target, candidate_to_json(candidate, via))
+        return self._receipt(document), str(document.get("confirm_word") or "")
+
+    def factory(self) -> FactoryState:
+        """Ask what the device has of its manufacturer."""
+        return self._read(FactoryState.from_json, self._ask("GET", "/v1/factory"))
+
+    def request_factory(
+        self, serial: str | None, names: tuple[str, ...] | None, *, unsafe_reseal: bool
+    ) -> FactoryState:
+        """Have a key and the request for its certificate wait; None: as it is."""
+        body = {"serial": serial, "names": names}
+        target = f"/v1/factory/request?unsafe_reseal={str(unsafe_reseal).lower()}"
+        return self._read(FactoryState.from_json, self._ask("POST", target, body))
+
+    def install_factory(self, candidate: Candidate, via: str, *, unsafe_reseal: bool) -> Receipt:
+        """Hand in the manufacturer's certificate; returns when its receipt is live or refused."""
+        target = f"/v1/factory/certificate?unsafe_reseal={str(unsafe_reseal).lower()}"
         return self._receipt(self._change("POST", target, candidate_to_json(candidate, via)))
 
-    def roll_back(self, key: tuple[Source, str], via: str) -> Receipt:
+    def roll_back(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Put one slot back to what it had before."""
-        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}"))
+        return self._receipt(self._change("POST", f"{_slot(key)}/rollback?via={via}{_why(reason)}"))
 
-    def remove(self, key: tuple[Source, str], via: str) -> Receipt:
+    def remove(self, key: tuple[Source, str], via: str, reason: Reason = Reason.SUPERSEDED) -> Receipt:
         """Take one slot away."""
-        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}"))
+        return self._receipt(self._change("DELETE", f"{_slot(key)}?via={via}{_why(reason)}"))
+
+    def ban(self, spki: str, via: str) -> Receipt:
+        """Never serve a key again."""
+        return self._receipt(self._change("PUT", f"/v1/bans/{spki}?via={via}"))
+
+    def bans(self) -> tuple[Ban, ...]:
+        """Ask which keys are never served again."""
+        return tuple(self._each("bans", Ban.from_json, "/v1/bans"))
 
     def activate(self, generation: int, via: str) -> Receipt:
         """Have every slot as that generation had it."""
@@ -82,6 +141,15 @@ class Client:
     def confirm(self, receipt_id: str, via: str) -> Receipt:
         """Keep a live change for good."""
         return self._receipt(self._change("POST", f"/v1/receipts/{receipt_id}/confirm?via={via}"))
+
+    def reset(self, words: Iterable[str], via: str) -> Receipt:
+        """Bring back the factory's state; returns when it is in force or refused."""
+        body = {"confirm": "reset", "scopes": list(words), "via": via}
+        return self._receipt(self._change("POST", "/v1/reset", body))
+
+    def enable_watches(self) -> bool:
+        """Have watched directories looked at again; False where they were."""
+        return self._ask("POST", "/v1/watches/enable").get("changed") is True
 
     def receipt(self, id: str) -> Receipt:  # noqa: A002  the name it has everywhere
         """Ask for one receipt."""
@@ -115,6 +183,31 @@ class Client:
     def page(self, target: str) -> bytes:
         """Ask for a page as it is; also one that says that the proxy isn't well."""
         return self._send("GET", target, told=(503,)).content
+
+    def make_request(self, wish: Wish, via: str) -> Request:
+        """Have a key and a certificate request made."""
+        return self._read(Request.from_json, self._ask("POST", "/v1/requests", wish_to_json(wish, via)))
+
+    def remove_request(self, id: str) -> Request:  # noqa: A002  the name it has everywhere
+        """Remove a request; gives what it was."""
+        return self._read(Request.from_json, self._ask("DELETE", f"/v1/requests/{id}"))
+
+    def requests(self) -> tuple[Request, ...]:
+        """Ask which certificate requests wait, the oldest first."""
+        return tuple(self._each("requests", Request.from_json, "/v1/requests"))
+
+    def authority(self) -> dict[str, object]:
+        """Ask for the device's own authority, as it is shown."""
+        return self._ask("GET", "/v1/device-ca")
+
+    def authority_certificate(self) -> x509.Certificate:
+        """Ask for its certificate; it is taken for given to somebody from then on."""
+        content = self._send("GET", "/v1/device-ca/certificate.pem").content
+        return self._read(lambda _: x509.load_pem_x509_certificate(content), {})
+
+    def renew_authority(self) -> dict[str, object]:
+        """Have it made anew, for what the device is called now."""
+        return self._ask("POST", "/v1/device-ca/renew")
 
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""
@@ -175,9 +268,10 @@ class Client:
             words, hint = problem_words(document), str(document.get("hint", ""))
             if isinstance(receipt := document.get("receipt"), dict):
                 raise _RefusedError(self._path, words, hint, receipt)
+            _raise_alike(document)
             if document.get("code") == ReloadError.code:
                 raise ReloadError(words.removeprefix(ReloadError.words), hint)
-            raise ControlError(self._path, words, hint)
+            raise AnswerError(self._path, words, hint, str(document.get("code") or ControlError.code))
         return answer
 
     def _knock(self) -> None:
@@ -197,7 +291,7 @@ class Client:
             return ControlError(
                 self._path,
                 "permission denied",
-                "run this as root or the proxy's user (sudo -u tlsproxy ...), or let [control] name you",
+                "run this as root or the proxy's user (sudo -u tlsproxy ...), or have [control] name you",
             )
         if isinstance(error, httpx2.TimeoutException | TimeoutError):
             return ControlError(
@@ -208,15 +302,31 @@ class Client:
         )
 
 
-class _RefusedError(ControlError):
+class _RefusedError(AnswerError):
     """A change was refused, with a receipt."""
 
     def __init__(self, path: str, why: str, hint: str, receipt: dict[str, object]) -> None:
-        super().__init__(path, why, hint)
+        super().__init__(path, why, hint, "candidate_refused")
         self.receipt = receipt
 
 
 _OTHER_VERSION = "is the running proxy of another version? restart it"
+
+
+def _raise_alike(document: Mapping[str, object]) -> None:
+    """Raise what the store itself would have raised: a refusal without a receipt, or that it is too early."""
+    if document.get("code") == RandomNotReady.code:
+        raise RandomNotReady
+    found = document.get("findings")
+    if isinstance(found, list):
+        with suppress(TypeError, ValueError):
+            findings = [Finding(**{**one, "severity": Severity(one["severity"])}) for one in found]
+            if any(finding.is_error for finding in findings):
+                raise Refusal(*findings)
+
+
+def _why(reason: Reason) -> str:
+    return "" if reason is Reason.SUPERSEDED else f"&reason={reason}"  # what is usual, older proxies know too
 
 
 def _slot(key: tuple[Source, str]) -> str:

@@ -123,7 +123,8 @@ class _Connection:
                 try:
                     await self._protocol.handle(RawData(bytes(data)))
                 except h11.LocalProtocolError:
-                    self._end()  # a WebSocket's peer spoke before it was accepted (RFC 6455 section 4.1)
+                    # a WebSocket's peer spoke before it was accepted (RFC 6455 section 4.1); or two lengths
+                    self._end()
                     return
                 self._started = bool(self._protocol.connection.trailing_data[0])
                 continue
@@ -185,7 +186,15 @@ class _Protocol(H11Protocol):
     """Hypercorn's HTTP/1.1, without the ways out of it."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Stay with HTTP/1.1, whatever is offered: RFC 9110 section 7.8 lets a server ignore an upgrade."""
+        """Stay with HTTP/1.1, whatever is offered: RFC 9110 section 7.8 lets a server ignore an upgrade.
+
+        And with one length: h11 takes the chunked one of two, another would take the other (RFC 9112
+        section 6.1).
+        """
+        names = {name for name, _ in event.headers}
+        if names >= {b"content-length", b"transfer-encoding"}:
+            await self._send_error_response(400)
+            raise h11.LocalProtocolError("two lengths")
 
     async def _create_stream(self, request: h11.Request) -> None:
         headers = [(n, v) for n, v in request.headers if n != b"sec-websocket-extensions"]

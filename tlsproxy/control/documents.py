@@ -15,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from certstore import Bundle, Generation, Meta, Severity, Slot, Source, State
+from certstore.factorystate import Stage
 from tlsproxy.observe.status import Status
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -59,6 +60,15 @@ class ReceiptDocument(msgspec.Struct):
     times: dict[str, datetime]
     cause: str
     confirm_within_s: float | None
+
+
+class UploadedDocument(ReceiptDocument):
+    """What became of an upload; `confirm_word` confirms it over the network, where it waits for that.
+
+    No other answer has that word, and nothing keeps it.
+    """
+
+    confirm_word: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RehearsalDocument(msgspec.Struct):
@@ -255,6 +265,32 @@ class ReloadDocument(msgspec.Struct):
     """The reload that will come: `process.epoch` of the status says when it is there."""
 
     epoch: Count
+
+
+class FactoryDocument(msgspec.Struct):
+    """What the device has of its manufacturer; null is what isn't there (yet).
+
+    `csr` is the request that waits for its certificate, in PEM. `spki_sha256` is the key's hash, which stays
+    when the certificate is issued anew; `sha256` the certificate's. `receipt` is its installation's.
+    """
+
+    state: Stage
+    serial: str | None
+    names: list[str]
+    key_type: str | None
+    spki_sha256: Hash | None
+    csr: str | None
+    sha256: Hash | None
+    not_after: datetime | None
+    sealed: bool
+    receipt: str | None
+
+
+class WatchesDocument(msgspec.Struct):
+    """Watched directories are looked at; `changed`: they were suspended until now."""
+
+    enabled: bool
+    changed: bool
 
 
 def slot_to_json(slot: Slot) -> dict[str, object]:

@@ -54,7 +54,9 @@ def _bind(path: Path, access: Access) -> socket.socket:
         why = f"the path has {size} bytes, and the system takes {_LONGEST_PATH}"
         raise ControlError(str(path), why, _ELSEWHERE)
     shared = bool(access.uids or access.gids)
-    path.parent.mkdir(mode=0o755 if shared else 0o700, parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True)
+        path.parent.chmod(0o755 if shared else 0o700)  # whatever the umask is
     _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -93,6 +95,19 @@ def _guard(path: Path, access: Access) -> None:
             hint = 'make the proxy\'s user a member of it, or say mode = "0666" in [control]'
             _log.warning("control_group_not_given", path=str(path), gid=gid, hint=hint)
     path.chmod(access.mode)
+    if access.uids or access.gids:
+        _tell_of_closed(path.parent, access)
+
+
+def _tell_of_closed(folder: Path, access: Access) -> None:
+    """Tell where those who may ask can't get to the socket, which stands in a folder of somebody's."""
+    facts = folder.stat()
+    is_open = facts.st_mode & 0o001 or (facts.st_mode & 0o010 and facts.st_gid in access.gids)
+    if not is_open:
+        hint = f"let those whom [control] names pass: chmod 755 {folder}, or chgrp it to them"
+        _log.warning(
+            "control_folder_closed", path=str(folder), mode=f"{facts.st_mode & 0o7777:04o}", hint=hint
+        )
 
 
 def _clear(path: Path) -> None:

@@ -19,7 +19,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from tlsproxy.control.values import problem_words
-from tlsproxy.errors import ControlError, NotRunningError
+from tlsproxy.errors import AnswerError, ControlError, NotRunningError
 
 __all__ = ["Follower"]
 
@@ -107,7 +107,8 @@ class Follower:
         assert isinstance(error, ConnectionRejected)
         try:
             document = json.loads(error.body or b"")
-            return ControlError(str(self._path), problem_words(document), str(document.get("hint", "")))
+            code = str(document.get("code") or ControlError.code)
+            return AnswerError(str(self._path), problem_words(document), str(document.get("hint", "")), code)
         except (ValueError, AttributeError):
             return ControlError(
                 str(self._path), f"it answers {error.status_code}", "is the running proxy of another version?"

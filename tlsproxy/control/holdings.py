@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import trio
+from functools import partial
+
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.responses import JSONResponse, Response
 
@@ -21,6 +22,7 @@ from tlsproxy.control.documents import (
     summary_to_json,
 )
 from tlsproxy.control.operations import Answer, Ask, Operation, count, number_in_path, text_in_path
+from tlsproxy.threads import in_thread
 
 __all__ = ["GENERATION", "OPERATIONS", "SLOT", "slot_key"]
 
@@ -47,14 +49,14 @@ async def _slot(ask: Ask) -> Response:
 
 async def _generations(ask: Ask) -> Response:
     store = ask.backing.store
-    found = await trio.to_thread.run_sync(store.generations, ask.query["limit"])
+    found = await in_thread(partial(store.generations, ask.query["limit"]))
     shown = [summary_to_json(generation, _number_of(store.active)) for generation in found]
     return JSONResponse({"generations": shown})
 
 
 async def _generation(ask: Ask) -> Response:
     store = ask.backing.store
-    found = await trio.to_thread.run_sync(store.generation, ask.path["generation"])
+    found = await in_thread(partial(store.generation, ask.path["generation"]))
     return JSONResponse(generation_to_json(found, _number_of(store.active)))
 
 
@@ -63,7 +65,7 @@ def _number_of(generation: Generation | None) -> int | None:
 
 
 async def _bundles(ask: Ask) -> Response:
-    return JSONResponse({"bundles": await trio.to_thread.run_sync(_all_bundles, ask)})
+    return JSONResponse({"bundles": await in_thread(partial(_all_bundles, ask))})
 
 
 def _all_bundles(ask: Ask) -> list[dict[str, object]]:
@@ -82,18 +84,18 @@ def _all_bundles(ask: Ask) -> list[dict[str, object]]:
 
 async def _bundle(ask: Ask) -> Response:
     store, id_ = ask.backing.store, ask.path["bundle"]
-    bundle = await trio.to_thread.run_sync(store.bundle, id_)
+    bundle = await in_thread(partial(store.bundle, id_))
     named = [slot for slot in store.slots() if id_ in {slot.bundle, slot.last_confirmed}]
     return JSONResponse(bundle_to_json(bundle, named))
 
 
 async def _certificate(ask: Ask) -> Response:
-    bundle = await trio.to_thread.run_sync(ask.backing.store.bundle, ask.path["bundle"])
+    bundle = await in_thread(partial(ask.backing.store.bundle, ask.path["bundle"]))
     return Response(bundle.leaf.public_bytes(Encoding.PEM), media_type=_PEM)
 
 
 async def _chain(ask: Ask) -> Response:
-    bundle = await trio.to_thread.run_sync(ask.backing.store.bundle, ask.path["bundle"])
+    bundle = await in_thread(partial(ask.backing.store.bundle, ask.path["bundle"]))
     return Response(bundle.chain_pem(), media_type=_PEM)
 
 

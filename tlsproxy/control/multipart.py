@@ -16,6 +16,8 @@ from dataclasses import dataclass
 __all__ = ["Part", "parse_form"]
 
 _MOST_PARTS = 64
+# RFC 7578 section 4.7: such a header should not be there, and some clients send one that changes nothing.
+_AS_IT_IS = frozenset({b"binary", b"8bit", b"7bit"})
 _BOUNDARY = re.compile(r';\s*boundary=(?:"(?P<quoted>[^"]{1,70})"|(?P<plain>[^\s;"]{1,70}))', re.IGNORECASE)
 _PARAMETER = re.compile(rb';\s*([A-Za-z0-9*_-]+)=(?:"((?:[^"\\]|\\["\\])*)"|([^\s;"]+))')
 
@@ -31,9 +33,10 @@ class Part:
 
 def parse_form(body: bytes, content_type: str) -> tuple[Part, ...]:
     """Read the parts of a form. Raises ValueError."""
-    match = _BOUNDARY.search(content_type)
-    if match is None:
-        raise ValueError("its content type names no boundary")
+    boundaries = list(_BOUNDARY.finditer(content_type))
+    if len(boundaries) != 1:
+        raise ValueError(f"its content type names {'two boundaries' if boundaries else 'no boundary'}")
+    (match,) = boundaries
     delimiter = b"\r\n--" + (match["quoted"] or match["plain"]).encode("latin-1", "replace")
     first, *rest = (b"\r\n" + body).split(delimiter, _MOST_PARTS + 2)
     if first or len(rest) < 2:
@@ -53,16 +56,25 @@ def _part(raw: bytes) -> Part:
     head, blank, content = raw.partition(b"\r\n\r\n")
     if not blank:
         raise ValueError("a part has no header")
+    fields: dict[bytes, bytes] = {}
     for field in head.split(b"\r\n"):
         name, _, value = field.partition(b":")
-        if name.strip().lower() == b"content-disposition":
-            return _named(value, content)
-    raise ValueError("a part has no content-disposition")
+        if (name := name.strip().lower()) in fields:
+            raise ValueError("a part says something twice")
+        fields[name] = value
+    if fields.get(b"content-transfer-encoding", b"binary").strip().lower() not in _AS_IT_IS:
+        raise ValueError("a part is encoded: send its bytes as they are")
+    if b"content-disposition" not in fields:
+        raise ValueError("a part has no content-disposition")
+    return _named(fields[b"content-disposition"], content)
 
 
 def _named(disposition: bytes, content: bytes) -> Part:
     kind, _, _ = disposition.partition(b";")
-    found = {key.lower(): quoted or plain for key, quoted, plain in _PARAMETER.findall(disposition)}
+    parameters = _PARAMETER.findall(disposition)
+    found = {key.lower(): quoted or plain for key, quoted, plain in parameters}
+    if len(found) < len(parameters):
+        raise ValueError("a part says something twice")
     if kind.strip().lower() != b"form-data" or not found.get(b"name"):
         raise ValueError("a part has no name")
     file_name = found.get(b"filename")

@@ -7,6 +7,8 @@ their group or any further group of theirs. Refuses to know what is asked.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import grp
 import os
 import pwd
@@ -18,12 +20,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tlsproxy.observe.log import logger
+from tlsproxy.privilege.libc import call
 
 __all__ = ["Access", "Peer", "peer_of"]
 
 _log = logger("control")
 # socket(7) of Linux since 4.13; Python has no name for it.
 _SO_PEERGROUPS = 59
+# Python's getsockopt takes no more than this at once, 256 groups; some people are in more.
+_AT_ONCE_BYTES = 1_024
 _MOST_GROUPS = 65_536  # NGROUPS_MAX
 
 
@@ -40,18 +45,32 @@ class Peer:
 class _Socket(Protocol):
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
+    def fileno(self) -> int: ...
+
 
 def peer_of(sock: _Socket) -> Peer:
     """Ask the kernel who connected. Raises OSError."""
-    pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return Peer(pid, uid, gid, frozenset({gid, *_groups_of(sock)}))
 
 
 def _groups_of(sock: _Socket) -> Iterable[int]:
     packed = b""
     with suppress(OSError):  # an older kernel: then its main group is all that we know
-        packed = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+        try:
+            packed = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _AT_ONCE_BYTES)
+        except OSError as error:
+            if error.errno != errno.ERANGE:
+                raise
+            packed = _all_groups_of(sock)
     return (gid for (gid,) in struct.iter_unpack("I", packed))
+
+
+def _all_groups_of(sock: _Socket) -> bytes:
+    packed = ctypes.create_string_buffer(4 * _MOST_GROUPS)
+    size = ctypes.create_string_buffer(struct.pack("I", len(packed)), 4)
+    call("getsockopt", sock.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, packed, size)
+    return packed.raw[: struct.unpack("I", size.raw)[0]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,18 @@ from types import MappingProxyType
 
 from starlette.responses import Response
 
-from certstore import Finding, NotFound, Receipt, Refusal, StoreError, StoreNewer, StoreNotWritable
+from certstore import (
+    Finding,
+    NotFound,
+    RandomNotReady,
+    Receipt,
+    Refusal,
+    StoreError,
+    StoreNewer,
+    StoreNotWritable,
+)
 from tlsproxy.control.values import PROBLEM_TYPE, BadRequestError, findings_to_json
-from tlsproxy.errors import ProxyError, ReloadError
+from tlsproxy.errors import ProxyError, ReloadError, ThreadError
 from tlsproxy.observe.log import logger
 
 __all__ = ["FAULT", "of_fault", "problem", "refusal", "told"]
@@ -65,7 +74,8 @@ async def told(answer: Callable[[], Awaitable[Response]]) -> Response:
         return problem(409, error.code, str(error), error.hint)
     except (StoreError, ProxyError) as error:
         _log.warning("control_failed", code=error.code, why=str(error))
-        status = 503 if isinstance(error, StoreNewer | StoreNotWritable) else 500
+        unready = StoreNewer | StoreNotWritable | RandomNotReady | ThreadError
+        status = 503 if isinstance(error, unready) else 500
         return problem(status, error.code, str(error), error.hint)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from certstore import Bundle, Receipt, State
+from certstore.fingerprints import grouped, in_lines
 from tlsproxy.demo.front import Certificate
-from tlsproxy.observe.status import shown_fingerprint
 
 _LABEL = 14
 _STATE = 11
@@ -42,9 +42,9 @@ def labelled(label: str, *lines: str) -> str:
 
 
 def print_of(fingerprint: str) -> tuple[str, str]:
-    """Write a fingerprint as browsers do, in two lines that fit beside a label."""
-    shown = shown_fingerprint(fingerprint)
-    return f"SHA-256 {shown[:47]}", f"        {shown[48:]}"
+    """Write a fingerprint in two lines that fit beside a label."""
+    first, second = in_lines(fingerprint, 8)
+    return f"SHA-256 {first}", f"        {second}"
 
 
 def opening(scene: Scene) -> str:
@@ -100,5 +100,5 @@ def _indented(text: str) -> str:
 
 
 def _short(fingerprint: str) -> str:
-    shown = shown_fingerprint(fingerprint)
-    return f"{shown[:11]}…{shown[-11:]}"
+    shown = grouped(fingerprint)
+    return f"{shown[:9]}…{shown[-9:]}"

@@ -5,13 +5,14 @@ Refuses to know upstreams and routes, and TLS.
 
 Theory. Who waits for whom is three questions, so there are three deadlines, and a wait sets the one that it
 is: `client_by` (the client must send: a head, a body, anything at all), `taken_by` (the client must take
-what we send), `upstream_by` (the upstream must take, or answer). Setting one is an attribute; the sweeper
-looks at the least of them once a second, notes in `late` who missed it, and wakes *all* waiters of this
-connection; each then sees trio.ClosedResourceError on a socket that is still open, so that the one who is
-not to blame can still be told (408, 504). A sweep may come between two waits and wake nobody: therefore
-nothing is forgotten until the owner moves the deadline, and the next sweep wakes again. `gone` works alike:
-the client hung up while its answer was being made. An error of the client's own stream is caught nowhere
-below forward/connection.py: nobody is left to be told.
+what we send), `upstream_by` (the upstream must take, or answer); a fourth, `end_by`, is the connection's own,
+whoever is waited for. Setting one is an attribute; the sweeper looks at the least of them once a second,
+notes in `late` who missed it, and wakes *all* waiters of this connection; each then sees
+trio.ClosedResourceError on a socket that is still open, so that the one who is not to blame can still be told
+(408, 504). A sweep may come between two waits and wake nobody: therefore nothing is forgotten until the owner
+moves the deadline, and the next sweep wakes again. `gone` works alike: the client hung up while its answer
+was being made. An error of the client's own stream is caught nowhere below forward/connection.py: nobody is
+left to be told.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Client:
         "client_by",
         "close_code",
         "draining",
+        "end_by",
         "facts",
         "forwarded",
         "gone",
@@ -79,6 +81,8 @@ class Client:
         self.upstream_stream: SocketStream | None = None
         """The upstream's side of the exchange under way: woken together with ours."""
         self.client_by = self.taken_by = self.upstream_by = NEVER
+        self.end_by = NEVER
+        """When this connection is cut, whatever it is at; not a deadline of any one wait."""
         self.late: Late | None = None
         self.gone = False
         self.draining = False
@@ -167,13 +171,15 @@ class Client:
 
     @property
     def deadline(self) -> float:
-        """The first of the three that falls due."""
-        return min(self.client_by, self.taken_by, self.upstream_by)
+        """The first of the four that falls due."""
+        return min(self.client_by, self.taken_by, self.upstream_by, self.end_by)
 
     def expire(self) -> None:
         """Note who is late, and wake everybody; a slow reader that still reads is not late."""
         now = self.site.sweeper.now
-        if self.taken_by < now:
+        if self.end_by < now:
+            self.late = self.late or self._awaited
+        elif self.taken_by < now:
             acknowledged = delivered_bytes(self.stream.sock)
             if self._acknowledged is not None and acknowledged != self._acknowledged:
                 self._acknowledged = acknowledged
@@ -185,6 +191,13 @@ class Client:
         else:
             self.late = Late.UPSTREAM
         self.wake()
+
+    @property
+    def _awaited(self) -> Late:
+        """Who is waited for at this moment."""
+        if self.taken_by < NEVER:
+            return Late.READER
+        return Late.CLIENT if self.client_by < NEVER else Late.UPSTREAM
 
     def hung_up(self) -> None:
         """Note that the client has left while its answer is being made, and wake everybody."""

@@ -69,13 +69,14 @@ class Connection:
         """
         self._client.draining = True
 
-    def drain(self, code: int = GOING_AWAY) -> None:
+    def drain(self, code: int = GOING_AWAY, by: float = NEVER) -> None:
         """End in good order: at once where no request is under way or has just come, else with its response.
 
         A WebSocket ends by Close frames with `code`. Before `serve` it means that there is time for one
-        request.
+        request. What goes on at `by` (trio time), or an earlier call's, is cut.
         """
         self._client.draining = True
+        self._client.end_by = min(self._client.end_by, by)
         self._client.close_tunnel(code)
         self._patient = False
         sock = self._client.stream.sock
@@ -87,6 +88,11 @@ class Connection:
     def generation(self) -> int:
         """The generation that its handshake was made with."""
         return self._client.facts.generation
+
+    @property
+    def bundle(self) -> str:
+        """The id of the bundle that its handshake was made with."""
+        return self._client.facts.bundle
 
     @property
     def facts(self) -> ClientFacts:

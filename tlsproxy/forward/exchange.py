@@ -39,6 +39,7 @@ from tlsproxy.errors import (
     UpstreamError,
     UpstreamProtocolError,
 )
+from tlsproxy.forward import confirmation
 from tlsproxy.forward.client import Client, Late
 from tlsproxy.forward.response import Response
 from tlsproxy.forward.site import ExchangeRecord, SocketConnection, SocketUpstream
@@ -47,7 +48,7 @@ from tlsproxy.forward.upload import RequestBody, Upload
 from tlsproxy.http.framing import Framing
 from tlsproxy.http.head import RequestHead
 from tlsproxy.http.headers import request_headers_for_upstream, response_headers_for_client
-from tlsproxy.http.replies import come_again, reply
+from tlsproxy.http.replies import come_again, no_content, reply
 from tlsproxy.http.trace import continue_trace
 from tlsproxy.net.stream import BROKEN
 from tlsproxy.upstream.guard import Guards, Visit
@@ -111,6 +112,8 @@ class Exchange:
 
     async def _answer(self) -> bool:
         client, request = self._client, self._request
+        if request.path == confirmation.PATH and self._is_confirmation:
+            return await self._confirm()
         route = client.site.routes.match(request.path)
         if route is None:
             raise ClientProtocolError(404, "no_route", "nothing is configured for this address")
@@ -149,6 +152,23 @@ class Exchange:
                 raise UpstreamError(self._upstream.name, "connect")
         if guard is not None:
             self._visit = guard.enter()
+
+    # --- what we answer ourselves
+
+    @property
+    def _is_confirmation(self) -> bool:
+        return self._request.method == b"POST" and self._client.site.confirm is not None
+
+    async def _confirm(self) -> bool:
+        client, request = self._client, self._request
+        word = await confirmation.receive_word(client, request)
+        self._unread = False
+        await confirmation.judge(client, word)
+        self._status, keep = 204, request.keep_alive and not client.draining
+        await client.send(no_content(close=not keep))
+        if not keep:
+            await client.end()
+        return keep
 
     # --- the plain path: the request is whole
 

@@ -7,7 +7,7 @@ Refuses to know configuration files and where the numbers come from.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
@@ -24,6 +24,7 @@ from tlsproxy.routing.table import RouteTable
 from tlsproxy.upstream.connection import Upstream, UpstreamConnection
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.upstream.room import Room
+from tlsproxy.word import Judgement
 
 SocketUpstream = Upstream[SocketStream]
 SocketConnection = UpstreamConnection[SocketStream]
@@ -36,7 +37,7 @@ class ClientFacts:
     peer: its IP address as text, "" for a UNIX socket; scheme: "https" or "http"; local: what to call
     ourselves where an HTTP/1.0 client names no host (the address it connected to); fingerprint and
     generation: the bundle that serves this connection, as `Tlsproxy-Bundle` and `Tlsproxy-Generation` tell
-    it.
+    it; bundle: its id, by which connections are ended.
     """
 
     peer: str
@@ -44,6 +45,7 @@ class ClientFacts:
     local: str = "localhost"
     fingerprint: str = ""
     generation: int = 0
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,10 @@ class Observer(Protocol):
         ...
 
 
+Confirm = Callable[[bytes, ClientFacts], Awaitable[Judgement]]
+"""Has a word judged that a client sent; returns in bounded time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Everything that one worker forwards with."""
@@ -128,6 +134,8 @@ class Site:
     observer: Observer | None = None
     trace: bool = False
     """Whether each request has a W3C trace context when it goes on."""
+    confirm: Confirm | None = None
+    """Who judges confirmations that come over the network; None: nobody, and their path is like any other."""
     guards: Guards | None = None
     """Who stands before upstreams that may be down; None where no route asks for that, nor has a room."""
 

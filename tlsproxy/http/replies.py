@@ -31,6 +31,7 @@ _ANSWERS = {
     404: ("Not Found", "there is nothing at this address"),
     405: ("Method Not Allowed", "this method is not allowed here"),
     408: ("Request Timeout", "the request took too long to arrive"),
+    409: ("Conflict", "this can't be done as things stand"),
     411: ("Length Required", "the request must say how long it is"),
     413: ("Content Too Large", "the request is too large"),
     414: ("URI Too Long", "the address is too long"),
@@ -126,6 +127,12 @@ def redirect_to_https(*, method: bytes, target: bytes, host: bytes, port: int, k
     # unwillingly
     fields = [b"Location: " + place, b"Cache-Control: no-store"]
     return _whole(f"{status} {_REDIRECTS[status]}", fields, b"", close=not keep_alive, bodiless=True)
+
+
+def no_content(*, close: bool) -> bytes:
+    """Say that all went well, and nothing more (RFC 9110 section 15.3.5)."""
+    end = b"Connection: close\r\n\r\n" if close else b"\r\n"
+    return b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n" + end
 
 
 def _whole(status: str, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:

@@ -101,7 +101,10 @@ async def resolve(address: Address, threads: trio.CapacityLimiter) -> tuple[Plac
         literal = ipaddress.ip_address(address.host)
     except ValueError:
         ask = partial(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM)
-        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=threads)
+        try:
+            found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=threads)
+        except RuntimeError as error:  # what threading says where no thread is to be had
+            raise OSError(errno.EAGAIN, f"the resolver has no thread: {error}") from error
         return tuple((socket.AddressFamily(family), where) for family, _, _, _, where in found)
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
     return ((family, (address.host, address.port)),)

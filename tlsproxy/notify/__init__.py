@@ -3,6 +3,7 @@
     letters     what goes to the helper and comes back; which events are news; a URL without its secrets
     helper      the supervisor's side: starts the process, hands events on, hears what became of them
     process     the helper: a queue for each way, tried again until it is given up
+    renewal     the helper executes itself anew, after a reload has brought new code
     packets     how either side takes what the other sent
     hook        runs the command;  webhook: posts to the URL
 

@@ -7,11 +7,14 @@ counted, and its loss told as a finding. Refuses to know what the helper does wi
 Theory. Packets (SOCK_SEQPACKET) and not a stream: a reload never leaves half a message. Between the sending
 of a letter and the noting of its number no other task runs, so an exec finds both or neither. A helper that
 is started where there was none before (`[notify]` came by a reload, or it died) begins inside our fence,
-which nobody leaves: that is told, for its hooks can write only in our own folders until a restart.
+which nobody leaves: that is told, for its hooks can write only in our own folders until a restart. So one
+that is found again after a reload is kept, and told to execute itself anew (process.py): else it would run
+the old version's code for ever. One of a version that doesn't know that word goes on as it is.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -20,7 +23,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import trio
@@ -28,25 +32,32 @@ import trio
 from certstore import Finding, found
 from tlsproxy import policy_notices as policy
 from tlsproxy.config.values import NotifyConfig
+from tlsproxy.errors import ThreadError
 from tlsproxy.notify import letters
-from tlsproxy.notify.letters import Letter, Report, Settings
+from tlsproxy.notify.letters import Letter, Renew, Report, Settings, Standing
 from tlsproxy.notify.packets import receive
+from tlsproxy.notify.renewal import MODULE
 from tlsproxy.observe.events import Event, EventLog
 from tlsproxy.observe.log import logger
 from tlsproxy.privilege.account import Account
+from tlsproxy.privilege.facts import Confined
+from tlsproxy.threads import in_thread, in_thread_at_last
 
 __all__ = ["Helper", "HelperState", "Notifier"]
 
 _log = logger("notify")
-_MODULE = "tlsproxy.notify.process"
 
 
 class HelperState(msgspec.Struct, frozen=True):
-    """A helper as a reload takes it along. handed: the number of the last event that was looked at."""
+    """A helper as a reload takes it along.
+
+    handed: the number of the last event that was looked at. landlock: the ABI of the fence around it.
+    """
 
     pid: int
     fd: int
     handed: int
+    landlock: int = 0
 
 
 @dataclass(slots=True)
@@ -56,7 +67,10 @@ class Helper:
     pid: int
     sock: socket.socket
     handed: int = 0
+    landlock: int = 0
     process: subprocess.Popen[bytes] | None = None
+    confined: Confined | None = None
+    """What it has given up; None where it hasn't told."""
 
     @classmethod
     def start(cls, settings: Settings) -> Helper:
@@ -66,7 +80,7 @@ class Helper:
             with theirs:
                 fd = theirs.fileno()
                 process = subprocess.Popen(  # noqa: S603  ourselves
-                    [sys.executable, "-P", "-m", _MODULE, f"channel={fd}"],
+                    [sys.executable, "-P", "-m", MODULE, f"channel={fd}"],
                     pass_fds=(fd,),
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
@@ -84,7 +98,7 @@ class Helper:
         """Take charge of the helper of the image before."""
         sock = socket.socket(fileno=state.fd)
         sock.setblocking(False)
-        return cls(state.pid, sock, state.handed)
+        return cls(state.pid, sock, state.handed, state.landlock)
 
     @property
     def is_ours(self) -> bool:
@@ -93,7 +107,7 @@ class Helper:
 
     def state(self) -> HelperState:
         """Give what a reload takes along."""
-        return HelperState(self.pid, self.sock.fileno(), self.handed)
+        return HelperState(self.pid, self.sock.fileno(), self.handed, self.landlock)
 
     def end(self) -> int:
         """Have it end, by force if it takes too long; gives its exit code, negative for a signal."""
@@ -130,16 +144,20 @@ class Notifier:
     def __init__(
         self, config: NotifyConfig, account: Account | None, before: HelperState | None, *, reloaded: bool
     ) -> None:
-        """Start the helper, or find it again; before the fence is entered. Raises OSError.
+        """Start the helper, or find it again; before the fence is entered.
 
         account: whom it shall be; None for who we are. reloaded: whether there was an image before us.
         """
         self._config, self._reloaded = config, reloaded
-        self.is_fenced = False
-        """Whether we are inside a fence by now."""
+        self.landlock = 0
+        """The ABI of the fence that we are inside by now; 0 for none."""
         self.helper = Helper.found(before) if before is not None else None
         if self.helper is None and config.is_on:
-            self.helper = Helper.start(_settings(config, account))
+            try:
+                self.helper = Helper.start(_settings(config, account))
+            except OSError as error:  # hooks are no reason not to serve; `run` tries again
+                _log.error("hook_helper_not_started", why=error.strerror or str(error))
+        self._is_missed = self.helper is None  # told already
         self._come = trio.Event()
         self.on_report: Callable[[Report], None] = lambda _report: None
         self.on_finding: Callable[[Finding], None] = lambda _finding: None
@@ -147,6 +165,14 @@ class Notifier:
     def state(self) -> HelperState | None:
         """Give what a reload takes along."""
         return self.helper.state() if self.helper is not None else None
+
+    @property
+    def confined(self) -> Confined | None:
+        """What the helper has given up; None where there is none, or it hasn't told."""
+        helper = self.helper
+        if helper is None or helper.confined is None or not helper.landlock:
+            return helper.confined if helper is not None else None
+        return replace(helper.confined, landlock=helper.landlock, landlock_why="")
 
     def close(self) -> None:
         """Have the helper end, for good."""
@@ -157,20 +183,33 @@ class Notifier:
     async def run(self, events: EventLog) -> None:
         """Hand on what comes, until cancelled; return where nothing is wanted."""
         if not self._config.is_on:
-            await trio.to_thread.run_sync(self.close)
+            await in_thread_at_last(self.close)
             return
         self._look_at_command()
         if self.helper is not None and self.helper.is_ours and self._reloaded:
             self._begin(self.helper, events)
         while True:
             if self.helper is None:
-                self.helper = await trio.to_thread.run_sync(Helper.start, _settings(self._config, None))
-                self._begin(self.helper, events)
-            await self._serve(self.helper, events)
-            helper, self.helper = self.helper, None
-            code = await trio.to_thread.run_sync(helper.end)
-            _log.error("hook_helper_ended", pid=helper.pid, exit_code=code, hint="what waited in it is lost")
+                await self._start_again(events)
+            if self.helper is not None:
+                await self._serve(self.helper, events)
+                helper, self.helper = self.helper, None
+                code = await in_thread_at_last(helper.end)
+                hint = "what waited in it is lost"
+                _log.error("hook_helper_ended", pid=helper.pid, exit_code=code, hint=hint)
             await trio.sleep(policy.HELPER_RETRY_S)
+
+    async def _start_again(self, events: EventLog) -> None:
+        """Start a helper where there is none; told once where it can't be."""
+        try:
+            self.helper = await in_thread(partial(Helper.start, _settings(self._config, None)))
+        except (OSError, ThreadError) as error:
+            if not self._is_missed:
+                _log.error("hook_helper_not_started", why=str(error))
+            self._is_missed = True
+        else:
+            self._is_missed = False
+            self._begin(self.helper, events)
 
     def _look_at_command(self) -> None:
         """Tell today of a hook that could not be started in a year, when it matters."""
@@ -180,8 +219,8 @@ class Notifier:
 
     def _begin(self, helper: Helper, events: EventLog) -> None:
         """Begin with what comes from now on, with a helper that was started late."""
-        helper.handed = events.newest
-        if self.is_fenced:
+        helper.handed, helper.landlock = events.newest, self.landlock
+        if self.landlock:
             _log.warning(
                 "hooks_fenced",
                 why="their helper was started after the proxy had entered its fence",
@@ -191,18 +230,23 @@ class Notifier:
     async def _serve(self, helper: Helper, events: EventLog) -> None:
         """Be there for one helper, until it ends."""
         token = trio.lowlevel.current_trio_token()
-        unsubscribe = events.subscribe(lambda: token.run_sync_soon(self._wake))
+        unsubscribe = events.subscribe(partial(self._wake_soon, token))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, helper, nursery.cancel_scope)
-                if not helper.is_ours:  # the configuration may be another one
+                if not helper.is_ours:  # the configuration may be another one, and the code
                     await self._send(helper, letters.encode(_settings(self._config, None)))
+                    await self._send(helper, letters.encode(Renew()))
                 while True:
                     self._come = trio.Event()
                     await self._hand_on(helper, events)
                     await self._come.wait()
         finally:
             unsubscribe()
+
+    def _wake_soon(self, token: trio.lowlevel.TrioToken) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(self._wake, idempotent=True)
 
     def _wake(self) -> None:
         self._come.set()
@@ -229,17 +273,22 @@ class Notifier:
                 helper.sock.send(packet)
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(helper.sock)
-            except OSError:
-                await trio.sleep_forever()  # it is gone: who listens to it will notice
+            except OSError as error:
+                if error.errno not in {errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE}:
+                    await trio.sleep_forever()  # it is gone: who listens to it will notice
+                _log.warning("notice_not_sent", number=number, why=error.strerror)  # unix(7): a shortage
+                return
             else:
                 helper.handed = helper.handed if number is None else number
                 return
 
     async def _hear(self, helper: Helper, serving: trio.CancelScope) -> None:
         while packet := await receive(helper.sock):
-            report = letters.decode(packet)
-            if isinstance(report, Report):
-                self._tell(report)
+            match letters.decode(packet):
+                case Report() as report:
+                    self._tell(report)
+                case Standing(confined=confined):
+                    helper.confined = confined
         serving.cancel()
 
     def _tell(self, report: Report) -> None:

@@ -52,17 +52,34 @@ async def run(command: Sequence[str], line: bytes, kind: str, limit_s: float) ->
         with trio.move_on_after(limit_s):
             await _converse(process, line, output)
             in_time = True
+    except OSError as error:  # no descriptor is left, which passes
+        return Ended(f"it can't be followed: {(error.strerror or str(error)).lower()}")
     finally:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()  # it is dead: this takes no time
+        _kill(process)
     told = "".join(c if c.isprintable() else " " for c in output.decode("utf-8", "replace")).strip()
     if not in_time:
         return Ended(f"it was killed: it did not end within {limit_s:g} s", told)
     return Ended(_why(process.returncode), told)
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill it with its group, and reap it: that takes no time."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        if process.poll() is None:  # another user by now (sudo)
+            _left.append(process)
+            return
+    process.wait()
+
+
+_left: list[subprocess.Popen[bytes]] = []  # those that can't be killed, to be reaped once they have ended
+
+
 def _start(command: Sequence[str], kind: str) -> subprocess.Popen[bytes]:
+    _left[:] = [process for process in _left if process.poll() is None]
     return subprocess.Popen(  # noqa: S603  what was configured
         command,
         stdin=subprocess.PIPE,

@@ -12,14 +12,19 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tlsproxy.observe.events import Event
+from tlsproxy.privilege.facts import Confined
 
 __all__ = [
     "RESULTS",
     "WAYS",
     "Letter",
+    "Luggage",
+    "Renew",
     "Report",
     "Result",
     "Settings",
+    "Standing",
+    "Waiting",
     "Way",
     "decode",
     "encode",
@@ -64,7 +69,33 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     output: str = ""
 
 
-Message: TypeAlias = Settings | Letter | Report
+class Standing(msgspec.Struct, frozen=True, tag="standing"):
+    """What the helper has given up, as it finds itself; said whenever it gets settings."""
+
+    confined: Confined
+
+
+class Renew(msgspec.Struct, frozen=True, tag="renew"):
+    """To the helper: execute yourself anew, with what waits; your code may be another one by now."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A letter that a helper takes along when it executes itself anew: tried so often, for so long (s)."""
+
+    way: Way
+    letter: Letter
+    tries: int = 0
+    age_s: float = 0.0
+
+
+class Luggage(msgspec.Struct, frozen=True):
+    """All that it takes along; those that wait in their order."""
+
+    settings: Settings
+    waiting: list[Waiting]
+
+
+Message: TypeAlias = Settings | Letter | Report | Standing | Renew
 _DECODER: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 
 

@@ -3,6 +3,10 @@
 Promises: each way has a queue of its own, bounded, in order: one that fails holds up nobody else; a letter is
 tried again for a day, at random growing intervals, and then given up; the supervisor is told of every try. It
 ends when the supervisor has closed the channel. Refuses to know what letters mean.
+
+Theory. It outlives reloads, and would run old code for ever: a successor that the supervisor starts stands
+inside the fence. So it executes itself anew when it is told to, in its place: what is tried at that moment is
+tried to its end, what waits goes along (renewal.py), and what comes meanwhile waits in the channel.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import TypeAlias
@@ -21,11 +25,22 @@ from typing import TypeAlias
 import trio
 
 from tlsproxy import policy_notices as policy
-from tlsproxy.notify import hook, letters
-from tlsproxy.notify.letters import Letter, Report, Result, Settings, Way
+from tlsproxy.notify import hook, letters, renewal
+from tlsproxy.notify.letters import (
+    Letter,
+    Luggage,
+    Renew,
+    Report,
+    Result,
+    Settings,
+    Standing,
+    Waiting,
+    Way,
+)
 from tlsproxy.notify.packets import receive
-from tlsproxy.privilege import capabilities
+from tlsproxy.privilege import capabilities, facts
 from tlsproxy.privilege.account import Account
+from tlsproxy.privilege.landlock import Verdict
 from tlsproxy.privilege.supervisor import become
 from tlsproxy.privilege.worker import hide_memory
 from tlsproxy.signals import let_in
@@ -46,18 +61,18 @@ def pause_s(tries: int, chance: float) -> float:
 class Postman:
     """One way with its queue. `run` works it off until cancelled, or `ended` once nothing may come."""
 
-    def __init__(self, way: Way, attempt: Try, say: Say) -> None:
+    def __init__(self, way: Way, attempt: Try, say: Say, waiting: Iterable[Waiting] = ()) -> None:
         self._way, self._attempt, self._say = way, attempt, say
-        self._waiting: deque[Letter] = deque()
+        self._waiting = deque(one for one in waiting if one.way == way)
         self._come = trio.Event()
-        self._is_ending = False
+        self._is_ending = self._is_halted = False
 
     def take(self, letter: Letter) -> None:
         """Queue a letter; the oldest that waits makes room."""
         if len(self._waiting) >= policy.LETTERS_WAITING:
             dropped = self._waiting.popleft()
-            self._tell(dropped, "dropped", 0, "too many wait")
-        self._waiting.append(letter)
+            self._tell(dropped.letter, "dropped", dropped.tries, "too many wait")
+        self._waiting.append(Waiting(self._way, letter))
         self._come.set()
 
     def end(self) -> None:
@@ -65,18 +80,32 @@ class Postman:
         self._is_ending = True
         self._come.set()
 
+    def halt(self) -> None:
+        """Try nothing more; `run` returns when what is being tried was, and `waiting` tells what is left."""
+        self._is_halted = True
+        self._come.set()
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._is_ending or self._is_halted
+
+    @property
+    def waiting(self) -> Sequence[Waiting]:
+        """What is queued, in its order."""
+        return tuple(self._waiting)
+
     async def run(self) -> None:
         """Work off the queue."""
         while True:
-            while self._waiting:
+            while self._waiting and not self._is_halted:
                 await self._bring(self._waiting.popleft())
-            if self._is_ending:
+            if self._is_leaving:
                 return
             await self._come.wait()
             self._come = trio.Event()
 
-    async def _bring(self, letter: Letter) -> None:
-        since, tries = trio.current_time(), 0
+    async def _bring(self, waiting: Waiting) -> None:
+        letter, tries, since = waiting.letter, waiting.tries, trio.current_time() - waiting.age_s
         while True:
             why, output = await self._attempt(letter)
             tries += 1
@@ -86,10 +115,13 @@ class Postman:
                 return self._tell(letter, "given_up", tries, why, output)
             self._tell(letter, "failed", tries, why, output)
             with trio.move_on_after(pause_s(tries, random.random())):  # noqa: S311  no secret: it spreads
-                while not self._is_ending:
+                while not self._is_leaving:
                     await self._come.wait()
-                    if not self._is_ending:
+                    if not self._is_leaving:
                         self._come = trio.Event()
+            if self._is_halted:
+                self._waiting.appendleft(Waiting(self._way, letter, tries, trio.current_time() - since))
+                return None
 
     def _tell(self, letter: Letter, result: Result, tries: int, why: str, output: str = "") -> None:
         self._say(Report(letter.kind, self._way, result, tries, why, output))
@@ -98,33 +130,47 @@ class Postman:
 class _Office:
     """All ways of one helper, by the settings that came last."""
 
-    def __init__(self, sock: socket.socket, settings: Settings) -> None:
-        self._sock, self._settings = sock, settings
+    def __init__(self, sock: socket.socket, luggage: Luggage) -> None:
+        self._sock, self._settings = sock, luggage.settings
         self._postmen: dict[Way, Postman] = {
-            "command": Postman("command", self._run_command, self._say),
-            "webhook": Postman("webhook", self._post, self._say),
+            "command": Postman("command", self._run_command, self._say, luggage.waiting),
+            "webhook": Postman("webhook", self._post, self._say, luggage.waiting),
         }
 
-    async def run(self) -> None:
-        """Take letters until the supervisor is gone, and try for a moment what is left."""
+    async def run(self) -> Luggage | None:
+        """Take letters until the supervisor is gone, and try for a moment what is left.
+
+        Or until we are to execute ourselves anew: gives what goes along.
+        """
+        self._say(_standing())
         async with trio.open_nursery() as nursery:
             for postman in self._postmen.values():
                 nursery.start_soon(postman.run)
-            await self._listen()
-            nursery.cancel_scope.deadline = trio.current_time() + policy.HELPER_END_S
-            for postman in self._postmen.values():
-                postman.end()
+            if is_renewed := await self._listen():
+                for postman in self._postmen.values():
+                    postman.halt()
+            else:
+                nursery.cancel_scope.deadline = trio.current_time() + policy.HELPER_END_S
+                for postman in self._postmen.values():
+                    postman.end()
+        waiting = [one for postman in self._postmen.values() for one in postman.waiting]
+        return Luggage(self._settings, waiting) if is_renewed else None
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> bool:
+        """Obey; True where we are to be renewed, False where nobody is there any more."""
         while packet := await receive(self._sock):
             match letters.decode(packet):
                 case Settings() as settings:
                     self._settings = settings
+                    self._say(_standing())
+                case Renew():
+                    return True
                 case Letter() as letter:
                     if self._settings.command:
                         self._postmen["command"].take(letter)
                     if self._settings.webhook:
                         self._postmen["webhook"].take(letter)
+        return False
 
     async def _run_command(self, letter: Letter) -> tuple[str, str]:
         settings = self._settings
@@ -145,20 +191,27 @@ class _Office:
             why = await post(settings.webhook, letter.text.encode(), settings.webhook_ca, settings.try_s)
         return why, ""
 
-    def _say(self, report: Report) -> None:
+    def _say(self, message: Report | Standing) -> None:
         with suppress(OSError):  # nobody listens
-            self._sock.send(letters.encode(report))
+            self._sock.send(letters.encode(message))
 
 
-async def serve(fd: int) -> None:
-    """Be a helper: the first packet says whom to be and what to do."""
+async def serve(fd: int, luggage: Luggage | None = None) -> None:
+    """Be a helper: the first packet says whom to be and what to do; `luggage` where we were one before."""
     with socket.socket(fileno=fd) as sock:
         sock.setblocking(False)
-        settings = letters.decode(await receive(sock))
-        if not isinstance(settings, Settings):
-            return
-        _step_down(settings)
-        await _Office(sock, settings).run()
+        if luggage is None:
+            settings = letters.decode(await receive(sock))
+            if not isinstance(settings, Settings):
+                return
+            _step_down(settings)
+            luggage = Luggage(settings, [])
+        while (luggage := await _Office(sock, luggage).run()) is not None:
+            renewal.execute(luggage, sock.fileno())
+
+
+def _standing() -> Standing:
+    return Standing(facts.look(Verdict(0, "hooks run outside it")))
 
 
 def _step_down(settings: Settings) -> None:
@@ -168,16 +221,18 @@ def _step_down(settings: Settings) -> None:
     elif os.geteuid() != 0:
         capabilities.hold_only()
     os.umask(0o077)
-    hide_memory()
 
 
 def main(arguments: Sequence[str]) -> None:
     """Be the hook helper."""
+    hide_memory()
     signal.signal(signal.SIGINT, _pass_by)
     signal.signal(signal.SIGHUP, _pass_by)
     signal.signal(signal.SIGTERM, _pass_by)  # a service manager asks all: the supervisor says when we end
     let_in()
-    trio.run(serve, descriptors(arguments)["channel"])
+    given = descriptors(arguments)
+    luggage = renewal.unpacked(given["luggage"]) if "luggage" in given else None
+    trio.run(serve, given["channel"], luggage)
 
 
 def _pass_by(_number: int, _frame: FrameType | None) -> None:

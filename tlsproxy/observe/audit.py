@@ -29,7 +29,7 @@ from certstore import Cause, Receipt
 from tlsproxy import policy
 from tlsproxy.observe.log import logger
 
-__all__ = ["ITSELF", "SIGNAL", "SOCKET", "Actor", "AuditLog"]
+__all__ = ["ITSELF", "SIGNAL", "SOCKET", "WIRE", "Actor", "AuditLog", "audit_files"]
 
 _log = logger("audit")
 NAME = "audit.jsonl"
@@ -42,7 +42,7 @@ class Actor:
     command: one that changes the store itself, while no proxy runs.
     """
 
-    by: Literal["socket", "command", "signal", "inbox", "watch", "identity", "itself"]
+    by: Literal["socket", "command", "signal", "inbox", "watch", "identity", "itself", "wire"]
     uid: int | None = None
     pid: int | None = None
 
@@ -61,11 +61,23 @@ class Actor:
         return {"by": self.by, **{name: value for name, value in known.items() if value is not None}}
 
 
-SOCKET, SIGNAL, ITSELF = Actor("socket"), Actor("signal"), Actor("itself")
-"""A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy."""
+SOCKET, SIGNAL, ITSELF, WIRE = Actor("socket"), Actor("signal"), Actor("itself"), Actor("wire")
+"""A peer whom nobody has asked the kernel about; who sent a signal, whom it doesn't tell; the proxy; a client
+who had the word that confirms a change."""
 
 
-_WHAT = {Cause.ROLLBACK: "roll_back", Cause.ACTIVATION: "activate", Cause.REMOVAL: "remove"}
+_WHAT = {
+    Cause.ROLLBACK: "roll_back",
+    Cause.ACTIVATION: "activate",
+    Cause.REMOVAL: "remove",
+    Cause.RESET: "reset",
+    Cause.BAN: "ban",
+}
+
+
+def audit_files(folder: Path) -> tuple[Path, ...]:
+    """Give where the log and its older parts may lie, the newest first."""
+    return (folder / NAME, *(folder / f"audit.{number}.jsonl" for number in range(1, policy.AUDIT_KEPT + 1)))
 
 
 def _log_trouble(error: OSError) -> None:
@@ -143,10 +155,9 @@ class AuditLog:
 
     def _put_aside(self) -> None:
         """Rename the full file to the first of those that are kept; the last of them is overwritten."""
-        names = [NAME, *(f"audit.{number}.jsonl" for number in range(1, policy.AUDIT_KEPT + 1))]
-        for newer, older in reversed(list(pairwise(names))):
+        for newer, older in reversed(list(pairwise(audit_files(self._folder)))):
             with suppress(FileNotFoundError):
-                (self._folder / newer).replace(self._folder / older)
+                newer.replace(older)
         self._sync_folder()
 
     def _sync_folder(self) -> None:

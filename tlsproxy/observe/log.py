@@ -172,9 +172,7 @@ def _for_programs() -> list[Processor]:
 
 def _withhold(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace what may be secret, wherever it lies in the event."""
-    for name, value in event.items():
-        event[name] = _safe(name, value, _DEEPEST)
-    return event
+    return {_plain(name): _safe(name, value, _DEEPEST) for name, value in event.items()}
 
 
 def _safe(name: str, value: object, depth: int) -> object:
@@ -184,7 +182,7 @@ def _safe(name: str, value: object, depth: int) -> object:
     elif name in _SECRET_FIELDS or not depth:
         shown = "<withheld>"
     elif isinstance(value, Mapping):
-        shown = {str(k): _safe(str(k), v, depth - 1) for k, v in value.items()}
+        shown = {_plain(str(k)): _safe(str(k), v, depth - 1) for k, v in value.items()}
     elif isinstance(value, (list, tuple, set, frozenset)):
         shown = [_safe("", v, depth - 1) for v in value]
     elif not isinstance(value, (bool, int, float)) and value is not None:
@@ -195,7 +193,11 @@ def _safe(name: str, value: object, depth: int) -> object:
 def _safe_text(name: str, text: str) -> str:
     if "PRIVATE KEY" in text:
         return "<withheld: a private key>"
-    if text.isprintable() or name == "exception":
-        return text
-    # A stranger's text must not steer the terminal of whoever reads the log.
-    return text.encode("unicode_escape").decode("ascii")
+    if name == "exception":  # its lines are ours, what an error says may be a stranger's
+        return "\n".join(map(_plain, text.split("\n")))
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Give a text that doesn't steer the terminal of whoever reads the log."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -15,6 +15,7 @@ from enum import StrEnum
 import msgspec
 
 from certstore import Bundle, Generation, Receipt, Slot, Source, State, StoreError
+from certstore.fingerprints import grouped
 from tlsproxy import __version__
 from tlsproxy.observe.expiry import Step, step_of
 from tlsproxy.observe.upstreams import UpstreamStatus
@@ -99,7 +100,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConfinementStatus:
-    """How little power a process has: kind is "supervisor", "examiner" or "worker"."""
+    """How little power a process has: kind is "supervisor", "examiner", "hook helper", "worker"."""
 
     kind: str
     facts: Confined
@@ -303,11 +304,6 @@ def rung_of(facts: StoreFacts, served_until: datetime | None, now: datetime) -> 
 # --- as text ---
 
 
-def shown_fingerprint(fingerprint: str) -> str:
-    """Write a fingerprint as browsers show it: upper-case pairs with colons."""
-    return ":".join(fingerprint[i : i + 2] for i in range(0, len(fingerprint), 2)).upper()
-
-
 def remaining(days: int, step: Step = Step.FINE) -> str:
     """Say how long a certificate still holds, and how pressing that is."""
     if days < 0:
@@ -327,7 +323,8 @@ def render(status: Status) -> str:
         owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
         lines += [
             "",
-            f"certificate  {shown_fingerprint(bundle.fingerprint)}",
+            f"certificate  {grouped(bundle.fingerprint)}",
+            f"  key        {grouped(bundle.spki)}",
             f"  served to  {', '.join(patterns)}",
             f"  source     {owner}; {bundle.key_type} key",
             f"  valid      until {bundle.not_after:%Y-%m-%d %H:%M} UTC, {left}",

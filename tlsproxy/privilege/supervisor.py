@@ -40,20 +40,23 @@ _UMASK: Final = 0o077
 _NULL: Final = "/dev/null"
 # Beside the store: who is in the user's group may ask, and drop files without seeing those of others.
 _RUNTIME_MODE, _INBOX_MODE = 0o750, 0o1730
+# Where others are named who may ask: the socket in it has a mode of its own, and asks who it is.
+_SHARED_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """The folders that a supervisor writes to."""
+    """The folders that a supervisor writes to; is_shared: others may ask in `runtime`."""
 
     store: Path
     runtime: Path
     inbox: Path
+    is_shared: bool = False
 
     @property
     def beside_the_store(self) -> Sequence[tuple[Path, int]]:
         """Give those that aren't in the store, with their modes; what is in it is made by its owner."""
-        both = ((self.runtime, _RUNTIME_MODE), (self.inbox, _INBOX_MODE))
+        both = ((self.runtime, _SHARED_MODE if self.is_shared else _RUNTIME_MODE), (self.inbox, _INBOX_MODE))
         return [(path, mode) for path, mode in both if not path.is_relative_to(self.store)]
 
     def make(self) -> None:
@@ -64,7 +67,7 @@ class Belongings:
         for path in (self.store, self.runtime, self.inbox):
             if path is not self.inbox or path.parent.exists():
                 with suppress(OSError):
-                    make(path, 0o700)
+                    make(path, _SHARED_MODE if self.is_shared and path is self.runtime else 0o700)
 
     @property
     def paths(self) -> tuple[str, ...]:

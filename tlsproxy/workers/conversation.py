@@ -1,8 +1,8 @@
 """What an examiner and an examination say to each other, and how that goes over a socket.
 
 Promises: a message is whole, of a known form and no longer than agreed, or hearing it raises; nothing waits
-beyond the deadline. Private keys go this way: the socket is a pair that two processes hold and nobody else
-can reach, and no message has a repr. Refuses to know what is asked, and who is right.
+beyond the deadline. Private keys and pass phrases go this way: the socket is a pair that two processes hold
+and nobody else can reach, and no message has a repr. Refuses to know what is asked, and who is right.
 
     examiner (holds the store)                 examination (holds a stranger's files)
     Files | Whole | File          ->
@@ -18,12 +18,11 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from certstore import Content, Finding
+from certstore import Circumstances, Comparison, Content, Finding
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 
@@ -63,10 +62,11 @@ class _Message(msgspec.Struct, frozen=True, tag=True):
 
 
 class Manner(_Message, frozen=True):
-    """How TLS is spoken: the first word to a new examiner process."""
+    """How TLS is spoken, and what to compare with: the first word to a new examiner process."""
 
     policy: TLSPolicy
     engine: EngineName
+    comparison: Comparison | None = None
 
 
 class File(_Message, frozen=True):
@@ -77,9 +77,10 @@ class File(_Message, frozen=True):
 
 
 class Files(_Message, frozen=True):
-    """The question whether these make a bundle."""
+    """The question whether these make a bundle, opened by these pass phrases where they are protected."""
 
     files: tuple[tuple[bytes, bytes], ...]
+    passphrases: tuple[bytes, ...] = ()
 
 
 class Whole(_Message, frozen=True):
@@ -96,10 +97,9 @@ class Lent(_Message, frozen=True):
 
 
 class Judge(_Message, frozen=True):
-    """The question whether clients would take the bundle, at this time."""
+    """The question whether clients would take the bundle, by these circumstances."""
 
-    now: datetime
-    clock_plausible: bool
+    around: Circumstances
 
 
 class WantKey(_Message, frozen=True):

@@ -13,7 +13,7 @@ return: who can't follow is killed and replaced, never waited for.
 membership no await stands. A change that was prepared before it came, and is committed after, finds it not
 prepared, and prepares it first (remote.py).
 *Old workers.* A retired one may still read hellos that it had accepted; until it says Quiet it is told of
-changes, and `commit` waits for it too, but what it can't do refuses nothing.
+changes, and `commit` waits for it too, but what it can't do refuses nothing, and costs it no tunnel.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import WorkerError
-from tlsproxy.http.websocket import SERVICE_RESTART
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.observe.status import WorkerStatus
+from tlsproxy.threads import in_thread_or_here
 from tlsproxy.workers.backoff import Backoff
 from tlsproxy.workers.introductions import introduce, pass_on
 from tlsproxy.workers.messages import (
     AcceptOn,
     BundleLost,
-    CloseTunnels,
+    ConfirmAsked,
     Count,
     FromWorker,
     Said,
@@ -81,6 +81,8 @@ class Crew:
     birth: Bearing
     epoch: int = 1
     on_bundle_lost: Callable[[str, str], None] = lambda _bundle, _why: None
+    on_confirm: Callable[[RemoteWorker, ConfirmAsked], None] = lambda _worker, _asked: None
+    """Called when a client wants to confirm a change; whoever judges it answers the worker."""
     on_worker: Callable[[RemoteWorker], None] = lambda _worker: None
     """Called when a worker has started, come to another stage, or ended (it has its exit code then)."""
     current: Publication | None = None
@@ -255,15 +257,22 @@ class Crew:
             raise WorkerError(None, "every worker died over it")
 
     async def commit(self, publication: Publication) -> None:
-        """Have everybody serve it; who can't is killed, and replaced by one who can. Never raises."""
+        """Have everybody serve it; who can't is killed, and replaced by one who can. Never raises.
+
+        A retired one has nobody in its place: it greets nobody any more.
+        """
         self.current = publication
         asked = [worker for worker in self.workers if worker.stage.follows]
         answers = await self._ask_all(asked, lambda worker: worker.commit(publication))
-        for worker, why in answers.items():
-            if why:
-                _log.error("worker_cannot_follow", pid=worker.pid, generation=publication.number, why=why)
-                worker.kill()
-                self._reshare()
+        async with trio.open_nursery() as nursery:
+            for worker, why in answers.items():
+                if why:
+                    _log.error("worker_cannot_follow", pid=worker.pid, generation=publication.number, why=why)
+                    if worker.stage is Stage.RETIRED:  # what is open there goes on
+                        nursery.start_soon(worker.turn_away)
+                    else:
+                        worker.kill()
+                        self._reshare()
 
     async def _ask_all(
         self, workers: Iterable[RemoteWorker], ask: Callable[[RemoteWorker], Answering]
@@ -290,6 +299,8 @@ class Crew:
                 pass_on(worker, keys, self.workers)
             case BundleLost(bundle=bundle, why=why):
                 self.on_bundle_lost(bundle, why)
+            case ConfirmAsked():
+                self.on_confirm(worker, message)
             case _:
                 _log.warning("worker_misspoke", worker=worker.pid, message=type(message).__name__)
 
@@ -345,13 +356,6 @@ class Crew:
             worker.channel.send(Stop(seconds))
         self._changed.set()
 
-    def close_oldest(self) -> None:
-        """Close the tunnels of the oldest sets of retired workers, where there are more than may live on."""
-        epochs = sorted({worker.epoch for worker in self.workers if not self._ours(worker)})
-        for worker in self.workers:
-            if worker.epoch in epochs[: -policy.OLD_SETS]:
-                worker.channel.send(CloseTunnels(SERVICE_RESTART))
-
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Say who there is."""
         return tuple(worker.status for worker in self.workers)
@@ -388,4 +392,4 @@ class Crew:
         for worker in self.workers:
             worker.kill()
         for worker in self.workers:
-            await trio.to_thread.run_sync(worker.reap)
+            await in_thread_or_here(worker.reap)

@@ -37,9 +37,11 @@ from certstore import (
     BUILD_DATE,
     Bundle,
     Candidate,
+    Circumstances,
     Identity,
     InProcess,
     PrivateKey,
+    Reference,
     Refusal,
     key_from_pem,
 )
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str]) -> None:
         if not first:
             return
         manner = msgspec.msgpack.decode(first, type=said.Manner)
-        examiner = InProcess(HandshakeGate(manner.policy, manner.engine))
+        reference = Reference(None) if manner.comparison is None else Reference.open(manner.comparison)
+        examiner = InProcess(HandshakeGate(manner.policy, manner.engine), reference)
         uid, gid = os.geteuid(), os.getegid()
         leave_network()
         _warm_up(examiner)
@@ -98,7 +101,7 @@ def _warm_up(examiner: InProcess) -> None:
     candidate = Candidate((("key", own.key_pem()), ("chain", own.chain_pem())))
     examiner.read("chain", own.chain_pem())
     with examiner.examine(candidate, lambda _spki: None) as examination:
-        examination.judge(BUILD_DATE, clock_plausible=True)
+        examination.judge(Circumstances(BUILD_DATE, clock_plausible=True))
     del own, candidate, examination
     gc.collect()
     give_memory_back()
@@ -168,9 +171,9 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
     match talk.hear():
         case said.File(name, content):
             talk.say(said.Contained(examiner.read(said.name_from_bytes(name), content)))
-        case said.Files(files):
+        case said.Files(files, passphrases):
             named = tuple((said.name_from_bytes(name), content) for name, content in files)
-            _examine(talk, examiner, Candidate(named))
+            _examine(talk, examiner, Candidate(named, passphrases))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:
@@ -198,7 +201,7 @@ def _examine(talk: _Talk, examiner: InProcess, candidate: Candidate | Bundle) ->
             judge = talk.hear()
             if not isinstance(judge, said.Judge):
                 raise said.NonsenseError
-            talk.say(said.Judged(examination.judge(judge.now, judge.clock_plausible)))
+            talk.say(said.Judged(examination.judge(judge.around)))
     except Refusal as refusal:
         talk.say(said.Refused(refusal.findings))
 

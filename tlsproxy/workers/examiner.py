@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -31,6 +30,8 @@ from certstore import (
     LARGEST_FILE,
     Bundle,
     Candidate,
+    Circumstances,
+    Comparison,
     Content,
     Examination,
     Finding,
@@ -61,9 +62,11 @@ class ExaminerProcess:
     A context manager; outside of it every candidate is refused.
     """
 
-    def __init__(self, tls: TLSPolicy, engine: EngineName = "auto") -> None:
-        """Take how TLS is spoken to clients: candidates are tried out in the same way."""
-        self._tls, self._engine = tls, engine
+    def __init__(
+        self, tls: TLSPolicy, engine: EngineName = "auto", comparison: Comparison | None = None
+    ) -> None:
+        """Take how TLS is spoken to clients, as candidates are tried out; and what they are compared with."""
+        self._tls, self._engine, self._comparison = tls, engine, comparison
         self._asking = threading.Lock()
         self._is_open = False
         self._process: Prestarted | None = None
@@ -71,7 +74,8 @@ class ExaminerProcess:
     def __enter__(self) -> Self:
         with self._asking:
             self._is_open = True
-            self._start()
+            with suppress(OSError):  # the first candidate tries again, and is told
+                self._start()
         return self
 
     def __exit__(
@@ -123,7 +127,7 @@ class ExaminerProcess:
                 yield _Examination(candidate, (), asked)
             else:
                 files = tuple(_file(name, content) for name, content in candidate.files)
-                yield _examination(asked, said.Files(files), known_key)
+                yield _examination(asked, said.Files(files, candidate.passphrases), known_key)
 
     def read(self, name: str, content: bytes) -> Content:
         """Have one file decoded; see certstore.Examiner."""
@@ -165,7 +169,7 @@ class ExaminerProcess:
         return ours
 
     def _start(self) -> Prestarted:
-        self._process = Prestarted(self._tls, self._engine)
+        self._process = Prestarted(self._tls, self._engine, self._comparison)
         return self._process
 
     def replace(self) -> None:
@@ -237,9 +241,9 @@ class _Examination:
     def __init__(self, bundle: Bundle, findings: tuple[Finding, ...], asked: _Asked) -> None:
         self.bundle, self.findings, self._asked = bundle, findings, asked
 
-    def judge(self, now: datetime, clock_plausible: bool) -> tuple[Finding, ...]:  # noqa: FBT001  as `check`
+    def judge(self, around: Circumstances) -> tuple[Finding, ...]:
         """Have the bundle checked and tried out."""
-        told = self._asked.ask(said.Judge(now, clock_plausible))
+        told = self._asked.ask(said.Judge(around))
         with suppress(ValueError):
             if isinstance(told, said.Judged):
                 return _harmless(told.findings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Protocol
 
@@ -40,6 +41,15 @@ def give_way(waiting: Collection[Waiting]) -> None:
     share = max(1, len(waiting) // policy.ROOM_SHARE)
     for one in nsmallest(share, waiting, key=lambda one: one.standing):
         one.give_way()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Which bundles' connections end, by when (trio time), and by which code their WebSockets."""
+
+    bundles: frozenset[str]
+    by: float
+    code: int
 
 
 class Greetings:
@@ -79,6 +89,12 @@ class Greetings:
         self._all.discard(greeting)
         self._sweeper.discard(greeting)
 
+    def end(self, ending: Ending) -> None:
+        """Have those that have chosen by now, and chose one of these bundles, end after their handshake."""
+        for greeting in self._all:
+            if greeting.chosen:
+                greeting.endings += (ending,)
+
     async def wait_read(self) -> None:
         """Wait until no hello is unread."""
         while self.unread:
@@ -93,6 +109,7 @@ class Greeting:
         "_sock",
         "chosen",
         "deadline",
+        "endings",
         "fingerprints",
         "generation",
         "leaving",
@@ -111,6 +128,7 @@ class Greeting:
         self.chosen = False  # its hello was read
         self.generation = 0
         self.fingerprints: Mapping[str, str] = {}
+        self.endings: tuple[Ending, ...] = ()  # asked for between its hello and the end of its handshake
 
     @property
     def begun(self) -> float:

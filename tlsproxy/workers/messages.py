@@ -7,9 +7,11 @@ know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Checked (whether an upstream is up);
-                           Retire (a newer worker has taken over), Stop (the proxy ends), CloseTunnels
+                           Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
+                           EndBundles (these are served to nobody any more, and their connections end),
+                           ConfirmJudged
     worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
-                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed)
+                           TicketKeys, BundleLost; Tripped (a breaker has opened, or closed); ConfirmAsked
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ __all__ = [
     "CloseTunnels",
     "Commit",
     "Committed",
+    "ConfirmAsked",
+    "ConfirmJudged",
     "Count",
     "Counts",
+    "EndBundles",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -51,6 +56,7 @@ __all__ = [
     "TicketKeys",
     "ToWorker",
     "Tripped",
+    "TurnAway",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -163,6 +169,10 @@ class Retire(_Message, frozen=True):
     last: bool = False
 
 
+class TurnAway(_Message, frozen=True):
+    """To a retired worker: close whoever hasn't said hello yet; there is nothing here to serve them."""
+
+
 class Stop(_Message, frozen=True):
     """The proxy ends: let exchanges end, and cut what is left after `seconds`."""
 
@@ -173,6 +183,24 @@ class CloseTunnels(_Message, frozen=True):
     """End tunnels with this WebSocket close code (RFC 6455 section 7.4), and cut what has no end."""
 
     code: int
+
+
+class EndBundles(_Message, frozen=True):
+    """End the connections that were made with these bundles; what is left of them after `seconds` is cut.
+
+    Exchanges end with their responses, WebSockets are closed with `code`.
+    """
+
+    bundles: list[str]
+    seconds: float
+    code: int
+
+
+class ConfirmJudged(_Message, frozen=True):
+    """The answer to `ConfirmAsked`: a `Judgement` by its value (forward/site.py)."""
+
+    number: int
+    judgement: str
 
 
 class Started(_Message, frozen=True):
@@ -257,8 +285,30 @@ class Tripped(_Message, frozen=True):
     kind: str = ""
 
 
+class ConfirmAsked(_Message, frozen=True):
+    """A client wants to confirm a change: the SHA-256 of its word in hex, and what its connection got."""
+
+    number: int
+    word: str
+    bundle: str
+    generation: int
+
+
 ToWorker = (
-    Setup | Prepare | Commit | AcceptOn | SiblingKeys | Ping | Count | Checked | Retire | Stop | CloseTunnels
+    Setup
+    | Prepare
+    | Commit
+    | AcceptOn
+    | SiblingKeys
+    | Ping
+    | Count
+    | Checked
+    | Retire
+    | TurnAway
+    | Stop
+    | CloseTunnels
+    | EndBundles
+    | ConfirmJudged
 )
 FromWorker = (
     Started
@@ -272,6 +322,7 @@ FromWorker = (
     | Said
     | BundleLost
     | Tripped
+    | ConfirmAsked
 )
 M = TypeVar("M")
 

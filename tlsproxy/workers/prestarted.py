@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from certstore import Comparison
 from tlsproxy import policy
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.privilege.facts import Confined
@@ -33,7 +34,7 @@ _WORD_BYTES: Final = 4096
 class Prestarted:
     """One examiner process. Who makes it ends it. Not for two threads at once."""
 
-    def __init__(self, tls: TLSPolicy, engine: EngineName) -> None:
+    def __init__(self, tls: TLSPolicy, engine: EngineName, comparison: Comparison | None = None) -> None:
         """Start it; that takes some ms, and the process another 150 until it is warm. Raises OSError."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._patience_s: float | None = policy.EXAMINER_START_S  # for the word that it owes us; None: none
@@ -46,7 +47,7 @@ class Prestarted:
             self._control.close()
             raise
         with suppress(OSError):  # it has ended already: the first conversation will tell
-            self._control.send(msgspec.msgpack.encode(Manner(tls, engine)))
+            self._control.send(msgspec.msgpack.encode(Manner(tls, engine, comparison)))
 
     def hand_over(self, conversation: socket.socket) -> None:
         """Let it begin a conversation; raises OSError where it is gone. The caller's end stays the caller's.

@@ -42,6 +42,7 @@ from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
 from tlsproxy.workers.announcing import Announcing
+from tlsproxy.workers.asking import Asking
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.guarding import guards_of
@@ -53,8 +54,10 @@ from tlsproxy.workers.messages import (
     CloseTunnels,
     Commit,
     Committed,
+    ConfirmJudged,
     Count,
     Counts,
+    EndBundles,
     Leaving,
     Ping,
     Pong,
@@ -70,6 +73,7 @@ from tlsproxy.workers.messages import (
     TicketKeys,
     ToWorker,
     Tripped,
+    TurnAway,
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
@@ -86,27 +90,28 @@ __all__ = ["main"]
 
 
 class Voice:
-    """Says things to the supervisor's log."""
+    """Says things to the supervisor's log, and asks it for clients."""
 
     def __init__(self, channel: Channel[ToWorker]) -> None:
-        self._channel = channel
+        self.channel = channel
+        self.asking = Asking(channel.send)
 
     def say(self, level: str, event: str, fields: dict[str, object]) -> None:
         """Tell of an event."""
-        self._channel.send(Said(level, event, fields))
+        self.channel.send(Said(level, event, fields))
 
     def tripped(self, upstream: str, kind: str) -> None:
         """Tell that requests to an upstream fail by `kind`, so that it is left alone; "": not any more."""
-        self._channel.send(Tripped(upstream, kind))
+        self.channel.send(Tripped(upstream, kind))
 
     def bundle_lost(self, bundle: str, why: str) -> None:
         """Tell of a bundle that can't be served after all."""
-        self._channel.send(BundleLost(bundle, why))
+        self.channel.send(BundleLost(bundle, why))
 
     def ticket_keys(self, keys: dict[str, str]) -> None:
         """Tell of ticket keys that were made."""
         if keys:
-            self._channel.send(TicketKeys(keys))
+            self.channel.send(TicketKeys(keys))
 
 
 class WorkerProcess:
@@ -114,7 +119,7 @@ class WorkerProcess:
 
     def __init__(  # noqa: PLR0913  each has another owner
         self,
-        channel: Channel[ToWorker],
+        voice: Voice,
         setup: Setup,
         serving: Serving,
         worker: Worker,
@@ -124,7 +129,8 @@ class WorkerProcess:
         count: Callable[[], Counts],
     ) -> None:
         self._confined, self._siblings = confined, siblings
-        self._channel, self._setup, self._serving, self._worker = channel, setup, serving, worker
+        self._channel, self._asking = voice.channel, voice.asking
+        self._setup, self._serving, self._worker = setup, serving, worker
         self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
         self._next: Generation | Bundle | None = None
@@ -157,24 +163,35 @@ class WorkerProcess:
                 case AcceptOn(places=places, seats=seats):
                     self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case SiblingKeys() | Checked():
+                case SiblingKeys() | Checked() | ConfirmJudged():
                     self._learn(message)
                 case Retire(last=last):
                     self._worker.retire(last=last)
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
-                case CloseTunnels(code=code):
-                    self._worker.close_tunnels(code)
-                case Stop(seconds=seconds):
-                    self._stop(seconds)
+                case TurnAway() | CloseTunnels() | EndBundles() | Stop():
+                    self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
 
-    def _learn(self, message: SiblingKeys | Checked) -> None:
-        """Take note of what is true elsewhere: which keys a sibling has, and whether an upstream is up."""
+    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged) -> None:
+        """Take note of what is true elsewhere: of a sibling's keys, an upstream, a word."""
         if isinstance(message, SiblingKeys):
             self._siblings.learn(message.seat, message.keys)
+        elif isinstance(message, ConfirmJudged):
+            self._asking.judged(message)
         elif (guards := self._worker.guards) is not None:
             guards.note(message.upstream, message.path, message.retry_s, message.holds_s)
+
+    def _end(self, message: TurnAway | CloseTunnels | EndBundles | Stop) -> None:
+        match message:
+            case TurnAway():
+                self._worker.turn_away()
+            case CloseTunnels(code=code):
+                self._worker.close_tunnels(code)
+            case EndBundles(bundles=bundles, seconds=seconds, code=code):
+                self._worker.end_bundles(bundles, seconds, code)
+            case Stop(seconds=seconds):
+                self._stop(seconds)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -192,7 +209,7 @@ class WorkerProcess:
         """Prepare and commit generations, one after the other."""
         async for order in self._orders:
             act = self._prepare if isinstance(order, Prepare) else self._commit
-            why = await trio.to_thread.run_sync(partial(_attempt, partial(act, order)))
+            why = await _in_a_thread(partial(_attempt, partial(act, order)))
             answer = Prepared if isinstance(order, Prepare) else Committed
             self._channel.send(answer(order.number, why))
 
@@ -232,6 +249,13 @@ class WorkerProcess:
             task_status.started()
             async for _ in signals:
                 self._channel.send(Leaving())
+
+
+async def _in_a_thread(act: Callable[[], str]) -> str:
+    try:
+        return await trio.to_thread.run_sync(act)
+    except RuntimeError:  # no thread is to be had: the loop stands still meanwhile, but nobody is lost
+        return act()
 
 
 def _attempt(act: Callable[[], None]) -> str:
@@ -279,7 +303,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         failures.fault(code, partial(_facts_of, error))
 
     guards = guards_of(setup, voice.tripped)
-    with site_of(setup, sweeper, observer_of(counters, access), guards) as site:
+    with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
@@ -291,7 +315,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             if siblings.are_there:
                 nursery.start_soon(announcing.run)
             process = WorkerProcess(
-                channel, setup, serving, worker, siblings=siblings, confined=confined, count=count
+                voice, setup, serving, worker, siblings=siblings, confined=confined, count=count
             )
             await process.run()
             nursery.cancel_scope.cancel()

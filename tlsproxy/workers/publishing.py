@@ -12,18 +12,25 @@ alive until the store is closed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import trio
 
-from certstore import Bundle, Examiner, Generation, Refusal, StoreError
+from certstore import Bundle, Circumstances, Examiner, Generation, Refusal, StoreError
+from tlsproxy import policy_changes
+from tlsproxy.observe.log import logger
 from tlsproxy.workers.crew import Crew
+from tlsproxy.workers.ending import end_bundles
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.remote import Publication
 
 __all__ = ["Publishing", "published"]
+
+_log = logger("workers")
+_TOLD = 20  # so many bundles stand in an event
 
 
 class Publishing:
@@ -71,6 +78,16 @@ class Publishing:
         self._served, self.in_memory = generation, False
         self.on_served(generation)
 
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """Have what was begun with these bundles end in every worker, old ones too.
+
+        Exchanges end with their responses, WebSockets by Close frames (1012); what is left is cut in time.
+        """
+        seconds = policy_changes.END_CONNECTIONS_S
+        _log.warning("connections_ending", why=why, bundles=sorted(bundles)[:_TOLD], seconds=seconds)
+        end = partial(end_bundles, self._crew.workers, bundles, seconds)
+        trio.from_thread.run_sync(end, trio_token=self._token)
+
     def serve_in_memory(self, bundle: Bundle | None) -> str | None:
         """Serve one bundle to everybody without any store: the last rung, where the disk can't be used.
 
@@ -103,7 +120,7 @@ class Publishing:
         """Say what keeps clients from a handshake with `bundle`, "" for nothing; whatever its dates."""
         try:
             with self._examiner.examine(bundle, _no_key) as examination:
-                examination.judge(bundle.not_before, False)
+                examination.judge(Circumstances(bundle.not_before, False))
         except Refusal as refusal:
             return "; ".join(one.words for one in refusal.findings if one.code == "gate_failed")
         return ""

@@ -17,7 +17,7 @@ from enum import IntEnum
 import msgspec
 import trio
 
-from tlsproxy import policy
+from tlsproxy import policy, policy_service
 from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
@@ -38,10 +38,13 @@ from tlsproxy.workers.messages import (
     Said,
     Started,
     Tripped,
+    TurnAway,
 )
 from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
+
+_LATE = "it took too long"
 
 
 class Stage(IntEnum):
@@ -136,9 +139,14 @@ class RemoteWorker:
         """It is there, or gone; its seat needs somebody else; the process is reaped."""
         self._counted = trio.Event()  # set, and replaced, when it has said so anew
         self._silent = trio.Event()  # it says nothing more
+        self._quiet = trio.Event()  # it reads no hello any more, or is gone
+        self._is_late = False  # it owes an answer since it is retired, and is not waited for again
         self._prepared: int | None = None
         self._answers: dict[tuple[str, int], _Answer] = {}
         self._beats = 0
+
+    def __repr__(self) -> str:
+        return f"<RemoteWorker {self.pid} seat={self.seat} {self.stage.name.lower()}>"
 
     @property
     def status(self) -> WorkerStatus:
@@ -152,9 +160,6 @@ class RemoteWorker:
             generation=(self.published.number or None) if self.published is not None else None,
             generations=self.generations,
         )
-
-    def __repr__(self) -> str:
-        return f"<RemoteWorker {self.pid} seat={self.seat} {self.stage.name.lower()}>"
 
     async def run(self, told: Callable[[RemoteWorker, FromWorker], None]) -> None:
         """Follow the worker until its process has ended; `told` gets what isn't an answer."""
@@ -245,11 +250,16 @@ class RemoteWorker:
     async def _ask(self, order: Prepare | Commit, kind: str, publication: Publication) -> str | None:
         if self.stage is Stage.GONE:
             return None
+        if self._is_late:
+            return _LATE
         answer = self._answers[kind, publication.number] = _Answer()
         self.channel.send(order)
         with trio.move_on_after(publication.patience_s):
             await answer.event.wait()
             return answer.why
+        if self.stage is Stage.RETIRED:  # whether it is stuck is found out by its heart
+            self._is_late = True
+            return _LATE
         self.kill()
         return None
 
@@ -276,6 +286,16 @@ class RemoteWorker:
         if self.stage < Stage.RETIRED:
             self.channel.send(Retire(last))
             self.leave(Stage.RETIRED)
+
+    async def turn_away(self) -> None:
+        """Have a retired worker greet nobody any more, within `policy_service.TURN_AWAY_S`.
+
+        One of an older version doesn't know that; there who is about to say hello is still served.
+        """
+        self.channel.send(TurnAway())
+        with trio.move_on_after(policy_service.TURN_AWAY_S):
+            await self._quiet.wait()
+        self.leave(Stage.QUIET)
 
     def beat(self, now: float) -> bool:
         """Ask whether its loop turns; False where it has owed the answer for too long (trio time)."""
@@ -304,6 +324,8 @@ class RemoteWorker:
             self.on_stage(self)
         if self.stage >= Stage.RETIRED:
             self.vacated.set()
+        if self.stage >= Stage.QUIET:
+            self._quiet.set()
         if self.stage is Stage.GONE:
             self.started.set()
             for kind, number in tuple(self._answers):

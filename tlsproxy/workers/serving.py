@@ -14,7 +14,7 @@ table or the new, whole.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from certstore import Bundle, Generation
 from tlsproxy.tls.contexts import Contexts, LazyContext
@@ -66,6 +66,9 @@ class Serving:
         self._contexts.commit(table)
         with self._noting:
             self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
+
+    def end(self, bundles: Collection[str], why: str) -> None:
+        """Nothing: who has the connections ends them (worker.py)."""
 
     def serve_in_memory(self, bundle: Bundle) -> None:
         """Serve one bundle to everybody without any store: the last rung, where the disk can't be used."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from certstore import SERVED_FOLDERS, is_address
 from tlsproxy.config.addresses import parse_upstream
-from tlsproxy.forward.site import Forwarded, Limits, Observer, Site, make_upstream
+from tlsproxy.forward.site import Confirm, Forwarded, Limits, Observer, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.privilege.worker import Needs
@@ -25,7 +25,11 @@ __all__ = ["capacity_of", "needs_of", "site_of"]
 
 @contextmanager
 def site_of(
-    setup: Setup, sweeper: Sweeper, observer: Observer, guards: Guards | None = None
+    setup: Setup,
+    sweeper: Sweeper,
+    observer: Observer,
+    guards: Guards | None = None,
+    confirm: Confirm | None = None,
 ) -> Iterator[Site]:
     """Make the site; at the end the upstreams' idle connections are closed."""
     limits = setup.limits
@@ -51,6 +55,7 @@ def site_of(
             forwarded=Forwarded(tuple(map(ip_network, setup.trust)), tell_bundle=setup.tell_bundle),
             observer=observer,
             trace=setup.log.trace,
+            confirm=confirm,
             guards=guards,
         )
     finally:

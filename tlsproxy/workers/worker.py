@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,8 +36,9 @@ from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.observe.counters import Counters
 from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
+from tlsproxy.tls.stream import TLSStream
 from tlsproxy.upstream.guard import Guards
-from tlsproxy.workers.greetings import Greeting, Greetings, Waiting, give_way
+from tlsproxy.workers.greetings import Ending, Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
 
@@ -187,13 +188,17 @@ class Worker:
         and one request may follow it. After `seconds` everything is cut; a second call can only shorten them.
         """
         self._begin_to_end(partial(Connection.drain, code=code))
-        for greeting in tuple(self._greetings):
-            if not greeting.chosen:
-                greeting.give_way()
+        self.turn_away()
         for redirect in self._redirects:
             redirect.give_way()
         self._part(last=True)  # those have said hello: a handshake, and one request, as others under way
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+
+    def turn_away(self) -> None:
+        """Close whoever hasn't said hello yet; what is open goes on."""
+        for greeting in tuple(self._greetings):
+            if not greeting.chosen:
+                greeting.give_way()
 
     def close_tunnels(self, code: int = SERVICE_RESTART) -> None:
         """End a retired worker that has become too old: WebSockets are closed with `code`, the rest is cut.
@@ -201,6 +206,18 @@ class Worker:
         Takes as long as a WebSocket may take to be closed, and no exchange or event stream gets more.
         """
         self.stop(policy.TUNNEL_CLOSE_S + policy.SWEEP_S, code)
+
+    def end_bundles(self, bundles: Collection[str], seconds: float, code: int = SERVICE_RESTART) -> None:
+        """End the connections that were made with these bundles, though this worker goes on.
+
+        Each as by `stop`: at once where nothing is under way, else with its response, WebSockets with `code`;
+        what is left after `seconds` is cut. To be called when no new hello gets one of these bundles: a
+        handshake that has one already is ended after it, later ones are not looked at.
+        """
+        ending = Ending(frozenset(bundles), self._site.sweeper.after(seconds), code)
+        self._greetings.end(ending)
+        for connection in self._connections:
+            _end_if_meant(connection, ending)
 
     def _part(self, *, last: bool) -> None:
         if self._siblings is not None and self._nursery is not None:
@@ -259,21 +276,29 @@ class Worker:
             greeting.end()
         if self._counters is not None:
             self._counters.handshake_done(stream.facts, trio.current_time() - greeting.begun)
+        # no await up to here since the greeting's end: who is to end must be found as one or the other
+        connection = self._connection(greeting, stream, peer)
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _connection(self, greeting: Greeting, stream: TLSStream, peer: str) -> Connection:
         facts = ClientFacts(
             peer,
             "https",
             fingerprint=greeting.fingerprints.get(stream.bundle_id)
             or self._serving.fingerprint(stream.bundle_id),  # built by this very handshake
             generation=greeting.generation,
+            bundle=stream.bundle_id,
         )
         connection = Connection(stream, facts, self._site)
         if self._take_leave is not None:
             self._take_leave(connection)
-        self._connections.add(connection)
-        try:
-            await connection.serve()
-        finally:
-            self._connections.discard(connection)
+        for ending in greeting.endings:
+            _end_if_meant(connection, ending)
+        return connection
 
     def _count_failed(self, reason: str) -> None:
         if self._counters is not None:
@@ -288,3 +313,8 @@ class Worker:
             await client.serve(first, once=bool(first))
         finally:
             self._redirects.discard(client)
+
+
+def _end_if_meant(connection: Connection, ending: Ending) -> None:
+    if connection.bundle in ending.bundles:
+        connection.drain(ending.code, ending.by)

@@ -7,9 +7,9 @@ const AGAIN_MS = 1000;
 
 // --- certificates
 
-function pairsOf(fingerprint) {
-  const pairs = fingerprint.toUpperCase().match(/../g);
-  return [0, 8, 16, 24].map((start) => pairs.slice(start, start + 8).join(":"));
+function groupsOf(fingerprint) {  // as tlsproxy status and the label show it
+  const groups = fingerprint.toUpperCase().match(/.{4}/g);
+  return [0, 4, 8, 12].map((start) => groups.slice(start, start + 4).join(" "));
 }
 
 function drawFace(svg, fingerprint) {
@@ -53,7 +53,7 @@ function showCertificate(card, facts) {
   if (card.dataset.print === facts.fingerprint) return;
   card.dataset.print = facts.fingerprint;
   drawFace(card.querySelector(".face"), facts.fingerprint);
-  card.querySelector(".print").replaceChildren(...pairsOf(facts.fingerprint).map((line) => {
+  card.querySelector(".print").replaceChildren(...groupsOf(facts.fingerprint).map((line) => {
     const span = document.createElement("span");
     span.textContent = line;
     return span;
