@@ -23,6 +23,18 @@ def codes(refusal):
     return [finding.code for finding in refusal.value.findings]
 
 
+def waiting_spki(store):
+    waiting = read_waiting(store.path)
+    assert waiting is not None
+    return waiting.spki
+
+
+def sealed(store):
+    slot = factory_slot(store.slots())
+    assert slot is not None
+    return slot.bundle
+
+
 @pytest.fixture
 def backup(store, pki, clock):
     """Of a store with a customer's certificate, and a request that waits."""
@@ -83,10 +95,10 @@ def test_a_backup_does_not_bring_more_requests_than_may_wait(other, backup):
 def test_a_manufacturers_request_whose_key_is_banned_is_made_anew_with_another(store, pki):
     propose(store, pki.leaf(names=("own.test",), issuer=None), Source.GENERATED)
     first = store.factory.request(DEVICE)
-    lost = read_waiting(store.path).spki
+    lost = waiting_spki(store)
     store.ban(lost, via="test")
     second = store.factory.request(DEVICE)
-    assert read_waiting(store.path).spki != lost
+    assert waiting_spki(store) != lost
     assert (second.serial, second.names) == (first.serial, first.names)
     assert store.factory.request(DEVICE) == second
 
@@ -94,12 +106,12 @@ def test_a_manufacturers_request_whose_key_is_banned_is_made_anew_with_another(s
 def test_a_device_whose_sealed_key_is_banned_can_be_provisioned_with_another(store, pki):
     propose(store, pki.leaf(names=("own.test",), issuer=None), Source.GENERATED)
     install(store, answer(pki, store.factory.request(DEVICE).request))
-    lost = store.bundle(factory_slot(store.slots()).bundle).spki
+    lost = store.bundle(sealed(store)).spki
     store.ban(lost, via="test")
     asked = store.factory.request(DEVICE, unsafe_reseal=True)
     assert store.factory.request(DEVICE, unsafe_reseal=True).request == asked.request
     receipt = install(store, answer(pki, asked.request), unsafe_reseal=True)
-    assert (receipt.state, receipt.bundle) == (State.CONFIRMED, factory_slot(store.slots()).bundle)
+    assert (receipt.state, receipt.bundle) == (State.CONFIRMED, sealed(store))
     assert store.bundle(receipt.bundle).spki != lost
     assert read_waiting(store.path) is None
 
