@@ -51,6 +51,11 @@ class Siblings:
         """Whether there may be anybody to hand a connection to, or to get one from."""
         return self._own is not None
 
+    @property
+    def count(self) -> int:
+        """How many workers share what is configured, this one among them."""
+        return max(1, len(self._mailboxes))
+
     def meet(self, seats: Collection[int]) -> None:
         """Take note of who accepts now."""
         self._there = frozenset(seats) - {self._seat}
