@@ -1,7 +1,7 @@
 """What tells this piece of hardware from all others: ids that the firmware has, or that were configured.
 
 Promises: what a maker left blank, or gave to each board alike, is no id. Read as whoever we are: a PC's ids
-(DMI) are root's alone, which docs/reset.md says how to mend. Refuses to know what follows from them
+(DMI) are root's alone, so that a copy counts that root made at boot. Refuses to know what follows from them
 (certstore/unit.py).
 """
 
@@ -20,6 +20,8 @@ _FIRMWARE: Final = {
     "dmi-uuid": Path("/sys/class/dmi/id/product_uuid"),
     "dmi-serial": Path("/sys/class/dmi/id/product_serial"),
 }
+# What root copied at boot for whom may not read it there (conf/tlsproxy.tmpfiles): the same id.
+_COPIES: Final = {"dmi-uuid": Path("/run/tlsproxy-dmi-uuid")}
 _MACHINE_ID: Final = Path("/etc/machine-id")
 _MOST_BYTES: Final = 4096
 # UUIDs that are on thousands of boards: none, unset, and what AMI's firmware says when nobody set one.
@@ -35,13 +37,16 @@ _SHARED: Final = frozenset(
 
 
 def look(
-    configured: Path | None, firmware: dict[str, Path] = _FIRMWARE, machine_id: Path = _MACHINE_ID
+    configured: Path | None,
+    firmware: dict[str, Path] = _FIRMWARE,
+    machine_id: Path = _MACHINE_ID,
+    copies: dict[str, Path] = _COPIES,
 ) -> tuple[Seen, tuple[Finding, ...]]:
     """Read the ids, and say what keeps a configured one from being read. It alone counts then."""
     hardware: dict[str, str] = {}
     troubles: list[Finding] = []
-    wanted = {f"file {configured}": configured} if configured is not None else firmware
-    for kind, path in wanted.items():
+    places = [*copies.items(), *firmware.items()]  # the firmware's own word wins
+    for kind, path in [(f"file {configured}", configured)] if configured is not None else places:
         try:
             text = _read(path)
         except OSError as error:

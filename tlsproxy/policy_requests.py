@@ -12,3 +12,14 @@ from __future__ import annotations
 RANDOM_S = 30.0
 # Without a proxy the command itself waits, and looks so often.
 RANDOM_POLL_S = 0.2
+
+# --- names that the network knows us by (discovery.py) ---
+# A resolver that is there answers within a second; what takes longer is told as silence.
+LOOKUP_S = 2.0
+# Two rounds of them, reverse and forward, and some to spare.
+DISCOVERY_S = 5.0
+# Of addresses and of names so many are asked about: a device has a few, and a thread waits for each.
+ADDRESSES_ASKED = 16
+NAMES_ASKED = 16
+# Search domains that are taken: glibc had six for decades, and the first ones count.
+DOMAINS_TAKEN = 4

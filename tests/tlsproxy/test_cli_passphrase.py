@@ -1,4 +1,4 @@
-"""`tlsproxy certs import` of what a passphrase protects: where it may come from, and where it never shows."""
+"""What a passphrase protects, by `certs import` and `doctor`: where it may come from and never shows."""
 
 from __future__ import annotations
 
@@ -126,3 +126,33 @@ def test_who_hands_in_what_needs_none_is_not_asked(store):
     code, said = on_a_terminal(["certs", "import", plain, "--store", str(store)], [])
     assert code == 0, said
     assert b"passphrase" not in said
+
+
+class TestTheDoctor:
+    """Opens what an import would open, by the same ways, and keeps nothing."""
+
+    def test_a_file_opens_it_and_a_wrong_one_is_told_apart_from_none(self, passphrase, capsys):
+        assert main(["doctor", FILE]) == ExitCode.FAILED
+        assert "[passphrase_needed]" in capsys.readouterr().out
+        words = ["doctor", FILE, "--passphrase-file", str(passphrase)]
+        assert main(words) == ExitCode.DONE
+        said = capsys.readouterr()
+        assert "verdict: would be accepted" in said.out
+        assert PASSPHRASE not in said.out + said.err
+        passphrase.write_text("sesame43\n")
+        assert main(words) == ExitCode.FAILED
+        assert "[passphrase_wrong]" in capsys.readouterr().out
+
+    def test_stdin_opens_it_but_cant_be_both(self, monkeypatch, capsys):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSPHRASE}\n"))
+        assert main(["doctor", FILE, "--passphrase-file", "-"]) == ExitCode.DONE
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path(FILE).read_bytes())))
+        assert main(["doctor", "-", "--passphrase-file", "-"]) == ExitCode.MISUSE
+        assert "stdin can't be both" in capsys.readouterr().err
+
+    def test_a_person_at_the_terminal_is_asked(self):
+        code, said = on_a_terminal(["doctor", FILE], [b"sesame43", PASSPHRASE.encode()])
+        assert code == 0, said
+        assert b"the passphrase doesn't open" in said
+        assert b"verdict: would be accepted" in said
+        assert b"sesame" not in said

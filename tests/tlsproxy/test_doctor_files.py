@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from certstore import Candidate, Circumstances, Comparison, InProcess, Reference, Severity, found
+from certstore.fingerprints import grouped
 from tests.pki import Issued, Pki
 from tests.storing import candidate_of
 from tlsproxy.cli import main
@@ -48,6 +49,14 @@ def test_good_files_would_be_accepted_and_are_drawn_from_the_root_down(diagnose,
     assert tree[1].lstrip().startswith("└─ Test Intermediate")
     assert tree[2].lstrip().startswith("└─ 10.0.0.7")
     assert tree[-1].startswith("verdict: would be accepted")
+
+
+def test_both_fingerprints_are_shown_as_people_compare_them(diagnose, pki: Pki):
+    seen = diagnose(candidate_of(pki.leaf()))
+    (leaf, *_) = seen.anatomy.links
+    shown = [line.split(None, 1) for line, _ in seen.lines()]
+    assert ["SHA-256", grouped(leaf.sha256)] in shown
+    assert ["SPKI", grouped(leaf.spki)] in shown
 
 
 def test_a_self_signed_certificate_has_nobody_above_it(diagnose, pki: Pki):
@@ -163,6 +172,8 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         "words",
         [
+            ("https://device.test", "--passphrase-file", "x"),
+            ("--passphrase-file", "x"),
             ("a.pem", "https://device.test"),
             ("https://device.test", "--against", "x"),
             ("a.pem", "--connect", "127.0.0.1"),

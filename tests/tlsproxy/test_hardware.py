@@ -52,6 +52,18 @@ def test_a_configured_file_counts_alone_and_is_missed_where_it_is_not_there(firm
     )
 
 
+def test_what_root_copied_at_boot_is_the_same_id_and_the_firmware_itself_wins(firmware, tmp_path):
+    copies = {"dmi-uuid": tmp_path / "copy"}
+    (tmp_path / "copy").write_text("4C4C4544-0042\n")
+    seen, troubles = hardware.look(None, {"dmi-uuid": tmp_path / "absent"}, tmp_path / "none", copies)
+    assert (seen.hardware, troubles) == ({"dmi-uuid": "4c4c4544-0042"}, ())
+    seen, _ = hardware.look(None, firmware(dmi_uuid=b"4c4c4544-0043"), tmp_path / "none", copies)
+    assert seen.hardware == {"dmi-uuid": "4c4c4544-0043"}
+    own = tmp_path / "own"
+    own.write_text("Unit 7")
+    assert hardware.look(own, {}, tmp_path / "none", copies)[0].hardware == {f"file {own}": "unit 7"}
+
+
 @pytest.mark.parametrize("content", ["", "uninitialized\n"])
 def test_a_machine_id_that_is_not_made_yet_is_none(tmp_path, content):
     (tmp_path / "machine-id").write_text(content)

@@ -30,6 +30,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
         "tlsproxy doctor                                # our own proxy, its store and its machine",
         "tlsproxy doctor fullchain.pem privkey.pem      # would they be accepted?",
         "tlsproxy doctor device.pem --against device.example.com,10.0.0.7",
+        "tlsproxy doctor device.p12 --passphrase-file ./passphrase",
         "tlsproxy doctor https://device.example.com     # what does a server show?",
         "tlsproxy doctor 10.0.0.7:8443 --servername device.example.com",
     ),
@@ -41,6 +42,12 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
     default="",
     help="Names and addresses that the certificate in FILE should cover [default: identity.names].",
 )
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
+    " where a file needs one].",
+)
 @click.option("--connect", metavar="HOST", default="", help="Connect there instead of to the server's name.")
 @click.option("--servername", metavar="NAME", default="", help="Ask the server for this name.")
 @place_options
@@ -48,6 +55,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def doctor(  # noqa: PLR0913, PLR0917  click passes each option
     what: tuple[str, ...],
     against: str,
+    passphrase_file: Path | None,
     connect: str,
     servername: str,
     store: Path | None,
@@ -62,6 +70,8 @@ def doctor(  # noqa: PLR0913, PLR0917  click passes each option
     Ends with 0 when the files would be accepted, clients accept the server, or all is well; else with 1.
     """
     destination = _destination(what, connect, servername)
+    if passphrase_file is not None and (destination is not None or not what):
+        raise UsageError("--passphrase-file is for files", "name those that it opens")
     if destination is not None:
         if against:
             raise UsageError("--against is for files", "--servername names what a server is asked for")
@@ -69,7 +79,7 @@ def doctor(  # noqa: PLR0913, PLR0917  click passes each option
     elif connect or servername:
         raise UsageError("--connect and --servername are for servers", "name one, as in https://device.test")
     elif what:
-        diagnosis = _of_files(what, against, store, config)
+        diagnosis = _of_files(what, passphrase_file, against, store, config)
     else:
         diagnosis = _of_ourselves(store, config)
     if as_json:
@@ -86,14 +96,19 @@ def _show(diagnosis: Diagnosis) -> None:
         click.echo(line if colour is None else click.style(line, fg=colour))
 
 
-def _of_files(names: Sequence[str], against: str, store: Path | None, config: Path | None) -> Diagnosis:
+def _of_files(
+    names: Sequence[str], passphrase: Path | None, against: str, store: Path | None, config: Path | None
+) -> Diagnosis:
     from certstore import Reference
     from tlsproxy.cli.handing_in import read_files
+    from tlsproxy.cli.passphrase import opened
     from tlsproxy.config.values import TLSConfig
     from tlsproxy.doctor.files import diagnose_files
     from tlsproxy.workers.examiner import ExaminerProcess
 
     candidate, unreadable = read_files(names)
+    if candidate.files:
+        candidate = opened(candidate, names, passphrase)
     place = _place(store, config)
     comparison = _comparison(store, config)
     tls = (place.tls if place is not None else None) or TLSConfig()

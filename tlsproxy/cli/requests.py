@@ -20,6 +20,7 @@ from tlsproxy import policy_requests as policy
 from tlsproxy.cli.columns import show_columns
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import Whereabouts, as_typed, find_place, place_options
+from tlsproxy.cli.proposing import propose
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _subject_options(command: F) -> F:
         "tlsproxy certs csr --name device.example.com --ip 192.0.2.7 --output device.csr",
         "tlsproxy certs import device.crt     # what the authority made of it; the key is here",
         "tlsproxy certs csr --renew --output next.csr     # the same names, a new key",
+        "tlsproxy certs csr names     # by which names does the network know this device?",
         "tlsproxy certs csr list",
     ),
 )
@@ -121,6 +123,9 @@ def csr(context: click.Context, /, store: Path | None, config: Path | None, **sa
         click.echo(f"there was no store at {place.store}: it was made just now", err=True)
     click.echo(f"request {request.id}: its key stays here, and waits until {_day(request)}", err=True)
     click.echo(f"hand in the answer: tlsproxy certs import FILE{as_typed()}", err=True)
+
+
+csr.add_command(propose)
 
 
 @csr.command(
@@ -230,7 +235,10 @@ def _wish(place: Whereabouts, said: dict[str, object]) -> Wish:
             raise UsageError(f"{address!r} is no address", "host names are given by --name")
     slot = _renewed(place, said)
     if slot is None and not (names or addresses):
-        raise UsageError("a request for which name?", "--name HOST, --ip ADDRESS, or --renew")
+        words = "a request for which name?"
+        raise UsageError(
+            words, "--name HOST, --ip ADDRESS or --renew; tlsproxy certs csr names proposes some"
+        )
     if said["same_key"] and slot is None:
         raise UsageError("the same key as which certificate?", "--same-key goes with --renew or --for WHICH")
     return Wish(

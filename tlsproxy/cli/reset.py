@@ -80,7 +80,10 @@ def reset(
     return _tell(done, words, as_json=as_json)
 
 
-@click.group(short_help="Watched directories after a reset.")
+@click.group(
+    short_help="Watched directories after a reset.",
+    epilog=examples("tlsproxy watches enable", "tlsproxy watches enable --config ./tlsproxy.toml"),
+)
 def watches() -> None:
     """Directories of other programs ([[watch]]), which a reset suspends."""
 

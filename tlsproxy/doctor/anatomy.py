@@ -70,7 +70,7 @@ class Anatomy:
         yield f"  key        {leaf.key}"
         yield f"  SHA-256    {grouped(leaf.sha256)}"
         if leaf.spki:
-            yield f"  SPKI       {leaf.spki}"
+            yield f"  SPKI       {grouped(leaf.spki)}"
         yield from self._tree()
 
     def _tree(self) -> Iterator[str]:
