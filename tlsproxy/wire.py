@@ -18,8 +18,8 @@ import trio
 from certstore import NotFound, Receipt, Refusal, Store, StoreError
 from tlsproxy import policy_changes as policy
 from tlsproxy.errors import ProxyError
-from tlsproxy.forward.site import Judgement
 from tlsproxy.observe.log import logger
+from tlsproxy.word import Judgement
 from tlsproxy.workers.messages import ConfirmAsked, ConfirmJudged
 from tlsproxy.workers.remote import RemoteWorker
 

@@ -1,13 +1,23 @@
-"""The word that confirms a change over the network: made for one answer, and then known by its hash alone."""
+"""The word that confirms a change over the network: made for one answer, then known by its hash alone."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from enum import StrEnum
 
 from tlsproxy import policy_changes
 
-__all__ = ["hash_of", "make_word"]
+__all__ = ["Judgement", "hash_of", "make_word"]
+
+
+class Judgement(StrEnum):
+    """What became of a client's wish to confirm a change over its connection."""
+
+    CONFIRMED = "confirmed"
+    NOT_HERE = "not_here"  # the word is unknown, or the connection isn't served by what it stands for
+    TOO_OFTEN = "too_often"
+    FAILED = "failed"
 
 
 def make_word() -> tuple[str, str]:

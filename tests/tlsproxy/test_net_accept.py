@@ -232,3 +232,14 @@ def test_a_name_without_an_address_is_an_error_in_words():
 def test_a_strange_address_is_an_error_in_words():
     with pytest.raises(ListenError, match="this machine has no such address"):
         open_listeners("192.0.2.99", 0)
+
+
+def test_who_comes_back_may_gather_where_the_tickets_are_but_not_without_bound():
+    admission = Admission(100, 2, lambda _address: False)
+    for _ in range(2):
+        admission.enter("192.0.2.1")
+    assert admission.judge("192.0.2.1") is Verdict.ADDRESS_FULL
+    assert admission.judge("192.0.2.1", shares=2) is Verdict.ADMIT
+    for _ in range(2):
+        admission.enter("192.0.2.1")
+    assert admission.judge("192.0.2.1", shares=2) is Verdict.ADDRESS_FULL

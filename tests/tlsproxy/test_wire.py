@@ -23,9 +23,9 @@ from tests.storing import candidate_of
 from tlsproxy import policy_changes as policy
 from tlsproxy.boottime import boot_clock
 from tlsproxy.control.values import candidate_to_json
-from tlsproxy.forward.site import ClientFacts, Judgement
+from tlsproxy.forward.site import ClientFacts
 from tlsproxy.wire import Awaited, WireConfirmation, find
-from tlsproxy.word import hash_of, make_word
+from tlsproxy.word import Judgement, hash_of, make_word
 from tlsproxy.workers.asking import Asking
 from tlsproxy.workers.messages import ConfirmAsked, ConfirmJudged
 

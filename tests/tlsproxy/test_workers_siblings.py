@@ -132,3 +132,34 @@ def test_a_worker_does_not_learn_its_own_keys_or_those_of_seats_that_there_are_n
 
 def test_an_only_child_has_nobody():
     assert not Siblings(0).are_there
+
+
+async def test_a_mailbox_that_a_sibling_has_shut_is_not_waited_on_for_ever(crew):
+    _client, accepted = crew.client()
+    assert crew.one.hand_on(accepted, HELLO, KEY, BUNDLE, 8443)
+    crew.pairs[1][0].shutdown(socket.SHUT_WR)
+    with trio.fail_after(5):
+        await crew.other.take_in(crew.adopt)
+    assert [data for _, data, _ in crew.adopted] == [HELLO]
+
+
+def test_a_descriptor_that_comes_without_a_note_is_closed(crew):
+    client, accepted = crew.client()
+    socket.send_fds(crew.pairs[1][0], [b""], [accepted.fileno()])
+    accepted.close()
+    assert list(mailbox.collect(crew.pairs[1][1])) == []
+    client.settimeout(5)
+    assert client.recv(1) == b""
+
+
+async def test_who_gets_an_empty_note_goes_on_taking_in(crew):
+    _client, accepted = crew.client()
+    crew.pairs[1][0].send(b"")
+    assert crew.one.hand_on(accepted, HELLO, KEY, BUNDLE, 8443)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crew.other.take_in, crew.adopt)
+            while not crew.adopted:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert [data for _, data, _ in crew.adopted] == [HELLO]

@@ -15,10 +15,10 @@ from __future__ import annotations
 from tlsproxy import policy_changes
 from tlsproxy.errors import ClientProtocolError
 from tlsproxy.forward.client import Client
-from tlsproxy.forward.site import Judgement
 from tlsproxy.forward.upload import RequestBody
 from tlsproxy.http.framing import Kind
 from tlsproxy.http.head import RequestHead
+from tlsproxy.word import Judgement
 
 __all__ = ["PATH", "judge", "receive_word"]
 

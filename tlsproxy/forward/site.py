@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from tlsproxy.routing.table import RouteTable
 from tlsproxy.upstream.connection import Upstream, UpstreamConnection
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.upstream.room import Room
+from tlsproxy.word import Judgement
 
 SocketUpstream = Upstream[SocketStream]
 SocketConnection = UpstreamConnection[SocketStream]
@@ -116,15 +116,6 @@ class Observer(Protocol):
     def connection_ended(self, sock: socket.socket) -> None:
         """Take note of a client's connection that is about to be closed; the socket is still open."""
         ...
-
-
-class Judgement(StrEnum):
-    """What became of a client's wish to confirm a change over its connection."""
-
-    CONFIRMED = "confirmed"
-    NOT_HERE = "not_here"  # the word is unknown, or the connection isn't served by what it stands for
-    TOO_OFTEN = "too_often"
-    FAILED = "failed"
 
 
 Confirm = Callable[[bytes, ClientFacts], Awaitable[Judgement]]

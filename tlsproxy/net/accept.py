@@ -74,14 +74,19 @@ class Acceptor:
             if not burst % policy.ACCEPT_BURST:
                 await trio.lowlevel.checkpoint()
 
-    def adopt(self, sock: socket.socket, serve: Serve, connections: trio.Nursery, last_word: bytes) -> None:
-        """Serve a connection that another process has accepted, as `run` serves its own; never waits."""
+    def adopt(
+        self, sock: socket.socket, serve: Serve, connections: trio.Nursery, last_word: bytes, shares: int
+    ) -> None:
+        """Serve a connection that another process has accepted, as `run` serves its own; never waits.
+
+        shares: how many processes there are, each with its part of what an address may take.
+        """
         try:
             address = plain_address(sock.getpeername())
         except OSError:  # the client is gone
             sock.close()
             return
-        verdict = self.admission.judge(address)
+        verdict = self.admission.judge(address, shares)
         if verdict is Verdict.FULL:
             connections.start_soon(
                 self._adopt_once_there_is_room, sock, address, serve, connections, last_word

@@ -44,9 +44,14 @@ class Admission:
         """Count one that isn't let in."""
         self._turned_away[verdict] += 1
 
-    def judge(self, address: str) -> Verdict:
-        """Say whether a client with this address ("" for none) may come in now."""
-        if self._by_network[network_of(address)] >= self.per_address and not self._is_exempt(address):
+    def judge(self, address: str, shares: int = 1) -> Verdict:
+        """Say whether a client with this address ("" for none) may come in now.
+
+        shares: of how many workers' parts of an address this one may take here. Those who come back gather at
+        the worker that has their tickets, and had room where they came in.
+        """
+        most = self.per_address * shares
+        if self._by_network[network_of(address)] >= most and not self._is_exempt(address):
             return Verdict.ADDRESS_FULL
         return Verdict.FULL if self.open >= self.limit else Verdict.ADMIT
 

@@ -7,12 +7,14 @@ caller's; nobody waits for a mailbox that is full. Refuses to know what a connec
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 from collections.abc import Iterator
 
 import trio
 
-__all__ = ["LARGEST_NOTE", "collect", "make", "post", "shut", "wait_post"]
+__all__ = ["LARGEST_NOTE", "collect", "is_over", "make", "post", "shut", "wait_post"]
 
 # Bytes that go along with a connection: a ClientHello at its largest, in its records, and what came with it.
 LARGEST_NOTE = 131_072
@@ -51,12 +53,21 @@ def collect(mailbox: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
             note, fds, _, _ = socket.recv_fds(mailbox, LARGEST_NOTE, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return
-        if not note:  # shut, and empty
+        if not note:  # shut, and empty; or what nobody of ours posts
+            for fd in fds:
+                os.close(fd)
             return
         for fd in fds:
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
             yield sock, note
+
+
+def is_over(mailbox: socket.socket) -> bool:
+    """Say whether nothing more can be posted: a mailbox that was shut is readable for ever."""
+    poll = select.poll()
+    poll.register(mailbox, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def shut(mailbox: socket.socket) -> None:

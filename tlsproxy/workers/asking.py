@@ -14,9 +14,9 @@ from contextlib import suppress
 import trio
 
 from tlsproxy import policy_changes as policy
-from tlsproxy.forward.site import ClientFacts, Judgement
+from tlsproxy.forward.site import ClientFacts
 from tlsproxy.observe.allowance import Allowance
-from tlsproxy.word import hash_of
+from tlsproxy.word import Judgement, hash_of
 from tlsproxy.workers.messages import ConfirmAsked, ConfirmJudged
 
 __all__ = ["Asking"]

@@ -51,6 +51,11 @@ class Siblings:
         """Whether there may be anybody to hand a connection to, or to get one from."""
         return self._own is not None
 
+    @property
+    def count(self) -> int:
+        """How many workers share what is configured, this one among them."""
+        return max(1, len(self._mailboxes))
+
     def meet(self, seats: Collection[int]) -> None:
         """Take note of who accepts now."""
         self._there = frozenset(seats) - {self._seat}
@@ -78,10 +83,12 @@ class Siblings:
         return True
 
     async def take_in(self, adopt: Adopt) -> None:
-        """Take in what others hand on, until cancelled."""
+        """Take in what others hand on, until cancelled or the mailbox is shut: any of us can do that."""
         assert self._own is not None, "nobody hands anything to an only child"
-        while True:
+        is_over = False
+        while not is_over:
             await mailbox.wait_post(self._own)
+            is_over = mailbox.is_over(self._own)  # asked first: what was posted before it ended is there
             self._take_in_all(self._own, adopt)
 
     def part(self, adopt: Adopt, *, last: bool) -> None:

@@ -165,7 +165,8 @@ class Worker:
         def serve(sock: socket.socket, peer: str) -> Coroutine[None, None, None]:
             return self._serve_tls(self._greetings.begin(sock), sock, peer, port, data)
 
-        self._acceptor.adopt(sock, serve, self._nursery, BUSY_ALERT)
+        shares = self._siblings.count if self._siblings is not None else 1
+        self._acceptor.adopt(sock, serve, self._nursery, BUSY_ALERT, shares)
 
     def retire(self, *, last: bool = False) -> None:
         """Accept nothing more, and let everything end by itself: another worker has taken over.
