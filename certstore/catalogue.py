@@ -5,8 +5,8 @@ Promises: codes are stable, in snake_case, of one severity for ever. Words and h
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
 files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
 in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
-requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, what the
-doctor finds in doctorcodes.py.
+requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, whom a
+certificate would keep out in forecastcodes.py, what the doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
 
@@ -22,6 +22,7 @@ from certstore.checkcodes import CHECKS
 from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
 from certstore.factorycodes import FACTORY
+from certstore.forecastcodes import FORECAST
 from certstore.intakecodes import INTAKE
 from certstore.lifecodes import LIFE
 from certstore.requestcodes import REQUESTED
@@ -158,7 +159,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, DOCTOR)
+_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, FORECAST, DOCTOR)
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}
 )

@@ -36,6 +36,7 @@ from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError, ThreadError
+from tlsproxy.forecast import Forecasting
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
@@ -139,13 +140,14 @@ class Controller:
         by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
         them.
         """
+        examiner = await self._forecasting()
 
         def propose(store: Store) -> Receipt:
             return store.propose(
                 candidate,
                 source=Source.CUSTOMER,
                 via=via,
-                examiner=self.examiner,
+                examiner=examiner,
                 confirm_within_s=confirm_within_s,
                 reason=reason,
                 word=word,
@@ -210,8 +212,13 @@ class Controller:
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
-        act = partial(rehearse, self.store, self.examiner, candidate, Source.CUSTOMER)
+        act = partial(rehearse, self.store, await self._forecasting(), candidate, Source.CUSTOMER)
         return await in_thread(act)
+
+    async def _forecasting(self) -> Forecasting:
+        """Give an examiner who knows what clients there were up to now."""
+        sums, _ = await self.meter.count()
+        return Forecasting(self.examiner, tuple(sums.counted()))
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""

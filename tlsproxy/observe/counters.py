@@ -30,7 +30,9 @@ from tlsproxy.observe.labels import (
     VERSIONS,
 )
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM, Counted, Key
+from tlsproxy.tls.clienthello import ClientHello
 from tlsproxy.tls.engines import TLSFacts
+from tlsproxy.tls.offers import offer_of
 
 __all__ = ["Counters"]
 
@@ -99,6 +101,10 @@ class Counters:
         self._sent += sent
 
     # --- what isn't an exchange
+
+    def hello_heard(self, hello: ClientHello) -> None:
+        """Count what a client offers, before it is known whether its handshake succeeds."""
+        self._count("tlsproxy_hellos_total", *offer_of(hello))
 
     def handshake_done(self, facts: TLSFacts, seconds: float) -> None:
         """Count a handshake that succeeded."""

@@ -94,6 +94,12 @@ _ALL = (
         "TLS handshakes that succeeded.",
         ("version", "group", "cipher", "resumed"),
     ),
+    Family(
+        "tlsproxy_hellos_total",
+        _C,
+        "Clients answered with a certificate, by the newest version and the keys that they can use.",
+        ("version", "keys"),
+    ),
     Family("tlsproxy_handshake_failures_total", _C, "TLS handshakes that failed.", ("reason",)),
     Family(
         "tlsproxy_handshake_duration_seconds", _H, "From accept to the end of a handshake that succeeded."

@@ -27,7 +27,7 @@ from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
 from tlsproxy.tls.stream import TLSStream
 
-__all__ = ["BUSY_ALERT", "HandOn", "HandedOn", "PlainHTTP", "Tables", "accept_tls"]
+__all__ = ["BUSY_ALERT", "HandOn", "HandedOn", "Heard", "PlainHTTP", "Tables", "accept_tls"]
 
 Tables: TypeAlias = Callable[[], Table[Context]]
 """Gives the table that is active now."""
@@ -37,6 +37,9 @@ HandOn: TypeAlias = Callable[[socket.socket, bytes, bytes, str], bool]
 
 Gets the socket, all bytes that were read, the name of the ticket's key, and the bundle that would be served.
 """
+
+Heard: TypeAlias = Callable[[ClientHello], None]
+"""Is told of each hello that is answered here with a certificate."""
 
 _TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
@@ -72,7 +75,11 @@ class HandedOn(Exception):  # noqa: N818  says what has become of the connection
 
 
 async def accept_tls(
-    sock: socket.socket, tables: Tables, first: bytes = b"", hand_on: HandOn | None = None
+    sock: socket.socket,
+    tables: Tables,
+    first: bytes = b"",
+    hand_on: HandOn | None = None,
+    heard: Heard | None = None,
 ) -> TLSStream:
     """Read the hello, choose the context from the table that is active then, and make the handshake.
 
@@ -88,6 +95,8 @@ async def accept_tls(
         if hello.ticket and hand_on is not None and hand_on(sock, data, hello.ticket, context.bundle_id):
             readiness.forget()
             raise HandedOn
+        if heard is not None:
+            heard(hello)
         stream = await _shake_hands(sock, readiness, context, data)
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for

@@ -23,6 +23,7 @@ from tlsproxy import policy
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Key
+from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
 from tlsproxy.workers.messages import Counts
 
 __all__ = ["OLDER", "Names", "believed"]
@@ -69,6 +70,7 @@ _OF_ALL: _Labels = {
         labels.CIPHERS | {OTHER},
         {"true", "false"},
     ),
+    "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS),
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
     "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),
     "tlsproxy_requests_refused_total": ({*map(str, labels.REFUSALS), OTHER},),

@@ -259,7 +259,8 @@ class Worker:
         try:
             if greeting.leaving:
                 return
-            stream = await accept_tls(sock, greeting.choose_from(self._serving), first, hand_on)
+            heard = self._counters.hello_heard if self._counters is not None else None
+            stream = await accept_tls(sock, greeting.choose_from(self._serving), first, hand_on, heard)
         except HandedOn:
             return
         except PlainHTTP as plain:
