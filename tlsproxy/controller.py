@@ -218,7 +218,12 @@ class Controller:
     async def _forecasting(self) -> Forecasting:
         """Give an examiner who knows what clients there were up to now."""
         sums, _ = await self.meter.count()
-        return Forecasting(self.examiner, tuple(sums.counted()))
+        active = self.store.active
+        try:
+            served = self.store.meta(active.default).key_type if active and active.default else ""
+        except StoreError:
+            served = ""
+        return Forecasting(self.examiner, tuple(sums.counted()), served)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""

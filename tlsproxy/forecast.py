@@ -49,12 +49,14 @@ class Forecasting:
 
     examiner: Examiner
     counted: tuple[tuple[Key, float], ...]
+    served: str
+    """The kind of key that is served to whoever names nothing: who can't use that one loses nothing."""
 
     @contextmanager
     def examine(self, candidate: Candidate | Bundle, known_key: KnownKey) -> Iterator[Examination]:
         """Begin an examination; see certstore.Examiner."""
         with self.examiner.examine(candidate, known_key) as examination:
-            yield _Foreseen(examination, self.counted)
+            yield _Foreseen(examination, self.counted, self.served)
 
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see certstore.Examiner."""
@@ -67,6 +69,7 @@ class _Foreseen:
 
     examination: Examination
     counted: tuple[tuple[Key, float], ...]
+    served: str
 
     @property
     def bundle(self) -> Bundle:
@@ -77,4 +80,6 @@ class _Foreseen:
         return self.examination.findings
 
     def judge(self, around: Circumstances) -> tuple[Finding, ...]:
-        return (*self.examination.judge(around), *forecast(self.bundle.key_type, self.counted))
+        found = self.examination.judge(around)
+        kind = self.bundle.key_type
+        return found if kind == self.served else (*found, *forecast(kind, self.counted))

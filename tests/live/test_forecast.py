@@ -49,14 +49,18 @@ async def test_clients_that_could_not_use_it_are_told_before_and_with_the_receip
     with trio.fail_after(DEADLINE_S):
         config = write_config(tmp_path, {"/": "http://127.0.0.1:9"}, top="workers = 1")
         async with running(config) as proxy:
-            issued = pki.leaf(("device.test",))  # its key is EC
-            file = tmp_path / "device.pem"
+            file, names = tmp_path / "device.pem", ("device.test",)
+            issued, before = pki.leaf(names), pki.leaf(names, key="rsa")  # the first one's key is EC
+            file.write_bytes(before.key_pem + before.chain_pem)
+            assert (await proxy.certs_import(file))["state"] == "confirmed"
             file.write_bytes(issued.key_pem + issued.chain_pem)
-            await greet(proxy.port, "ECDHE-ECDSA-AES128-GCM-SHA256")
+            await greet(proxy.port, "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
             assert await foretold(proxy, issued) == []
             await greet(proxy.port, "ECDHE-RSA-AES128-GCM-SHA256")
             (words,) = await foretold(proxy, issued)
             assert "1 of 2 connections" in words
+            again = pki.leaf(names, key="rsa")
+            assert await foretold(proxy, again) == [], "who can't use it couldn't use the one before"
             receipt = await proxy.certs_import(file)
             assert receipt["state"] == "confirmed"
             assert "clients_without_key" in str(receipt["findings"])
