@@ -10,7 +10,7 @@ from certstore.entries import Entry, Severity
 
 __all__ = ["FACTORY"]
 
-_E = Severity.ERROR
+_E, _W = Severity.ERROR, Severity.WARNING
 
 _TABLE: Final[dict[str, Entry]] = {
     "factory_serial_missing": Entry(
@@ -33,6 +33,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate was made for the serial number {given}, this device is {wanted}",
         "have it issued with the serial number of the request, or mend the request:"
         " tlsproxy factory provision --serial SERIAL",
+    ),
+    "factory_request_foreign": Entry(
+        _W,
+        "the key that waited for the manufacturer's certificate came from another unit: it was removed",
+        "ask again on this unit: tlsproxy factory provision; keep such keys out of images",
     ),
     "factory_not_ours": Entry(
         _E,

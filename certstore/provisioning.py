@@ -24,6 +24,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 
+from certstore import layout
 from certstore.atomic import Disk
 from certstore.bundle import Bundle, PrivateKey, key_words
 from certstore.changing import Case, Changing
@@ -176,6 +177,16 @@ class Factory:
         wanted = _wanted(Identity(bundle.names, state.serial, ""), serial, names)
         asked = request_pem(factory.request(wanted, bundle.key))
         return state.with_request(asked, wanted.serial, wanted.names)
+
+    def forget_request(self) -> bool:
+        """Remove the key that waits, where it is another unit's; says whether one waited. Raises StoreError.
+
+        A store that was copied after it was asked would have one key on every copy.
+        """
+        with self._change():
+            waited = (self._root / layout.FACTORY_REQUEST).exists()
+            remove(self._root, self._disk)
+        return waited
 
     def _let_go(self) -> None:
         slot, waiting = self._slot(), read_waiting(self._root)

@@ -77,6 +77,7 @@ class UnitGuard:
                 self._troubles = (*self._troubles, found("clone_not_settled", why=why))
             else:
                 self._tell(found("cloned_image"))
+                self._forget_request()
         if verdict.machine_changed:
             self._tell(found("machine_id_changed"))
         for finding in self.standing:
@@ -89,6 +90,14 @@ class UnitGuard:
             self._registration.save(verdict.unit)
         except StoreError as error:
             self._tell(found("store_read_only", why=error))
+
+    def _forget_request(self) -> None:
+        """Let no two units have the key that the manufacturer is to certify."""
+        try:
+            if self._store.factory.forget_request():
+                self._tell(found("factory_request_foreign"))
+        except StoreError as error:
+            self._troubles = (*self._troubles, found("clone_not_settled", why=error))
 
     def _why_not_renewed(self) -> str | None:
         try:

@@ -182,3 +182,20 @@ async def test_a_store_of_a_newer_version_is_not_written_to(path):
 
 def test_the_words_of_the_command_are_the_scopes_of_the_store():
     assert {scope.value for scope in Scope} == {"customer", "identity"}
+
+
+async def test_a_copy_lets_go_of_the_key_that_waits_for_the_manufacturer(tmp_path):
+    path, copy = tmp_path / "golden", tmp_path / "b"
+    with Store.open(path, clock=clock) as store:
+        Registration(path).save(Unit.of("salt", UNIT_A))
+        asked = store.factory.request(Identity(("px-1.test",), "PX-1", "px-1.test"))
+        assert asked.request
+        await Start(store, UNIT_A).guard.settle()
+        assert store.factory.state().request == asked.request, "its own stays"
+    shutil.copytree(path, copy)
+    with Store.open(copy, clock=clock) as store:
+        start = Start(store, UNIT_B)
+        await start.guard.settle()
+        assert "factory_request_foreign" in start.told
+        assert not store.factory.state().request
+    assert not (copy / "authority" / "factory" / "request").exists()
