@@ -33,7 +33,7 @@ async def certs(proxy: Proxy, *words: str) -> tuple[int, str]:
 async def generations(proxy: Proxy) -> set[int]:
     """Give the generations that open connections were made with."""
     status = await proxy.status()
-    return {one["generation"] for worker in status["workers"] for one in worker["generations"]}
+    return {generation for worker in status["workers"] for generation, _ in worker["generations"]}
 
 
 async def test_a_lost_key_ends_its_connections_everywhere_and_is_never_served_again(

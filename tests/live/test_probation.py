@@ -72,7 +72,7 @@ async def test_what_nobody_confirms_is_gone_again_and_a_connection_made_meanwhil
             async with Client.to(proxy.port) as client:
                 assert client.fingerprint == new.fingerprint
                 line = await proxy.wait_log("receipt", id=receipt, state="rolled_back")
-                assert line["codes"] == ["probation_over"]
+                assert line["codes"][-1] == "probation_over"
                 assert (await client.get("/")).status == 200
             assert await served(proxy) == old.fingerprint
 
@@ -123,4 +123,4 @@ async def test_killed_in_probation_only_a_reboot_brings_the_confirmed_one_back(
             assert await state_of(proxy, receipt) == ("rolled_back" if rebooted else "live")
             if rebooted:
                 line = await proxy.wait_log("receipt", id=receipt)
-                assert (line["state"], line["codes"]) == ("rolled_back", ["probation_rebooted"])
+                assert (line["state"], line["codes"][-1]) == ("rolled_back", "probation_rebooted")
