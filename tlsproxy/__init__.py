@@ -22,6 +22,7 @@ signals.py lets no signal get lost on the way; privilege/ gives up the power tha
 what was asked for; policy.py holds every limit with its reason; control/ answers on a UNIX socket what cli/
 asks; observe/ logs, counts and describes, and metering.py joins what all count; ladder.py tells of
 certificates that end, and notify/ hands such news to a command or a webhook of the device's maker;
+fetching/ gets what a certificate points to, without being led astray;
 upstreams.py checks the services behind us; doctor/ looks at files, servers and ourselves, and explains;
 support/ collects what somebody far away needs to know.
 """
