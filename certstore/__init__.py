@@ -55,7 +55,7 @@ from certstore.errors import (
     StoreNewer,
     StoreNotWritable,
 )
-from certstore.extensions import alternative_names, name_words, subject_words
+from certstore.extensions import alternative_names, issuer_urls, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
 from certstore.generation import BundleFacts, Cause, Generation, Row, compute
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from certstore.assembly import assemble
     from certstore.authority import read_authority
     from certstore.backup import Backup, take_backup
-    from certstore.chain import build_chain, is_authority
+    from certstore.chain import build_chain, is_authority, issuer_among
     from certstore.checks import check, check_shown
     from certstore.circumstances import Circumstances
     from certstore.contents import Content
@@ -169,6 +169,8 @@ __all__ = [
     "is_authority",
     "is_issued_by",
     "is_spki",
+    "issuer_among",
+    "issuer_urls",
     "judge_unit",
     "key_from_pem",
     "key_to_pem",
@@ -206,6 +208,7 @@ _LATER = {
     "unseal": "certstore.sealing",
     "build_chain": "certstore.chain",
     "is_authority": "certstore.chain",
+    "issuer_among": "certstore.chain",
     "check": "certstore.checks",
     "check_shown": "certstore.checks",
     "Circumstances": "certstore.circumstances",

@@ -17,7 +17,7 @@ from certstore.bundle import Bundle, PrivateKey, key_words, spki_of
 from certstore.chain import Chain, build_chain, is_authority
 from certstore.decode import Candidate, Decoded, decode
 from certstore.errors import Refusal
-from certstore.extensions import name_words, subject_words
+from certstore.extensions import issuer_urls, name_words, subject_words
 from certstore.findings import Finding, found
 
 __all__ = ["assemble", "spki_of_certificate"]
@@ -68,6 +68,8 @@ def _what_lacks(leaf: x509.Certificate, chain: Chain) -> Iterator[Finding]:
         yield found("issuer_mismatch", subject=subject_words(last), issuer=name_words(last.issuer))
     if last is leaf:
         yield found("incomplete_chain", issuer=name_words(leaf.issuer))
+        for url in issuer_urls(leaf)[:1]:
+            yield found("issuer_known_at", url=url)
 
 
 @dataclass(frozen=True, slots=True)

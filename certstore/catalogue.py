@@ -5,7 +5,8 @@ Promises: codes are stable, in snake_case, of one severity for ever. Words and h
 certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
 files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
 in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
-requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, whom a
+requestcodes.py, of missing issuers in
+issuercodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, whom a
 certificate would keep out in forecastcodes.py, what the doctor finds in doctorcodes.py.
 Refuses to know: who finds what.
 """
@@ -24,6 +25,7 @@ from certstore.entries import Entry, Severity
 from certstore.factorycodes import FACTORY
 from certstore.forecastcodes import FORECAST
 from certstore.intakecodes import INTAKE
+from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
 from certstore.requestcodes import REQUESTED
 from certstore.unitcodes import UNIT
@@ -159,7 +161,20 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, FORECAST, DOCTOR)
+_PARTS: Final = (
+    _TABLE,
+    INTAKE,
+    CHECKS,
+    LIFE,
+    BANS,
+    FACTORY,
+    REQUESTED,
+    AUTHORITY,
+    UNIT,
+    FORECAST,
+    DOCTOR,
+    ISSUERS,
+)
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}
 )

@@ -14,15 +14,16 @@ root stop at it, others need the rest, and who sends it along wants it sent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from certstore.bundle import is_issued_by
 from certstore.extensions import read
 
-__all__ = ["Chain", "build_chain", "is_authority"]
+__all__ = ["Chain", "build_chain", "is_authority", "issuer_among"]
 
 # Real chains have at most four; clients give up at about ten (cryptography's verifier at 8).
 LONGEST_CHAIN = 10
@@ -48,6 +49,23 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Say whether this is an authority's: basicConstraints with CA:TRUE (RFC 5280 section 4.2.1.9)."""
     constraints = read(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
+
+
+def issuer_among(certificate: x509.Certificate, given: Iterable[x509.Certificate]) -> x509.Certificate | None:
+    """Give the first authority that proves to have signed this one; None where none of them does.
+
+    For certificates that nobody handed in: unlike `is_issued_by`, a name proves nothing here.
+    """
+    named = (one for one in given if one.subject == certificate.issuer and is_authority(one))
+    return next((one for one in named if _proves(certificate, one)), None)
+
+
+def _proves(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
 
 
 def build_chain(leaf: x509.Certificate, given: Sequence[x509.Certificate]) -> Chain:

@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certstore.names import is_address, normalise
 
-__all__ = ["alternative_names", "fault", "name_words", "read", "subject_words"]
+__all__ = ["alternative_names", "fault", "issuer_urls", "name_words", "read", "subject_words"]
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
+
+_CA_ISSUERS = AuthorityInformationAccessOID.CA_ISSUERS
 
 # cryptography parses extensions on first use, all at once; these it raises for bad ones (its source, 50.0).
 # x509.ExtensionNotFound is not among them: `read` asks differently.
@@ -69,6 +71,13 @@ def alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], t
         except ValueError:
             ignored.append(str(entry.value))
     return tuple(sorted(usable)), tuple(ignored)
+
+
+def issuer_urls(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Give where the certificate says that its issuer's is to be had (AIA, RFC 5280 section 4.2.2.1)."""
+    told = read(certificate, x509.AuthorityInformationAccess) or ()
+    places = [one.access_location for one in told if one.access_method == _CA_ISSUERS]
+    return tuple(place.value for place in places if isinstance(place, x509.UniformResourceIdentifier))
 
 
 def subject_words(certificate: x509.Certificate) -> str:

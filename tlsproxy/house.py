@@ -23,6 +23,7 @@ from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, fou
 from tlsproxy import device, hardware, policy_notices
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
+from tlsproxy.completing import completing
 from tlsproxy.config import Config
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
@@ -169,7 +170,7 @@ class House:
         """Have a store that was copied here get a key of its own before it is served; gives what resets."""
         trouble = partial(self._tell_trouble, controller.meter)
         inboxes = tuple(
-            inboxes_of(self.config, self.store, self.examiner, self.clock, controller.tell, trouble)
+            inboxes_of(self.config, self.store, controller.examiner, self.clock, controller.tell, trouble)
         )
         own = controller.fresh_identity
         change, audit = controller.change, controller.audit
@@ -289,7 +290,7 @@ class House:
         return Controller(
             config=self.config,
             store=self.store,
-            examiner=self.examiner,
+            examiner=completing(self.config.checks, self.store, self.examiner),
             clock=self.clock,
             process=process,
             listeners=self.doors.statuses,

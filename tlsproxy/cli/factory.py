@@ -18,7 +18,7 @@ import click
 
 from tlsproxy.cli.endings import complain
 from tlsproxy.cli.examples import examples
-from tlsproxy.cli.places import Whereabouts, compared, find_place, place_options
+from tlsproxy.cli.places import Whereabouts, find_place, place_options
 from tlsproxy.errors import ExitCode, ProxyError
 
 if TYPE_CHECKING:
@@ -226,14 +226,11 @@ def _wait_random() -> None:
 
 
 def _install(place: Whereabouts, files: tuple[str, ...], *, unsafe_reseal: bool) -> _Report:
-    from certstore import InProcess, Reference
     from tlsproxy.cli.either import VIA, whichever
+    from tlsproxy.cli.examining import examiner_here
     from tlsproxy.cli.handing_in import read_files
-    from tlsproxy.config.values import TLSConfig
-    from tlsproxy.tls.gate import HandshakeGate
 
     candidate, unreadable = read_files(files)
-    tls, reference = place.tls or TLSConfig(), Reference.open(compared(place))
     if unreadable:
         return _Report(_state(place), unreadable=unreadable)
 
@@ -242,8 +239,7 @@ def _install(place: Whereabouts, files: tuple[str, ...], *, unsafe_reseal: bool)
         return receipt, client.factory()
 
     def act(held: Store) -> tuple[Receipt, FactoryState]:
-        examiner = InProcess(HandshakeGate(tls.policy, tls.engine), reference)
-        door = held.factory
+        door, examiner = held.factory, examiner_here(place, held)
         receipt = door.install(candidate, via=VIA, examiner=examiner, unsafe_reseal=unsafe_reseal)
         return receipt, door.state()
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore import Candidate, Finding, InProcess, Reason, Receipt, Reference, Source, State, Store, found
+from certstore import Candidate, Finding, Reason, Receipt, Source, State, Store, found
 from tlsproxy.cli.either import VIA, by_proxy_or_here
-from tlsproxy.cli.places import Whereabouts, compared
+from tlsproxy.cli.examining import examiner_here
+from tlsproxy.cli.places import Whereabouts
 from tlsproxy.control.client import Client
 from tlsproxy.errors import UsageError
 from tlsproxy.policy import PROBATION_S
@@ -122,16 +123,11 @@ def hand_in(
         return receipt
 
     def store(held: Store) -> Receipt:
-        from tlsproxy.config.values import TLSConfig
-        from tlsproxy.tls.gate import HandshakeGate
-
-        tls = place.tls or TLSConfig()
-        examiner = InProcess(HandshakeGate(tls.policy, tls.engine), Reference.open(compared(place)))
         return held.propose(
             candidate,
             source=Source.CUSTOMER,
             via=VIA,
-            examiner=examiner,
+            examiner=examiner_here(place, held),
             confirm_within_s=confirm_within_s.of(is_running=False),
             reason=reason,
         )

@@ -106,6 +106,8 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from find_health_contradictions(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
+    if draft.checks.aia_allow and not draft.checks.aia:
+        yield ("checks", "aia_allow"), "stands without aia: nothing is fetched", "add aia = true"
     if draft.group and not draft.user:
         yield ("group",), "stands without a user", 'add user = "tlsproxy"'
 

@@ -165,11 +165,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.tls = read_tls(top.table("tls"))
-    checks = top.table("checks")
-    draft.checks = ChecksConfig(
-        checks.parsed("roots", path_of, None), checks.parsed_list("blocklists", path_of)
-    )
-    checks.finish()
+    draft.checks = _checks(top.table("checks"), path_of)
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
@@ -233,6 +229,17 @@ def _plain(table: Table, kind: type[T]) -> T:
     found = {f.name: table.leaf(f.name, kinds[f.name], f.default) for f in known}
     table.finish()
     return kind(**found)
+
+
+def _checks(table: Table, path_of: Callable[[str], Path]) -> ChecksConfig:
+    checks = ChecksConfig(
+        roots=table.parsed("roots", path_of, None),
+        blocklists=table.parsed_list("blocklists", path_of),
+        aia=table.leaf("aia", bool, False),
+        aia_allow=table.parsed_list("aia_allow", _network),
+    )
+    table.finish()
+    return checks
 
 
 def _control(table: Table) -> ControlConfig:

@@ -142,10 +142,16 @@ class TLSConfig:
 
 @dataclass(frozen=True, slots=True)
 class ChecksConfig:
-    """What certificates are compared with: known roots in one PEM file (None: the system's), block lists."""
+    """What certificates are compared with: known roots in one PEM file (None: the system's), block lists.
+
+    aia: whether the certificate of a missing issuer is fetched from where the leaf says; aia_allow: networks
+    that may be asked for it although they aren't public.
+    """
 
     roots: Path | None = None
     blocklists: tuple[Path, ...] = ()
+    aia: bool = False
+    aia_allow: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
