@@ -79,6 +79,8 @@ async def run(
         birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
+        if before is not None:
+            crew.sums.clientele.add(before.asked, before.strict)
         examiner = stack.enter_context(
             ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
         )

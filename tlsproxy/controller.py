@@ -36,7 +36,7 @@ from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ReloadError, ThreadError
-from tlsproxy.forecast import Forecasting
+from tlsproxy.forecast import Forecasting, Seen, seen_by
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.health import Health, health_of
@@ -140,7 +140,7 @@ class Controller:
         by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
         them.
         """
-        examiner = await self._forecasting()
+        examiner = await self._forecasting(Source.CUSTOMER)
 
         def propose(store: Store) -> Receipt:
             return store.propose(
@@ -212,18 +212,22 @@ class Controller:
 
     async def rehearse(self, candidate: Candidate) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
-        act = partial(rehearse, self.store, await self._forecasting(), candidate, Source.CUSTOMER)
-        return await in_thread(act)
+        examiner = await self._forecasting(Source.CUSTOMER)
+        return await in_thread(partial(rehearse, self.store, examiner, candidate, Source.CUSTOMER))
 
-    async def _forecasting(self) -> Forecasting:
+    async def _forecasting(self, source: Source) -> Forecasting:
         """Give an examiner who knows what clients there were up to now."""
         sums, _ = await self.meter.count()
-        active = self.store.active
-        try:
-            served = self.store.meta(active.default).key_type if active and active.default else ""
-        except StoreError:
-            served = ""
-        return Forecasting(self.examiner, tuple(sums.counted()), served)
+        return Forecasting(self.examiner, partial(seen_by, self.store, sums, source))
+
+    def forecasting_for(self, source: Source) -> Forecasting:
+        """Give one for whoever proposes in a thread, again and again: as of some seconds before each."""
+
+        def seen() -> Seen:
+            sums, _ = trio.from_thread.run_sync(self.meter.counted)
+            return seen_by(self.store, sums, source)
+
+        return Forecasting(self.examiner, seen)
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""

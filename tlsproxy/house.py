@@ -169,9 +169,8 @@ class House:
     def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
         """Have a store that was copied here get a key of its own before it is served; gives what resets."""
         trouble = partial(self._tell_trouble, controller.meter)
-        inboxes = tuple(
-            inboxes_of(self.config, self.store, controller.examiner, self.clock, controller.tell, trouble)
-        )
+        foresee = controller.forecasting_for
+        inboxes = tuple(inboxes_of(self.config, self.store, foresee, self.clock, controller.tell, trouble))
         own = controller.fresh_identity
         change, audit = controller.change, controller.audit
         resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, audit)
@@ -331,7 +330,8 @@ class House:
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
         crew, seen = self.crew, self.upstreams.measured
-        meter = Meter(crew.sums, crew.count, crew.statuses, self.store.meta, process, engine, seen)
+        of_crew = (crew.sums, crew.count, crew.statuses)
+        meter = Meter(*of_crew, self.store.meta, process, engine, seen, crew.counted)
         for finding in self.store.recovered:
             meter.count_finding(finding)
         return meter

@@ -16,12 +16,15 @@ __all__ = ["inboxes_of"]
 def inboxes_of(
     config: Config,
     store: Store,
-    examiner: Examiner,
+    examiner: Callable[[Source], Examiner],
     clock: Callable[[], datetime],
     on_receipt: Callable[[Receipt], None],
     on_trouble: Callable[[Finding], None],
 ) -> Iterator[Inbox]:
-    """Give one for each configured directory, the inbox first; who takes them runs them."""
+    """Give one for each configured directory, the inbox first; who takes them runs them.
+
+    examiner: gives the one for candidates of a source.
+    """
     own = (config.inbox, Kind.INBOX, Source.CUSTOMER, "inbox")
     foreign = ((w.path, Kind.WATCH, w.slot, f"watch:{w.path}") for w in config.watches)
     for path, kind, source, via in (own, *foreign):
@@ -31,7 +34,7 @@ def inboxes_of(
             kind=kind,
             source=source,
             via=via,
-            examiner=examiner,
+            examiner=examiner(source),
             clock=clock,
             on_receipt=on_receipt,
             on_trouble=on_trouble,

@@ -45,6 +45,8 @@ class Meter:
     process: Process
     engine: str
     upstreams: Callable[[], Iterable[tuple[Key, float]]] = tuple
+    counted: Callable[[], tuple[Sums, Counted]] = lambda: (Sums(), [])
+    """As `count`, without asking the workers."""
 
     def count_receipt(self, receipt: Receipt) -> None:
         """Count what became of a candidate, with its findings; on the event loop."""

@@ -42,6 +42,7 @@ from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.remote import RemoteWorker
 
 __all__ = ["Reloader"]
 
@@ -156,21 +157,7 @@ class Reloader:
             control_fd=self.control_fd(),
             memory_fd=self.memory.fd,
             events=self.events.state(),
-            workers=[
-                WorkerState(
-                    worker.pid,
-                    worker.seat,
-                    worker.epoch,
-                    int(worker.stage),
-                    worker.channel.fd,
-                    worker.connections,
-                    worker.channel.unread,
-                    worker.channel.unsent,
-                    worker.counts,
-                    worker.names,
-                )
-                for worker in self.crew.workers
-            ],
+            workers=[_state_of(worker) for worker in self.crew.workers],
             kept=self.kept,
             helper=self.notifier.state(),
             upstreams=list(self.upstreams()),
@@ -178,7 +165,24 @@ class Reloader:
                 *self.crew.sums.counted(),
                 (("tlsproxy_log_lines_left_out_total", "events"), float(left_out())),
             ],
+            asked=list(self.crew.sums.clientele.asked.items()),
+            strict=list(self.crew.sums.clientele.strict.items()),
         )
+
+
+def _state_of(worker: RemoteWorker) -> WorkerState:
+    return WorkerState(
+        worker.pid,
+        worker.seat,
+        worker.epoch,
+        int(worker.stage),
+        worker.channel.fd,
+        worker.connections,
+        worker.channel.unread,
+        worker.channel.unsent,
+        worker.counts,
+        worker.names,
+    )
 
 
 @contextmanager

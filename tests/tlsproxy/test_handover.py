@@ -35,14 +35,19 @@ def over(state: HandedOver) -> HandedOver:
 
 
 def test_what_was_counted_goes_over_whole():
-    counts = Counts([(KEY, 7.0)], [(("tlsproxy_connections",), 2.0)])
+    counts = Counts([(KEY, 7.0)], [(("tlsproxy_connections",), 2.0)], [("a.test", 3.0)], [("a.test", True)])
     names = Names(("/",), ("http://127.0.0.1:3000",))
     state = handover.make(
-        workers=[WorkerState(1, 0, 1, 2, 9, 2, counts=counts, names=names)], sums=[(KEY, 35.0)], **FACTS
+        workers=[WorkerState(1, 0, 1, 2, 9, 2, counts=counts, names=names)],
+        sums=[(KEY, 35.0)],
+        asked=[("b.test", 4.0)],
+        strict=[("b.test", False)],
+        **FACTS,
     )
     found = over(state)
     assert (found.workers[0].counts, found.workers[0].names) == (counts, names)
     assert first_sums(found.sums)[KEY] == 35.0
+    assert (found.asked, found.strict) == ([("b.test", 4.0)], [("b.test", False)])
 
 
 def test_a_state_is_written_whole_however_little_the_system_takes_at_once(monkeypatch):
@@ -56,6 +61,7 @@ def test_a_state_is_written_whole_however_little_the_system_takes_at_once(monkey
 def test_an_image_that_counted_nothing_hands_over_nothing():
     state = handover.make(workers=[WorkerState(1, 0, 1, 2, 9, 2)], **FACTS)
     document = msgspec.json.decode(msgspec.json.encode(state))
+    del document["asked"], document["strict"]
     del document["sums"], document["workers"][0]["counts"], document["workers"][0]["names"]
     older = msgspec.convert(document, HandedOver)
     assert (older.sums, older.workers[0].counts) == ([], None)

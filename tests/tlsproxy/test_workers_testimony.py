@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.tlsproxy.test_observe_metrics import CLIENT, UPSTREAM, exchange
-from tlsproxy import handover, policy, policy_tls
+from tlsproxy import handover, policy, policy_forecast, policy_tls
 from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe.counters import Counters
@@ -94,6 +94,27 @@ def test_what_no_worker_can_have_counted_is_passed_by_and_the_rest_is_believed(l
 def test_no_worker_says_of_now_what_it_cannot_know(key):
     true = (("tlsproxy_connections",), 1.0)
     assert believed(Counts([], [(key, 1.0), true]), NAMES) == Counts([], [true])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a b", "A.test", "a..b", "a\n", "\x1b[2J.test", "x" * 254, "a.test/", "192.0.2.1:1", "ä.test"],
+)
+def test_no_worker_makes_a_line_for_people_of_what_is_no_host_name(name):
+    lie = Counts([], [], [(name, 1.0), ("pump.test", 2.0)], [(name, True), ("pump.test", False)])
+    assert believed(lie, NAMES) == Counts([], [], [("pump.test", 2.0)], [("pump.test", False)])
+
+
+@pytest.mark.parametrize("value", [-1.0, 2.0**65])
+def test_no_worker_counts_a_name_so_often(value):
+    assert believed(Counts([], [], [("pump.test", value)]), NAMES) == Counts([], [])
+
+
+def test_of_a_worker_s_names_a_bounded_part_is_kept():
+    names = [(f"n{n}.test", 1.0) for n in range(10_000)]
+    counts = believed(Counts([], [], names, [(name, True) for name, _ in names]), NAMES)
+    assert len(counts.asked) == policy_forecast.NAMES_COUNTED
+    assert len(counts.strict) == policy_forecast.STRICT_NAMES
 
 
 def test_whatever_the_length_of_its_list_a_bounded_part_is_kept():

@@ -55,6 +55,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove, ban, b
         "cat device.pem | tlsproxy certs import - --json",
         "tlsproxy certs import device.p12 --passphrase-file ./passphrase",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
+        "tlsproxy certs import new.pem --dry-run     # what would be said of it, and whom it would keep out",
         "tlsproxy certs import new.pem --reason key-compromise     # bans the key of the one before for good",
         'tlsproxy certs import "$RENEWED_LINEAGE"/{fullchain,privkey}.pem     # as a hook of certbot',
     ),
@@ -73,6 +74,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove, ban, b
     help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
     " where a file needs one].",
 )
+@click.option("--dry-run", is_flag=True, help="Only find out what would become of it, and of the clients.")
 @REASON
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Answer with the receipt in JSON.")
@@ -80,6 +82,7 @@ def import_(  # noqa: PLR0913, PLR0917  one an option
     files: tuple[str, ...],
     confirm_within: int | None,
     passphrase_file: Path | None,
+    dry_run: bool,  # noqa: FBT001
     reason: str,
     store: Path | None,
     config: Path | None,
@@ -104,6 +107,10 @@ def import_(  # noqa: PLR0913, PLR0917  one an option
     candidate, unreadable = read_files(files)
     if not unreadable:
         candidate = opened(candidate, files, passphrase_file)
+    if dry_run:
+        from tlsproxy.cli.rehearsing import rehearsed
+
+        return rehearsed(place, candidate, unreadable, as_json=as_json)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
     outcome = hand_in(place, candidate, unreadable, probation, Reason(reason))
     if as_json:

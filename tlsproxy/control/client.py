@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 import httpx2
@@ -100,6 +100,14 @@ class Client:
         target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
         document = self._change("POST", target, candidate_to_json(candidate, via))
         return self._receipt(document), str(document.get("confirm_word") or "")
+
+    def rehearse(self, candidate: Candidate, via: str) -> tuple[Meta, tuple[Finding, ...]]:
+        """Have a candidate only examined; gives what it is, and what was found. Raises Refusal."""
+        document = self._ask("POST", "/v1/candidates?dry_run=true", candidate_to_json(candidate, via))
+        bundle, told = document.get("bundle"), document.get("findings")
+        if document.get("dry_run") is not True or not isinstance(bundle, dict) or not isinstance(told, list):
+            raise ControlError(self._path, "its answer can't be read", _OTHER_VERSION)
+        return self._read(Meta.shown, bundle), self._read(lambda _: _findings(told), {})
 
     def factory(self) -> FactoryState:
         """Ask what the device has of its manufacturer."""
@@ -319,10 +327,18 @@ def _raise_alike(document: Mapping[str, object]) -> None:
         raise RandomNotReady
     found = document.get("findings")
     if isinstance(found, list):
-        with suppress(TypeError, ValueError):
-            findings = [Finding(**{**one, "severity": Severity(one["severity"])}) for one in found]
+        with suppress(ValueError):
+            findings = _findings(found)
             if any(finding.is_error for finding in findings):
                 raise Refusal(*findings)
+
+
+def _findings(told: list[dict[str, Any]]) -> tuple[Finding, ...]:
+    """Read findings as they are shown; ValueError for anything else."""
+    try:
+        return tuple(Finding(**{**one, "severity": Severity(one["severity"])}) for one in told)
+    except (TypeError, KeyError) as error:
+        raise ValueError("no findings") from error
 
 
 def _why(reason: Reason) -> str:

@@ -46,7 +46,11 @@ class Connection:
             while (head := await self._next_request()) is not None:
                 left -= 1
                 client.draining = client.draining or left <= 0
-                if not await Exchange(client, head).run() or not self._patient:
+                exchange = Exchange(client, head)
+                goes_on = await exchange.run()
+                if not self._known and client.site.strict is not None:
+                    exchange.tell_strict(client.site.strict)
+                if not goes_on or not self._patient:
                     break
                 self._known = True
             orderly = True

@@ -28,6 +28,7 @@ allows, and a small body that was taken lets the connection live on.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from secrets import token_bytes
 
 import trio
@@ -55,6 +56,8 @@ from tlsproxy.upstream.guard import Guards, Visit
 from tlsproxy.upstream.room import Room
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_STRICT = b"strict-transport-security"
+_STRICT_BYTES = len(_STRICT)
 Failure = (ClientProtocolError, UpstreamError, UpstreamProtocolError)
 
 
@@ -318,6 +321,15 @@ class Exchange:
         if not keep:
             await client.end()
         return keep
+
+    def tell_strict(self, learn: Callable[[bytes, bytes], None]) -> None:
+        """Tell of HSTS in the response, which every response to this client will carry or none."""
+        response = self._response
+        if response is not None and response.begun and self._client.facts.scheme == "https":
+            for name, value in response.head.onward:
+                if len(name) == _STRICT_BYTES and name.lower() == _STRICT:
+                    learn(self._request.host, value)
+                    return  # RFC 6797 section 8.1: the first counts
 
     def _tell(self) -> None:
         observer = self._client.site.observer

@@ -136,6 +136,8 @@ class Site:
     """Whether each request has a W3C trace context when it goes on."""
     confirm: Confirm | None = None
     """Who judges confirmations that come over the network; None: nobody, and their path is like any other."""
+    strict: Callable[[bytes, bytes], None] | None = None
+    """Is told of a request's Host and its response's Strict-Transport-Security; once each client."""
     guards: Guards | None = None
     """Who stands before upstreams that may be down; None where no route asks for that, nor has a room."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.forward.site import ClientFacts, ExchangeRecord
 from tlsproxy.net.tcpinfo import carried_bytes
+from tlsproxy.observe.clientele import Clientele
 from tlsproxy.observe.labels import (
     CIPHERS,
     CLASSES,
@@ -51,7 +52,16 @@ class _Route:
 class Counters:
     """Counts for one worker; implements `forward.site.Observer`, `failed` hears of exchanges with a code."""
 
-    __slots__ = ("_by_route", "_durations", "_failed", "_handshake_s", "_others", "_received", "_sent")
+    __slots__ = (
+        "_by_route",
+        "_durations",
+        "_failed",
+        "_handshake_s",
+        "_others",
+        "_received",
+        "_sent",
+        "clientele",
+    )
 
     def __init__(
         self, routes: Iterable[str], upstreams: Iterable[str], failed: Callable[[ExchangeRecord], None]
@@ -59,6 +69,8 @@ class Counters:
         """Take the routes' paths and the upstreams' names, as exchanges will tell them."""
         self._by_route = {route: _Route() for route in (*routes, "")}
         self._failed = failed
+        self.clientele = Clientele()
+        """Which names clients ask for."""
         self._durations = [0] * (len(HANDSHAKE_BOUNDS_S) + 1)
         self._handshake_s = 0.0
         self._received = self._sent = 0
@@ -102,9 +114,11 @@ class Counters:
 
     # --- what isn't an exchange
 
-    def hello_heard(self, hello: ClientHello) -> None:
-        """Count what a client offers, before it is known whether its handshake succeeds."""
+    def hello_heard(self, hello: ClientHello, is_ours: bool = False) -> None:  # noqa: FBT001, FBT002  `Heard`'s shape
+        """Count what a client offers, before it is known whether its handshake succeeds; and its name."""
         self._count("tlsproxy_hellos_total", *offer_of(hello))
+        if is_ours and hello.server_name is not None:
+            self.clientele.hear(hello.server_name)
 
     def handshake_done(self, facts: TLSFacts, seconds: float) -> None:
         """Count a handshake that succeeded."""

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from tlsproxy import policy
+from tlsproxy.observe.clientele import Clientele
 
 __all__ = [
     "FAMILIES",
@@ -213,10 +214,12 @@ def is_known(key: Key) -> bool:
 class Sums:
     """Counters of one process, and those of others that are added; bounded. Not for two threads at once."""
 
-    __slots__ = ("_sums",)
+    __slots__ = ("_sums", "clientele")
 
-    def __init__(self, before: Iterable[tuple[Key, float]] = ()) -> None:
+    def __init__(self, before: Iterable[tuple[Key, float]] = (), clientele: Clientele | None = None) -> None:
         self._sums: dict[Key, float] = {}
+        self.clientele = clientele or Clientele()
+        """Which names clients asked for: on no page, for names come from clients."""
         self.add_all(before)
 
     def add(self, name: str, *labels: str) -> None:
@@ -235,7 +238,7 @@ class Sums:
 
     def copy(self) -> Sums:
         """Give sums that go on by themselves."""
-        return Sums(self._sums.items())
+        return Sums(self._sums.items(), self.clientele.copy())
 
     def counted(self) -> Counted:
         """Give all that there is."""

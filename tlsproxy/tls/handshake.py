@@ -38,8 +38,8 @@ HandOn: TypeAlias = Callable[[socket.socket, bytes, bytes, str], bool]
 Gets the socket, all bytes that were read, the name of the ticket's key, and the bundle that would be served.
 """
 
-Heard: TypeAlias = Callable[[ClientHello], None]
-"""Is told of each hello that is answered here with a certificate."""
+Heard: TypeAlias = Callable[[ClientHello, bool], None]
+"""Is told of each hello that is answered here with a certificate, and whether a row covers its name."""
 
 _TLS13 = 0x0304
 # Alert descriptions (RFC 8446 section 6.2)
@@ -91,12 +91,13 @@ async def accept_tls(
     try:
         readiness = Readiness(sock)
         data, hello = await _read_hello(sock, readiness, first)
-        context = _choose(sock, hello, tables())
+        table = tables()
+        context = _choose(sock, hello, table)
         if hello.ticket and hand_on is not None and hand_on(sock, data, hello.ticket, context.bundle_id):
             readiness.forget()
             raise HandedOn
         if heard is not None:
-            heard(hello)
+            heard(hello, table.has_row(hello.server_name))
         stream = await _shake_hands(sock, readiness, context, data)
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for

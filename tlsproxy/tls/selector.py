@@ -69,6 +69,12 @@ class Table(Generic[T_co]):
             chosen = None
         return self._strangers if chosen is None else chosen
 
+    def has_row(self, server_name: str | None) -> bool:
+        """Say whether a name has a row of its own: its certificate covers it."""
+        return server_name is not None and (
+            server_name in self._exact or server_name.partition(".")[2] in self._wildcards
+        )
+
     def entries(self) -> tuple[T_co, ...]:
         """Return each different entry once, the default first."""
         every = [self._exact, self._wildcards, self._addresses]

@@ -59,4 +59,7 @@ def counts_of(counters: Counters, worker: Worker, logs: Logs) -> Counts:
         now.append((key, float(by_generation[generation])))
     if older := sum(by_generation[generation] for generation in newest[policy.METRIC_GENERATIONS :]):
         now.append((("tlsproxy_connections_by_generation", OLDER), float(older)))
-    return Counts(counted[: policy.METRIC_SERIES], now)
+    clients = counters.clientele
+    return Counts(
+        counted[: policy.METRIC_SERIES], now, list(clients.asked.items()), list(clients.strict.items())
+    )

@@ -47,6 +47,7 @@ from tlsproxy.workers.messages import (
 )
 from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
 from tlsproxy.workers.sharing import share_out
+from tlsproxy.workers.testimony import sum_up, take
 
 __all__ = ["Crew"]
 
@@ -199,7 +200,7 @@ class Crew:
         self.workers.remove(worker)
         self.on_worker(worker)
         expected = self.stopping or worker.exit_code == 0
-        self.sums.add_all(worker.counts.counted if worker.counts is not None else ())
+        take(self.sums, worker.counts)
         if not expected:
             self.sums.add("tlsproxy_worker_deaths_total")
         tell = _log.info if expected else _log.error
@@ -312,12 +313,11 @@ class Crew:
             for worker in self.workers:
                 if Stage.STARTING < worker.stage < Stage.GONE:
                     nursery.start_soon(worker.count)
-        sums, now = self.sums.copy(), []
-        for counts in (worker.counts for worker in self.workers):
-            if counts is not None:
-                sums.add_all(counts.counted)
-                now += counts.now
-        return sums, now
+        return self.counted()
+
+    def counted(self) -> tuple[Sums, Counted]:
+        """Give what is known of that without asking: it is some seconds old."""
+        return sum_up(self.sums, (worker.counts for worker in self.workers))
 
     # --- hearts
 

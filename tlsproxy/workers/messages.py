@@ -242,11 +242,14 @@ class Count(_Message, frozen=True):
 class Counts(_Message, frozen=True):
     """What this worker has counted since its start, and what stands open now; also its last word.
 
-    Each series as in observe/metrics.py, its name and labels, with its value.
+    Each series as in observe/metrics.py, its name and labels, with its value. asked, strict: as in
+    observe/clientele.py.
     """
 
     counted: list[tuple[tuple[str, ...], float]]
     now: list[tuple[tuple[str, ...], float]]
+    asked: list[tuple[str, float]] = []
+    strict: list[tuple[str, bool]] = []
 
 
 class Leaving(_Message, frozen=True):

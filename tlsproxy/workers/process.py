@@ -303,7 +303,8 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         failures.fault(code, partial(_facts_of, error))
 
     guards = guards_of(setup, voice.tripped)
-    with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm) as site:
+    learn = partial(counters.clientele.learn, is_ours=serving.is_ours)
+    with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm, learn) as site:
         worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()

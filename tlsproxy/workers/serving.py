@@ -40,6 +40,10 @@ class Serving:
         """What is served now."""
         return self._contexts.table
 
+    def is_ours(self, name: str) -> bool:
+        """Say whether a certificate that is served now covers this host name."""
+        return self.table.has_row(name)
+
     @property
     def fingerprints(self) -> Mapping[str, str]:
         """Tell the leaf's fingerprint of each bundle of `table` that was built; what is given never changes.

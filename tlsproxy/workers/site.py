@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_network
@@ -30,6 +30,7 @@ def site_of(
     observer: Observer,
     guards: Guards | None = None,
     confirm: Confirm | None = None,
+    strict: Callable[[bytes, bytes], None] | None = None,
 ) -> Iterator[Site]:
     """Make the site; at the end the upstreams' idle connections are closed."""
     limits = setup.limits
@@ -56,6 +57,7 @@ def site_of(
             observer=observer,
             trace=setup.log.trace,
             confirm=confirm,
+            strict=strict,
             guards=guards,
         )
     finally:

@@ -14,19 +14,21 @@ know. Such a worker can still count wrong, in its own families.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
 
 from tlsproxy import policy
+from tlsproxy import policy_forecast as forecast
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
-from tlsproxy.observe.metrics import OTHER, Key
+from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
 from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
 from tlsproxy.workers.messages import Counts
 
-__all__ = ["OLDER", "Names", "believed"]
+__all__ = ["OLDER", "Names", "believed", "sum_up", "take"]
 
 OLDER: Final = "older"
 """The label of all generations that aren't told apart."""
@@ -35,6 +37,8 @@ OLDER: Final = "older"
 # numbers are added, the sum is far from infinity.
 _MOST = 2.0**64
 _DIGITS = 19
+_LONGEST_NAME = 253
+_NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _Labels: TypeAlias = Mapping[str, tuple[Container[str], ...]]
 
 
@@ -93,7 +97,35 @@ def believed(counts: Counts, names: Names) -> Counts:
     return Counts(
         list(_possible(islice(counts.counted, policy.METRIC_SERIES), known)),
         list(_possible(islice(counts.now, _MOST_NOW), _NOW)),
+        [
+            one
+            for one in counts.asked[: forecast.NAMES_COUNTED]
+            if _is_name(one[0]) and 0.0 <= one[1] <= _MOST
+        ],
+        [one for one in counts.strict[: forecast.STRICT_NAMES] if _is_name(one[0])],
     )
+
+
+def sum_up(gone: Sums, living: Iterable[Counts | None]) -> tuple[Sums, Counted]:
+    """Add what all have counted, those who are gone too; and give what stands open now."""
+    now: Counted = []
+    sums = gone.copy()
+    for counts in living:
+        take(sums, counts)
+        now += counts.now if counts is not None else ()
+    return sums, now
+
+
+def take(sums: Sums, counts: Counts | None) -> None:
+    """Add what one worker has counted, if it has said so."""
+    if counts is not None:
+        sums.add_all(counts.counted)
+        sums.clientele.add(counts.asked, counts.strict)
+
+
+def _is_name(text: str) -> bool:
+    """Say whether this can be a host name as hellos have it: it will stand in a line for people."""
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def _possible(told: Iterable[tuple[Key, float]], known: _Labels) -> Iterator[tuple[Key, float]]:
