@@ -6,7 +6,8 @@ certificates. docs/findings.md shows this table to people; a test holds the two 
 files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
 in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
 requestcodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, whom a
-certificate would keep out in forecastcodes.py, what the doctor finds in doctorcodes.py.
+certificate would keep out in forecastcodes.py, what the doctor finds in doctorcodes.py,
+what an ACME authority may answer in acmecodes.py.
 Refuses to know: who finds what.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.acmecodes import ACME
 from certstore.authoritycodes import AUTHORITY
 from certstore.bancodes import BANS
 from certstore.checkcodes import CHECKS
@@ -159,7 +161,20 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
 }
 
-_PARTS: Final = (_TABLE, INTAKE, CHECKS, LIFE, BANS, FACTORY, REQUESTED, AUTHORITY, UNIT, FORECAST, DOCTOR)
+_PARTS: Final = (
+    _TABLE,
+    INTAKE,
+    CHECKS,
+    LIFE,
+    BANS,
+    FACTORY,
+    REQUESTED,
+    AUTHORITY,
+    UNIT,
+    FORECAST,
+    DOCTOR,
+    ACME,
+)
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}
 )
