@@ -28,6 +28,8 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
     "zsh": "zsh",
     "fish": "fish",
     "sslscan": "sslscan",
