@@ -26,8 +26,7 @@ class Recorder:
 
     async def withdraw(self, answers: Sequence[Answer]) -> None:
         await trio.lowlevel.checkpoint()
-        for one in answers:
-            self.given.remove(one)
+        self.given = [one for one in self.given if one not in answers]
 
 
 class ByHttp(Recorder):

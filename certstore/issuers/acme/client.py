@@ -16,7 +16,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -185,10 +185,11 @@ class Client:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise self.strange("it is packed, which nobody asked for")
         whole = bytearray()
-        async for part in response.aiter_raw():
-            whole += part
-            if len(whole) > LARGEST:
-                raise self.strange(f"it is longer than {LARGEST} bytes")
+        async with aclosing(response.aiter_raw()) as parts:
+            async for part in parts:
+                whole += part
+                if len(whole) > LARGEST:
+                    raise self.strange(f"it is longer than {LARGEST} bytes")
         return bytes(whole)
 
     def _check_kind(self, response: httpx2.Response, whole: bytes) -> None:
