@@ -11,7 +11,7 @@ SCAN_VENV := .venv-scan
 SCAN_WHEELS := sslyze==6.3.1
 # An ACME authority with renewal information and profiles; GPL, so it is started by tests, and never shipped.
 ACME_VENV := .venv-acme
-ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2
+ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2 acme==5.9.0
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).

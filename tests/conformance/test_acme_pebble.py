@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -24,6 +27,7 @@ from tests.authorities.answering import ByDns, ByHttp, Recorder
 from tests.authorities.pebble import Pebble
 
 WITHIN_S = 120
+ORACLE = Path(pebbles.__file__).with_name("oracle.py")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,23 @@ async def test_the_account_is_found_again_and_gets_a_new_key(pebble, issuer, tmp
     assert again.account(pebble.server.directory) == rolled
     changed = await again.register(pebble.server, contacts=["new@example.test"])
     assert (changed.url, changed.contacts) == (account.url, ("new@example.test",))
+
+
+async def test_certbots_acme_finds_the_same_account_by_the_same_key(pebble, issuer, tmp_path, tool, pki):
+    await issuer.register(pebble.server, terms_agreed=True)
+    account = await issuer.roll_over(pebble.server)
+    (tmp_path / "roots.pem").write_bytes(pki.root_pem)
+    python = Path(tool("waitress-serve")).with_name("python")
+    key = tmp_path / layout.account_folder(account.id) / layout.KEY
+    words = [str(python), str(ORACLE), pebble.server.directory, str(tmp_path / "roots.pem"), str(key)]
+    run = partial(trio.run_process, words, capture_stdout=True, capture_stderr=True, check=False)
+    done = await run()
+    for _ in range(20):  # half of all nonces are refused, and it asks only once more
+        if done.returncode == 0:
+            break
+        done = await run()
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout) == {"url": account.url, "thumbprint": account.thumbprint}
 
 
 @pytest.mark.parametrize("by", ["account", "key"])
