@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools
+TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools pebble
 # sslyze wants an older cryptography than we do, so it has an environment of its own.
 SCAN_VENV := .venv-scan
 SCAN_WHEELS := sslyze==6.3.1
+# An ACME authority with renewal information and profiles; GPL, so it is started by tests, and never shipped.
+ACME_VENV := .venv-acme
+ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2 acme==5.9.0
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
@@ -43,6 +46,8 @@ test-deps:  ## install the Debian packages that the tests use (as root)
 	apt-get install --quiet=2 --yes --no-install-recommends $(TEST_DEPS)
 	$(PYTHON) -m venv $(SCAN_VENV)
 	$(SCAN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(SCAN_WHEELS)
+	$(PYTHON) -m venv $(ACME_VENV)
+	$(ACME_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(ACME_WHEELS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -76,4 +81,4 @@ sbom: $(STAMP)  ## the parts that are installed, with licences (CycloneDX), into
 	$(BIN)/tlsproxy support --sbom > tlsproxy.cdx.json
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(SCAN_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo
+	rm -rf $(VENV) $(BENCH_VENV) $(SCAN_VENV) $(ACME_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

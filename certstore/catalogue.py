@@ -2,12 +2,8 @@
 
 Promises: codes are stable, in snake_case, of one severity for ever. Words and hints are templates for
 `str.format` with the finding's facts; they are written for a customer who knows the device, not
-certificates. docs/findings.md shows this table to people; a test holds the two together. What is told of
-files and containers stands in intakecodes.py, of a certificate in checkcodes.py, of changes and of the store
-in lifecodes.py, of banned keys in bancodes.py, of the factory in factorycodes.py, of requests in
-requestcodes.py, of missing issuers in
-issuercodes.py, of the device's own authority in authoritycodes.py, of this unit in unitcodes.py, whom a
-certificate would keep out in forecastcodes.py, what the doctor finds in doctorcodes.py.
+certificates. docs/findings.md shows this table to people; a test holds the two together. Each subject's part
+stands in a module of its own (intakecodes.py, checkcodes.py, ...); they are joined below.
 Refuses to know: who finds what.
 """
 
@@ -17,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from certstore.acmecodes import ACME
 from certstore.authoritycodes import AUTHORITY
 from certstore.bancodes import BANS
 from certstore.checkcodes import CHECKS
@@ -174,6 +171,7 @@ _PARTS: Final = (
     FORECAST,
     DOCTOR,
     ISSUERS,
+    ACME,
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}

@@ -15,7 +15,8 @@
     authority/csr/<id>/{key.pem,request.json}      a request that waits for its certificate
     authority/answered/<bundle id>.json            what was asked for
     authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
-    authority/{accounts,orders}/                   the customer's at ACME authorities
+    authority/accounts/<id>/{key,next}.pem, account.json  the customer's at ACME authorities
+    authority/orders/<id>/{key.pem,order.json,chain.pem}  a certificate that is on its way from one
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
 that a stranger chose can lead out of the store.
@@ -31,6 +32,7 @@ from certstore.records import is_bundle_id
 from certstore.slots import Source
 
 __all__ = [
+    "ACCOUNT",
     "ACCOUNTS",
     "ACTIVE",
     "ANSWERED",
@@ -52,6 +54,8 @@ __all__ = [
     "KNOWN_FORMAT",
     "LOCK",
     "META",
+    "NEXT_KEY",
+    "ORDER",
     "ORDERS",
     "PROBATION",
     "RECEIPTS",
@@ -61,6 +65,7 @@ __all__ = [
     "SLOTS",
     "SUSPENDED",
     "UNIT",
+    "account_folder",
     "answered_file",
     "aside",
     "ban_file",
@@ -69,6 +74,7 @@ __all__ = [
     "generation_file",
     "generation_number",
     "handled_file",
+    "order_folder",
     "receipt_file",
     "request_folder",
     "slot_file",
@@ -108,6 +114,9 @@ CHAIN = "chain.pem"
 META = "meta.json"
 FACTORY_CSR = "request.pem"
 REQUEST = "request.json"
+ACCOUNT = "account.json"
+NEXT_KEY = "next.pem"
+ORDER = "order.json"
 
 # whatever begins with this is half done, and is removed at the next start
 ASIDE = ".new-"
@@ -118,7 +127,7 @@ _GENERATION = re.compile(r"([1-9]\d{0,17})\.json")
 def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
     slots = (SLOTS, *(SLOTS / source for source in Source))
-    authority = (AUTHORITY, FACTORY, REQUESTS, ANSWERED, DEVICE_CA)
+    authority = (AUTHORITY, FACTORY, REQUESTS, ANSWERED, DEVICE_CA, ACCOUNTS, ORDERS)
     return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, BANNED, *authority)
 
 
@@ -163,6 +172,16 @@ def ban_file(spki: str) -> PurePosixPath:
 def request_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the request's id
     """Give the folder of a waiting request; its id is 8 hex digits."""
     return REQUESTS / id
+
+
+def account_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the account's id
+    """Give the folder of an account at an authority; its id is 8 hex digits."""
+    return ACCOUNTS / id
+
+
+def order_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the order's id
+    """Give the folder of an order at an authority; its id is 8 hex digits."""
+    return ORDERS / id
 
 
 def answered_file(bundle: str) -> PurePosixPath:

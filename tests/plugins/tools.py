@@ -28,15 +28,20 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
     "zsh": "zsh",
     "fish": "fish",
     "sslscan": "sslscan",
     "sslyze": "",
     "testssl": "testssl.sh",
+    "waitress-serve": "",
     "zbarimg": "zbar-tools",
 }
 # Where `make test-deps` puts programs of Python that can't live in our environment.
-APART = Path(__file__).parents[2] / ".venv-scan" / "bin"
+APART = os.pathsep.join(
+    str(Path(__file__).parents[2] / name / "bin") for name in (".venv-scan", ".venv-acme")
+)
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def tool() -> Callable[[str], str]:
 
 def find(program: str) -> str:
     """Give the path of a program; skip the test where it isn't there, or fail it in CI."""
-    path = shutil.which(program) or shutil.which(program, path=str(APART))
+    path = shutil.which(program) or shutil.which(program, path=APART)
     if path is None:
         package = PACKAGES[program]
         words = f"{program} is not here: " + (f"apt-get install {package}" if package else "make test-deps")

@@ -1,0 +1,129 @@
+"""The part of the catalogue that tells what stands between us and a certificate of an ACME authority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from certstore.entries import Entry, Severity
+
+__all__ = ["ACME"]
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_LATER: Final = "it is tried again by itself; what is served stays"
+
+_TABLE: Final[dict[str, Entry]] = {
+    # --- the way to the authority ---
+    "acme_directory_unusable": Entry(
+        _E, "{url} can't be an authority's address: {why}", "give the URL of its directory, with https://"
+    ),
+    "acme_roots_unusable": Entry(
+        _E,
+        "the file of trusted roots for the authority can't be used: {why}",
+        "give the authority's root certificate as PEM",
+    ),
+    "acme_unreachable": Entry(
+        _E,
+        "the authority {host} can't be reached: {why}",
+        "check the network, its DNS and the proxy; it is tried again by itself",
+    ),
+    "acme_untrusted": Entry(
+        _E,
+        "the authority {host} shows a certificate that isn't trusted here: {why}",
+        "for an authority of your own, give its root: --ca-file PEM; check the device's clock",
+    ),
+    "acme_answer_strange": Entry(
+        _E,
+        "the authority {host} gives an answer that can't be used: {why}",
+        "check that the address is an ACME directory, and that no proxy answers in its place",
+    ),
+    "acme_server_failed": Entry(_E, "the authority {host} has a fault of its own: {why}", _LATER),
+    "acme_rate_limited": Entry(
+        _E,
+        "the authority {host} takes no more of this for now: {why}",
+        "it is tried again when the authority allows it; ask for fewer names or certificates",
+    ),
+    # --- the account ---
+    "acme_account_unknown": Entry(
+        _E,
+        "the authority {host} doesn't know the account of this device: {why}",
+        "enable it again, so that a new account is made: tlsproxy acme enable",
+    ),
+    "acme_account_ended": Entry(
+        _E, "the account at {host} is {status}", "enable it again with a new account, or ask the authority"
+    ),
+    "acme_account_damaged": Entry(
+        _W,
+        "a record of an account or order at an authority can't be read: {why}",
+        "check the device's disk; enable ACME again if it doesn't renew by itself",
+    ),
+    "acme_binding_needed": Entry(
+        _E,
+        "the authority {host} takes only accounts that it knows already",
+        "get a key id and a MAC key from the authority, and give them with --eab",
+    ),
+    "acme_binding_refused": Entry(
+        _E,
+        "the authority {host} refuses the key id or MAC key that were given: {why}",
+        "check both, and whether they were used already: most can be used once",
+    ),
+    "acme_terms_unagreed": Entry(
+        _E,
+        "the authority {host} wants its terms agreed to: {terms}",
+        "read them, then enable with --agree-tos",
+    ),
+    "acme_contact_refused": Entry(
+        _E, "the authority {host} refuses the contact address: {why}", "give another e-mail address, or none"
+    ),
+    # --- what is asked for ---
+    "acme_names_refused": Entry(
+        _E,
+        "the authority {host} issues no certificate for {names}: {why}",
+        "leave out that name, or ask another authority",
+    ),
+    "acme_caa_forbids": Entry(
+        _E,
+        "the DNS forbids {host} to issue for {names}: {why}",
+        "have the domain's CAA record allow this authority",
+    ),
+    "acme_profile_unknown": Entry(
+        _E,
+        "the authority {host} has no profile {profile}; it has: {profiles}",
+        "choose one of those, or none",
+    ),
+    "acme_key_refused": Entry(
+        _E, "the authority {host} refuses the key or the request: {why}", "choose another type of key"
+    ),
+    "acme_refused": Entry(
+        _E, "the authority {host} refuses: {why}", "do what it says, or ask the authority's operator"
+    ),
+    # --- proof ---
+    "acme_challenge_missing": Entry(
+        _E,
+        "the authority {host} offers no way to prove {name} that is set up here; it offers: {offered}",
+        "set up one of those: tlsproxy acme enable --challenge KIND",
+    ),
+    "acme_challenge_unanswered": Entry(
+        _E, "the proof for {name} by {challenge} can't be given here: {why}", "tlsproxy acme preflight"
+    ),
+    "acme_challenge_failed": Entry(
+        _E,
+        "the authority {host} couldn't see the proof for {name} by {challenge}: {why}",
+        "see what stands in the way: tlsproxy acme preflight",
+    ),
+    # --- the order ---
+    "acme_order_failed": Entry(_E, "the authority {host} gave up the order for {names}: {why}", _LATER),
+    "acme_order_stuck": Entry(
+        _E,
+        "the authority {host} came to no end with the order for {names}; it stands at {status}",
+        "it is tried again by itself; ask the authority's operator if that goes on",
+    ),
+    "acme_certificate_foreign": Entry(
+        _E,
+        "the authority {host} gave a certificate that isn't the one asked for: {why}",
+        "tell the authority's operator; nothing has changed here",
+    ),
+}
+
+ACME: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)
