@@ -126,6 +126,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate is in use, but that could not be written down: {why}",
         "check the device's disk; the next start puts the record right",
     ),
+    "store_gone": Entry(
+        _E,
+        "the certificate store {path} was removed, or replaced by another one, while it was in use: what was"
+        " served is served on, and nothing can be changed",
+        "put the same folder back; to go on with what is there now, restart the service",
+    ),
     "store_read_only": Entry(
         _W,
         "the certificate store takes no changes: {why}",

@@ -25,7 +25,7 @@ from datetime import datetime
 
 import trio
 
-from certstore import Store
+from certstore import Store, StoreGone
 from tlsproxy import checked, handover, policy
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
@@ -74,6 +74,8 @@ class Reloader:
         """Make the pre-flight. Raises ReloadError, with what the new image complains of."""
         async with self._one:
             with _refusing("the new version can't be started"), ExitStack() as stack:
+                if not self.store.is_here:
+                    raise StoreGone(self.config.store)
                 content = checked.make()
                 stack.callback(os.close, content)
                 done = await self._fly(content)
@@ -187,9 +189,11 @@ def _state_of(worker: RemoteWorker) -> WorkerState:
 
 @contextmanager
 def _refusing(words: str) -> Iterator[None]:
-    """Refuse the reload where the system has no descriptor, memory, process or thread left for it."""
+    """Refuse the reload where the store is gone, or no descriptor, memory, process or thread is left."""
     try:
         yield
+    except StoreGone as error:  # who gave up the folder that is held couldn't take up another
+        raise ReloadError(str(error), error.hint) from error
     except OSError as error:
         raise ReloadError(f"{words}: {error.strerror or error}") from error
     except RuntimeError as error:  # what threading says where no thread is to be had
