@@ -156,6 +156,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "import that certificate again, and check the device's disk",
     ),
     "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
+    "listener_lost": Entry(
+        _E,
+        "the reload could not listen on {address}: {why}; where clients were let in before, they still are",
+        "see who has that port: ss -ltnp; then: tlsproxy reload",
+    ),
     "notice_lost": Entry(
         _W,
         "{to} could not be told of news ({kind}): {why}",
