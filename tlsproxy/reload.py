@@ -4,7 +4,7 @@ Promises: what can't serve is found before anything is given up (preflight.py), 
 no listening socket is closed, no connection attempt fails, tunnels and event streams live on in the workers
 that have them; the process id stays, so a service manager sees no restart.
 
-Theory. The order is: pre-flight in a child, the store and the examiner at rest, signals held back,
+Theory. The order is: pre-flight in a child, store, examiner and hook helper at rest, signals held back,
 descriptors made inheritable, exec. The configuration is read by the pre-flight only: the new image gets those
 very bytes (checked.py). Between the store's rest and the exec nothing is waited for but that
 signals which have come already are obeyed. From the exec on the new image finds all of it again by
@@ -116,12 +116,13 @@ class Reloader:
                 self._exec(self._state(lock_fd=lock_fd))
 
     def _rest(self, stack: ExitStack) -> int:
-        """Bring store and examiner to rest, in one thread.
+        """Bring store, examiner and the hook helper to rest, in one thread.
 
         A second one might not be had: all may be taken by changes that wait for the store.
         """
         lock_fd = stack.enter_context(self.store.at_rest())
         stack.enter_context(self.examiner.at_rest())
+        stack.enter_context(self.notifier.at_rest())
         return lock_fd
 
     def _exec(self, state: HandedOver) -> None:
