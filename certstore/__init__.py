@@ -39,6 +39,7 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from certstore.alpnproof import ACME_TLS, alpn_proof, asked_as
 from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.erasure import Reset, Scope
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.issuers.acme.challenges import Answer, Challenge
     from certstore.issuers.csr import KeyType, Subject
     from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
@@ -94,10 +96,12 @@ if TYPE_CHECKING:
     from certstore.store import Clock, Store
 
 __all__ = [
+    "ACME_TLS",
     "BUILD_DATE",
     "LARGEST_FILE",
     "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
+    "Answer",
     "Authority",
     "Backup",
     "BackupUnreadable",
@@ -108,6 +112,7 @@ __all__ = [
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Challenge",
     "Circumstances",
     "Clock",
     "Comparison",
@@ -156,7 +161,9 @@ __all__ = [
     "Subject",
     "Verdict",
     "Wish",
+    "alpn_proof",
     "alternative_names",
+    "asked_as",
     "assemble",
     "build_chain",
     "check",
@@ -222,6 +229,8 @@ _LATER = {
     "assemble": "certstore.assembly",
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
+    "Answer": "certstore.issuers.acme.challenges",
+    "Challenge": "certstore.issuers.acme.challenges",
     "InProcess": "certstore.examination",
     "KnownKey": "certstore.examination",
     "Gate": "certstore.gates",

@@ -135,6 +135,12 @@ def no_content(*, close: bool) -> bytes:
     return b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n" + end
 
 
+def key_authorization(text: bytes, *, close: bool, method: bytes) -> bytes:
+    """Answer an ACME authority (RFC 8555 section 8.3)."""
+    fields = [b"Content-Type: application/octet-stream", b"Cache-Control: no-store"]
+    return _whole("200 OK", fields, text, close=close, bodiless=method == b"HEAD")
+
+
 def _whole(status: str, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:
     head = [b"HTTP/1.1 %b" % status.encode(), *fields, b"Content-Length: %d" % len(body)]
     if close:

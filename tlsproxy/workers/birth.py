@@ -22,6 +22,7 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     MAX_WORD_BYTES,
+    Answers,
     Checked,
     FromWorker,
     ListeningAt,
@@ -70,7 +71,10 @@ class Mailboxes:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """All that a worker of this configuration needs. checked: tells which upstreams are down."""
+    """All that a worker of this configuration needs.
+
+    checked: tells which upstreams are down; answers: what ACME authorities look for.
+    """
 
     config: Config
     doors: Doors
@@ -78,6 +82,7 @@ class Birth:
     seats: int
     mailboxes: Mailboxes = Mailboxes()
     checked: Callable[[], Sequence[Checked]] = tuple
+    answers: Callable[[], Answers] = lambda: Answers(0)
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -143,6 +148,7 @@ class Birth:
                 for route in config.routes
                 if route.max_connections is not None
             },
+            answers=self.answers(),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

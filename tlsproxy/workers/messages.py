@@ -6,18 +6,18 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
-                           Checked (whether an upstream is up);
+                           Checked (whether an upstream is up), Answers (to ACME authorities);
                            Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
                            EndBundles (these are served to nobody any more, and their connections end),
                            ConfirmJudged
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
+    worker to supervisor:  Started; Prepared, Committed, Answering; Pong, Counts; Leaving, Quiet; Said,
                            TicketKeys, BundleLost; Tripped (a breaker has opened, or closed); ConfirmAsked
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_WORD_BYTES",
     "AcceptOn",
+    "Answering",
+    "Answers",
     "BundleLost",
     "Checked",
     "CloseTunnels",
@@ -42,6 +44,7 @@ __all__ = [
     "FromWorker",
     "Leaving",
     "ListeningAt",
+    "PendingAnswer",
     "Ping",
     "Pong",
     "Prepare",
@@ -94,6 +97,31 @@ class Checked(_Message, frozen=True):
     holds_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PendingAnswer:
+    """What an authority will look for: under this name this value, for a while.
+
+    name: the token (http-01), or the host name or address (tls-alpn-01). value: the key authorization, or its
+    SHA-256 in hex. holds_s: from now on.
+    """
+
+    kind: Literal["http-01", "tls-alpn-01"]
+    name: str
+    value: str
+    holds_s: float
+
+
+class Answers(_Message, frozen=True):
+    """Give exactly these answers to ACME authorities from now on; `Answering` says that it is so.
+
+    at: the time now, in seconds since 1970, for certificates that are made.
+    """
+
+    number: int
+    at: float = 0.0
+    answers: list[PendingAnswer] = []
+
+
 class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
@@ -101,7 +129,7 @@ class Setup(_Message, frozen=True):
     holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
     worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
     for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
-    to an upstream.
+    to an upstream. answers: which are given now.
     """
 
     seat: int
@@ -121,6 +149,7 @@ class Setup(_Message, frozen=True):
     health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
     checked: list[Checked] = []
     rooms: dict[str, int] = {}
+    answers: Answers = Answers(0)
 
 
 class Prepare(_Message, frozen=True):
@@ -211,6 +240,12 @@ class Started(_Message, frozen=True):
 
     pid: int
     confined: Confined | None = None
+
+
+class Answering(_Message, frozen=True):
+    """This worker gives the answers of `Answers` with this number, and no others."""
+
+    number: int
 
 
 class Prepared(_Message, frozen=True):
@@ -306,6 +341,7 @@ ToWorker = (
     | Ping
     | Count
     | Checked
+    | Answers
     | Retire
     | TurnAway
     | Stop
@@ -315,6 +351,7 @@ ToWorker = (
 )
 FromWorker = (
     Started
+    | Answering
     | Prepared
     | Committed
     | Pong

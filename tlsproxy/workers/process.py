@@ -43,12 +43,15 @@ from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
 from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.asking import Asking
+from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
+    Answering,
+    Answers,
     BundleLost,
     Checked,
     CloseTunnels,
@@ -146,6 +149,7 @@ class WorkerProcess:
             async with trio.open_nursery() as working:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
+                self._learn(self._setup.answers)
                 self._channel.send(Started(os.getpid(), self._confined))
             nursery.cancel_scope.cancel()
         self._channel.send(self._count())
@@ -163,7 +167,7 @@ class WorkerProcess:
                 case AcceptOn(places=places, seats=seats):
                     self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case SiblingKeys() | Checked() | ConfirmJudged():
+                case SiblingKeys() | Checked() | ConfirmJudged() | Answers():
                     self._learn(message)
                 case Retire(last=last):
                     self._worker.retire(last=last)
@@ -173,9 +177,12 @@ class WorkerProcess:
                     self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
 
-    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged) -> None:
-        """Take note of what is true elsewhere: of a sibling's keys, an upstream, a word."""
-        if isinstance(message, SiblingKeys):
+    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged | Answers) -> None:
+        """Take note of what others know: a sibling's keys, an upstream's health, what is asked."""
+        if isinstance(message, Answers):
+            self._worker.challenges.take(message)
+            self._channel.send(Answering(message.number))
+        elif isinstance(message, SiblingKeys):
             self._siblings.learn(message.seat, message.keys)
         elif isinstance(message, ConfirmJudged):
             self._asking.judged(message)
@@ -305,7 +312,8 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     guards = guards_of(setup, voice.tripped)
     learn = partial(counters.clientele.learn, is_ours=serving.is_ours)
     with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm, learn) as site:
-        worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
+        challenges = Challenges(contexts.engine)
+        worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings, challenges)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again

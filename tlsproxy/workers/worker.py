@@ -35,9 +35,10 @@ from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
 from tlsproxy.net.stream import SocketStream
 from tlsproxy.observe.counters import Counters
-from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
+from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, Proved, accept_tls
 from tlsproxy.tls.stream import TLSStream
 from tlsproxy.upstream.guard import Guards
+from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.greetings import Ending, Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
@@ -65,7 +66,7 @@ class Capacity:
 class Worker:
     """Serves the connections of its listening sockets, which belong to its maker; `run` once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  each has another owner
         self,
         serving: Serving,
         site: Site,
@@ -73,7 +74,10 @@ class Worker:
         tell: Tell,
         counters: Counters | None = None,
         siblings: Siblings | None = None,
+        challenges: Challenges | None = None,
     ) -> None:
+        self.challenges = challenges or Challenges("auto")
+        """What it answers to ACME authorities."""
         self._serving, self._site, self._counters = serving, site, counters
         self._siblings = siblings if siblings is not None and siblings.are_there else None
         admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
@@ -260,8 +264,9 @@ class Worker:
             if greeting.leaving:
                 return
             heard = self._counters.hello_heard if self._counters is not None else None
-            stream = await accept_tls(sock, greeting.choose_from(self._serving), first, hand_on, heard)
-        except HandedOn:
+            tables, prove = greeting.choose_from(self._serving), self.challenges.context
+            stream = await accept_tls(sock, tables, first, hand_on, heard, prove)
+        except (HandedOn, Proved):
             return
         except PlainHTTP as plain:
             greeting.end()
@@ -307,7 +312,7 @@ class Worker:
             self._counters.handshake_failed(reason)
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
-        client = RedirectingClient(SocketStream(sock), port, self._site.sweeper)
+        client = RedirectingClient(SocketStream(sock), port, self._site.sweeper, self.challenges.text)
         if self._take_leave is not None:
             client.retire()
         self._redirects.add(client)
