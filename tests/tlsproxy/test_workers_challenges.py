@@ -16,7 +16,7 @@ from tests.forwarding import GET
 from tests.planes import Plane, serving
 from tests.tlsproxy.tls_pair import client_context
 from tests.tlsproxy.tls_wire import Wire
-from tlsproxy.workers.messages import Answers, PendingAnswer
+from tlsproxy.workers.proofs import Answers, PendingAnswer
 
 TEXT = "token-1.thumbprint"
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()

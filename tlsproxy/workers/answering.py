@@ -19,7 +19,7 @@ import trio
 
 from certstore import Answer, Challenge, StoreError
 from tlsproxy import policy_acme as policy
-from tlsproxy.workers.messages import Answers, PendingAnswer
+from tlsproxy.workers.proofs import Answers, PendingAnswer
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
 __all__ = ["Answering", "AnswersUngivenError"]

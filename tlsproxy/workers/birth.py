@@ -22,13 +22,13 @@ from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     MAX_WORD_BYTES,
-    Answers,
     Checked,
     FromWorker,
     ListeningAt,
     Setup,
     decode_from_worker,
 )
+from tlsproxy.workers.proofs import Answers
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn

@@ -16,7 +16,7 @@ from certstore import ACME_TLS, alpn_proof, asked_as
 from tlsproxy import policy_acme as policy
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import Context, EngineName, make_context
-from tlsproxy.workers.messages import Answers
+from tlsproxy.workers.proofs import Answers
 
 __all__ = ["Challenges"]
 

@@ -17,20 +17,19 @@ know sockets and who acts on what.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
+from tlsproxy.workers.proofs import Answering, Answers
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_WORD_BYTES",
     "AcceptOn",
-    "Answering",
-    "Answers",
     "BundleLost",
     "Checked",
     "CloseTunnels",
@@ -44,7 +43,6 @@ __all__ = [
     "FromWorker",
     "Leaving",
     "ListeningAt",
-    "PendingAnswer",
     "Ping",
     "Pong",
     "Prepare",
@@ -95,31 +93,6 @@ class Checked(_Message, frozen=True):
     path: str
     retry_s: float = 0.0
     holds_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class PendingAnswer:
-    """What an authority will look for: under this name this value, for a while.
-
-    name: the token (http-01), or the host name or address (tls-alpn-01). value: the key authorization, or its
-    SHA-256 in hex. holds_s: from now on.
-    """
-
-    kind: Literal["http-01", "tls-alpn-01"]
-    name: str
-    value: str
-    holds_s: float
-
-
-class Answers(_Message, frozen=True):
-    """Give exactly these answers to ACME authorities from now on; `Answering` says that it is so.
-
-    at: the time now, in seconds since 1970, for certificates that are made.
-    """
-
-    number: int
-    at: float = 0.0
-    answers: list[PendingAnswer] = []
 
 
 class Setup(_Message, frozen=True):
@@ -240,12 +213,6 @@ class Started(_Message, frozen=True):
 
     pid: int
     confined: Confined | None = None
-
-
-class Answering(_Message, frozen=True):
-    """This worker gives the answers of `Answers` with this number, and no others."""
-
-    number: int
 
 
 class Prepared(_Message, frozen=True):

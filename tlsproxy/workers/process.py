@@ -50,8 +50,6 @@ from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.messages import (
     AcceptOn,
-    Answering,
-    Answers,
     BundleLost,
     Checked,
     CloseTunnels,
@@ -80,6 +78,7 @@ from tlsproxy.workers.messages import (
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
+from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
 from tlsproxy.workers.site import capacity_of, needs_of, site_of

@@ -22,8 +22,6 @@ from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.messages import (
-    Answering,
-    Answers,
     Checked,
     Commit,
     Committed,
@@ -42,6 +40,7 @@ from tlsproxy.workers.messages import (
     Tripped,
     TurnAway,
 )
+from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
