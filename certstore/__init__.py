@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.imaging import Leak, leaks_of, stores_under
-    from certstore.issuers.acme.challenges import Answer, Challenge
+    from certstore.issuers.acme.challenges import Answer, Answering, Challenge
     from certstore.issuers.csr import KeyType, Subject
     from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
@@ -102,6 +102,7 @@ __all__ = [
     "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
     "Answer",
+    "Answering",
     "Authority",
     "Backup",
     "BackupUnreadable",
@@ -230,6 +231,7 @@ _LATER = {
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
     "Answer": "certstore.issuers.acme.challenges",
+    "Answering": "certstore.issuers.acme.challenges",
     "Challenge": "certstore.issuers.acme.challenges",
     "InProcess": "certstore.examination",
     "KnownKey": "certstore.examination",

@@ -231,6 +231,8 @@ class NotFound(StoreError):
         """Where it may have gone."""
         if self.what == "device authority":
             return "it is made where the configuration says so: device_ca = true below [identity]"
+        if self.what == "ACME enrolment":
+            return "have a certificate of an ACME authority: tlsproxy acme enable"
         if self.what == "request":
             return "it may be answered or expired; see which wait: tlsproxy certs csr list"
         return "it may have been pruned; see what there is: tlsproxy certs history"

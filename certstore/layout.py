@@ -16,6 +16,7 @@
     authority/answered/<bundle id>.json            what was asked for
     authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
     authority/accounts/<id>/{key,next}.pem, account.json  the customer's at ACME authorities
+    authority/accounts/{enrolment,renewal}.json    what is to be had of one, and how that goes
     authority/orders/<id>/{key.pem,order.json,chain.pem}  a certificate that is on its way from one
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
@@ -105,6 +106,8 @@ DEVICE_CA = AUTHORITY / "device-ca"
 DEVICE_CA_FILE = DEVICE_CA / "ca.pem"
 EXPORTED = DEVICE_CA / "exported"
 ACCOUNTS = AUTHORITY / "accounts"
+ENROLMENT = ACCOUNTS / "enrolment.json"
+RENEWAL = ACCOUNTS / "renewal.json"
 ORDERS = AUTHORITY / "orders"
 FACTORY = AUTHORITY / "factory"
 FACTORY_REQUEST = FACTORY / "request"

@@ -33,6 +33,7 @@ from tlsproxy.telling import Teller
 from tlsproxy.threads import in_thread_at_last, in_thread_or_here
 from tlsproxy.tls.engines import resolve
 from tlsproxy.upstreams import Upstreams
+from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -76,7 +77,8 @@ async def run(
         upstreams = Upstreams(config.routes, now, before.upstreams if before is not None else ())
         seats = wanted_workers(config.workers)
         mailboxes = Mailboxes.make(seats, stack)
-        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
+        answering = Answering(now, lambda: crew.workers)
+        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending)
         epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
         crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
         if before is not None:
@@ -104,6 +106,7 @@ async def run(
                 teller=Teller(EventLog(now, before.events if before is not None else None)),
                 notifier=notifier,
                 upstreams=upstreams,
+                answering=answering,
             ).run(task_status)
 
 

@@ -21,6 +21,7 @@ import trio
 
 from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, found
 from tlsproxy import device, hardware, policy_notices
+from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
@@ -54,6 +55,7 @@ from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
 from tlsproxy.wire import WireConfirmation
+from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -99,11 +101,13 @@ class House:
     teller: Teller
     notifier: Notifier
     upstreams: Upstreams
+    answering: Answering
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
+    _acme: AcmeKeeper = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
@@ -116,6 +120,8 @@ class House:
         caretaker = self._caretaker(controller)
         self._watch_expiry(controller, caretaker)
         resetter = self._watch_unit(controller, caretaker)
+        told = (controller.propose_acme, partial(self._tell_trouble, controller.meter), controller.audit)
+        self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
@@ -131,6 +137,7 @@ class House:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
+                keeping.start_soon(self._acme.run)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, resetter)
@@ -183,7 +190,8 @@ class House:
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
-        backing = Backing(controller, controller, controller, self.store, told, desk, resetter, fresh)
+        proxy = (controller, controller, controller)
+        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -309,6 +317,7 @@ class House:
         """Give what health has to tell beside the rung."""
         yield from self._ladder.standing
         yield from self._guard.standing
+        yield from self._acme.troubles()
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

@@ -217,6 +217,22 @@ class Client:
         """Have it made anew, for what the device is called now."""
         return self._ask("POST", "/v1/device-ca/renew")
 
+    def acme(self) -> dict[str, object]:
+        """Ask what is wanted of an ACME authority, and how it goes; AnswerError `not_found` for nothing."""
+        return self._ask("GET", "/v1/acme")
+
+    def enable_acme(self, wanted: Mapping[str, object]) -> dict[str, object]:
+        """Have a certificate of an ACME authority from now on."""
+        return self._ask("PUT", "/v1/acme", wanted)
+
+    def renew_acme(self) -> dict[str, object]:
+        """Have the next one asked for now."""
+        return self._ask("POST", "/v1/acme/renew")
+
+    def disable_acme(self) -> dict[str, object]:
+        """Want nothing any more; gives what was wanted."""
+        return self._ask("DELETE", "/v1/acme")
+
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""
         return self._send("GET", f"/v1/bundles/{bundle}/chain.pem").content
