@@ -44,6 +44,7 @@ from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.erasure import Reset, Scope
 from certstore.errors import (
+    AnswersUngiven,
     BackupUnreadable,
     NotFound,
     RandomNotReady,
@@ -103,6 +104,7 @@ __all__ = [
     "SERVED_FOLDERS",
     "Answer",
     "Answering",
+    "AnswersUngiven",
     "Authority",
     "Backup",
     "BackupUnreadable",

@@ -15,6 +15,7 @@ from typing import ClassVar
 from certstore.findings import Finding, Severity
 
 __all__ = [
+    "AnswersUngiven",
     "BackupUnreadable",
     "NotFound",
     "RandomNotReady",
@@ -211,6 +212,25 @@ class RandomNotReady(StoreError):
     def hint(self) -> str:
         """What to do, and what lacks."""
         return "try again in some seconds; a device that stays so has no source of randomness"
+
+
+class AnswersUngiven(StoreError):
+    """Not everybody whom an ACME authority may ask gives the answers that it looks for."""
+
+    code = "acme_answers_ungiven"
+
+    def __init__(self, why: str) -> None:
+        """Take one lower-case phrase."""
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+    @property
+    def hint(self) -> str:
+        """Say what it comes from."""
+        return "it is tried again; if it stays so, restart the proxy"
 
 
 class NotFound(StoreError):

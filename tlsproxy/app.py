@@ -79,10 +79,7 @@ async def run(
         mailboxes = Mailboxes.make(seats, stack)
         answering = Answering(now, lambda: crew.workers)
         birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending)
-        epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
-        crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        if before is not None:
-            crew.sums.clientele.add(before.asked, before.strict)
+        crew = _crew(birth, before)
         examiner = stack.enter_context(
             ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
         )
@@ -108,6 +105,15 @@ async def run(
                 upstreams=upstreams,
                 answering=answering,
             ).run(task_status)
+
+
+def _crew(birth: Birth, before: HandedOver | None) -> Crew:
+    """Make the crew, which goes on counting where the image before has ended."""
+    if before is None:
+        return Crew(birth, sums=first_sums(()))
+    crew = Crew(birth, epoch=before.epoch + 1, sums=first_sums(before.sums))
+    crew.sums.clientele.add(before.asked, before.strict)
+    return crew
 
 
 def _settled(

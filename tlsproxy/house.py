@@ -114,14 +114,10 @@ class House:
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
         since = before.since if before is not None else self.clock()
-        process = Process(os.getpid(), since, epoch=self.crew.epoch)
-        reloader = self._reloader(process) if self.program is not None else None
-        controller = self._controller(process, reloader)
+        controller = self._controller(Process(os.getpid(), since, epoch=self.crew.epoch))
         caretaker = self._caretaker(controller)
         self._watch_expiry(controller, caretaker)
         resetter = self._watch_unit(controller, caretaker)
-        told = (controller.propose_acme, partial(self._tell_trouble, controller.meter), controller.audit)
-        self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._tell_followers(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
@@ -163,8 +159,10 @@ class House:
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
             self.store.device_ca.on_kept = caretaker.hurry
-        self.notifier.on_report = controller.meter.count_notice
-        self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
+        trouble = partial(self._tell_trouble, controller.meter)
+        self.notifier.on_report, self.notifier.on_finding = controller.meter.count_notice, trouble
+        told = (controller.propose_acme, trouble, controller.audit)
+        self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -293,7 +291,8 @@ class House:
             upstreams=self.upstreams.statuses,
         )
 
-    def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
+    def _controller(self, process: Process) -> Controller:
+        reloader = self._reloader(process) if self.program is not None else None
         return Controller(
             config=self.config,
             store=self.store,

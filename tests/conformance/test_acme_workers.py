@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from certstore import Answer, Challenge, InProcess, Source, Store, layout
+from certstore import Answer, AnswersUngiven, Challenge, InProcess, Source, Store, layout
 from certstore.atomic import Disk
 from certstore.issuers.acme.issuing import Issuer, Surroundings
 from certstore.issuers.acme.wishes import Wish
@@ -27,7 +27,7 @@ from tlsproxy import policy_acme
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.config.values import ListenerConfig
 from tlsproxy.listening import Doors
-from tlsproxy.workers.answering import Answering, AnswersUngivenError
+from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.memory import Memory
@@ -174,7 +174,7 @@ async def test_a_worker_that_hangs_keeps_nobody_waiting_for_ever(tmp_path, pki, 
     async with scene_at(http, tls, tmp_path, pki) as scene:
         hung = scene.crew.workers[0]
         os.kill(hung.pid, signal.SIGSTOP)
-        with pytest.raises(AnswersUngivenError, match=str(hung.pid)):
+        with pytest.raises(AnswersUngiven, match=str(hung.pid)):
             await scene.answering.publish([answer()])
         assert scene.answering.pending().answers == []
         os.kill(hung.pid, signal.SIGCONT)
@@ -184,7 +184,7 @@ async def test_more_answers_than_there_is_room_for_are_refused(tmp_path, pki):
     http, tls = pebbles.free_ports(2)
     async with scene_at(http, tls, tmp_path, pki) as scene:
         many = [answer(f"t{number}") for number in range(policy_acme.ANSWERS + 1)]
-        with pytest.raises(AnswersUngivenError, match="more than"):
+        with pytest.raises(AnswersUngiven, match="more than"):
             await scene.answering.publish(many)
         await scene.answering.publish(many[1:])
 

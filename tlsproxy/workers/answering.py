@@ -17,30 +17,12 @@ from datetime import datetime
 
 import trio
 
-from certstore import Answer, Challenge, StoreError
+from certstore import Answer, AnswersUngiven, Challenge
 from tlsproxy import policy_acme as policy
 from tlsproxy.workers.proofs import Answers, PendingAnswer
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
-__all__ = ["Answering", "AnswersUngivenError"]
-
-
-class AnswersUngivenError(StoreError):
-    """Not every worker gives an answer; `why` is one lower-case phrase."""
-
-    code = "acme_answers_ungiven"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return self.why
-
-    @property
-    def hint(self) -> str:
-        """Say what it comes from."""
-        return "it is tried again; if it stays so, restart the proxy"
+__all__ = ["Answering"]
 
 
 class Answering:
@@ -60,10 +42,10 @@ class Answering:
         return Answers(self._number, now.timestamp(), pending)
 
     async def publish(self, answers: Sequence[Answer]) -> None:
-        """Have them given, beside those that are. Raises AnswersUngivenError; then none of these is."""
+        """Have them given, beside those that are. Raises AnswersUngiven; then none of these is."""
         given = {(one.challenge, one.token): one for one in answers}
         if len(self._given.keys() | given) > policy.ANSWERS:
-            raise AnswersUngivenError(f"more than {policy.ANSWERS} answers would be given at a time")
+            raise AnswersUngiven(f"more than {policy.ANSWERS} answers would be given at a time")
         self._given |= given
         self._spread()
         try:
@@ -93,9 +75,9 @@ class Answering:
                     nursery.start_soon(worker.wait_answering, number)
         if in_time.cancelled_caught:
             silent = [worker.pid for worker in asked if worker.answering < number]
-            raise AnswersUngivenError(f"the worker {silent[0]} doesn't say that it gives the answers")
+            raise AnswersUngiven(f"the worker {silent[0]} doesn't say that it gives the answers")
         if not any(worker.stage is Stage.ACCEPTING for worker in self._workers()):
-            raise AnswersUngivenError("no worker accepts connections")
+            raise AnswersUngiven("no worker accepts connections")
 
 
 def _pending(answer: Answer, now: datetime) -> PendingAnswer:
