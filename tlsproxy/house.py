@@ -309,6 +309,7 @@ class House:
         """Give what health has to tell beside the rung."""
         yield from self._ladder.standing
         yield from self._guard.standing
+        yield from self.upstreams.standing
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

@@ -101,7 +101,7 @@ class Setup(_Message, frozen=True):
     holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
     worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
     for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
-    to an upstream.
+    to an upstream. terms_fd: a memfd with the terms of upstreams that speak TLS, -1 where none does.
     """
 
     seat: int
@@ -121,6 +121,7 @@ class Setup(_Message, frozen=True):
     health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
     checked: list[Checked] = []
     rooms: dict[str, int] = {}
+    terms_fd: int = -1
 
 
 class Prepare(_Message, frozen=True):
