@@ -54,8 +54,13 @@ class DeviceCA:
         return is_exported(self._root)
 
     def keep(self, authority: Authority) -> None:
-        """Have this authority from now on, also instead of one that can't be read. Raises StoreError."""
+        """Have this authority from now on, also instead of one that can't be read. Raises StoreError.
+
+        One with another key than the one before was given to nobody yet.
+        """
         with self._change():
+            if self._known is not None and self._known.spki != authority.spki and self.is_exported:
+                self._disk.remove([self._root / layout.EXPORTED])
             content = key_to_pem(authority.key) + authority.certificate.public_bytes(Encoding.PEM)
             self._disk.write(self._root / layout.DEVICE_CA_FILE, content)
             self._known = authority

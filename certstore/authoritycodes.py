@@ -23,6 +23,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "the device's own authority was made anew, for: {names}; the one before is good until {not_after}",
         "import the new one where the device is used: tlsproxy device-ca export",
     ),
+    "device_ca_banned": Entry(
+        _W,
+        "the key of the device's own authority is banned: there is another authority now, for: {names}",
+        "remove the one before wherever it was imported, and import the new one: tlsproxy device-ca export",
+    ),
     "device_ca_uncovered": Entry(
         _W,
         "the device is reached as {names}, too, not covered by its own authority: clients are warned there",

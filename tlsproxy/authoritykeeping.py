@@ -1,8 +1,9 @@
 """The device's own authority as time goes by: made, renewed ahead of its end, told where it falls short.
 
 Promises: what somebody may trust already changes by nobody's doing but a person's (`renewed_now`) or its own
-end, and then with the same key. Whatever is made is on the disk before it is told, or signs anything. Refuses
-to know how a root is made (certstore), and who is told.
+end, and then with the same key; unless that was banned: then there is another one at the next turn. Whatever
+is made is on the disk before it is told, or signs anything. Refuses to know how a root is made (certstore),
+and who is told.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class AuthorityKeeper:
 
     def __init__(self, store: Store, tell: Tell) -> None:
         """Take the store, and who is told."""
-        self._ca, self._tell = store.device_ca, tell
+        self._ca, self._is_banned, self._tell = store.device_ca, store.is_banned, tell
         self._missing_since: datetime | None = None
         self._told: tuple[str, ...] = ()
 
@@ -53,6 +54,8 @@ class AuthorityKeeper:
             current = self._ca.current()
         except StoreCorrupt as error:
             damage = error
+        if current is not None and self._is_banned(current.spki):
+            return self._replace(wanted, now)
         missing = uncovered_names(current, wanted) if current is not None else ()
         self._missing_since = min(self._missing_since or now, now) if missing else None
         is_exported = self._ca.is_exported
@@ -65,6 +68,14 @@ class AuthorityKeeper:
         if damage is not None:
             self._tell("make_device_ca", authority_facts(made), found("device_ca_damaged", why=damage))
         self._tell_made(made, current if is_exported else None)
+        return made
+
+    def _replace(self, wanted: Identity, now: datetime) -> Authority:
+        """Have another one instead of one whose key is banned."""
+        made = deviceca.make(wanted.names, wanted, now)
+        self._ca.keep(made)
+        told = found("device_ca_banned", names=_listed(made.names))
+        self._tell("make_device_ca", authority_facts(made), told)
         return made
 
     def _tell_made(self, made: Authority, before: Authority | None) -> None:
@@ -81,14 +92,15 @@ class AuthorityKeeper:
 
 
 def renewed_now(store: Store, wanted: Identity, now: datetime) -> Authority:
-    """Make the authority anew for who is called so now, with the same key, because a person says so.
+    """Make the authority anew for who is called so now, because a person says so; its key stays if it may.
 
     Raises NotFound where there is none, or StoreError.
     """
     current = store.device_ca.current()
     if current is None:
         raise NotFound("device authority", "")
-    made = deviceca.make(wanted.names, wanted, now, current)
+    before = None if store.is_banned(current.spki) else current
+    made = deviceca.make(wanted.names, wanted, now, before)
     store.device_ca.keep(made)
     return made
 

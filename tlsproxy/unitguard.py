@@ -64,7 +64,7 @@ class UnitGuard:
         if self._registration.damaged is not None:
             self._tell(found("unit_record_damaged", why=self._registration.damaged))
         seen, self._troubles = self._look()
-        own, others = self._keys(own=True), self._keys(own=False)
+        own, others = self._keys(own=True), self._keys(own=False) | self._waiting()
         if self._registration.damaged is not None:
             own = frozenset()  # nobody knows what came first
         return judge_unit(known, seen, own, others, secrets.token_hex(16))
@@ -116,6 +116,9 @@ class UnitGuard:
         slots = [slot for slot in self._store.slots() if (slot.source is Source.GENERATED) == own]
         return frozenset(spki for slot in slots if (spki := self._spki(slot)) is not None)
 
+    def _waiting(self) -> frozenset[str]:
+        return frozenset(request.spki for request in self._store.requests.all())
+
     def _spki(self, slot: Slot) -> str | None:
         try:
             return self._store.meta(slot.bundle).spki
@@ -130,3 +133,6 @@ class UnitGuard:
                 yield found("image_with_key")
             else:
                 yield found("foreign_keys", names=", ".join(slot.names) or "no names", source=slot.source)
+        for request in self._store.requests.all() if self._inherited else ():
+            if request.spki in self._inherited:
+                yield found("foreign_request", id=request.id, names=", ".join(request.wanted.names))

@@ -189,3 +189,28 @@ async def test_removed_the_next_look_makes_another_one(family):
     family.scene.pass_time(minutes=1)
     assert family.root.spki != old
     assert family.root.issued(family.leaf.leaf)
+
+
+async def test_a_banned_authority_makes_way_for_another_one_that_nobody_has_yet(family):
+    await family.scene.caretaker.first_start()
+    store, before, key = family.scene.store, family.root, family.leaf.spki
+    store.device_ca.export()
+    store.ban(before.spki, via="test")
+    family.scene.pass_time(minutes=1)
+    assert family.root.spki != before.spki
+    assert family.root.issued(family.leaf.leaf)
+    assert family.leaf.spki == key, "the device's own key isn't lost"
+    assert family.codes[-1] == "device_ca_banned"
+    assert not store.device_ca.is_exported
+    after = family.root
+    family.scene.pass_time(minutes=1)
+    assert family.root == after
+    assert family.codes.count("device_ca_banned") == 1
+
+
+async def test_a_banned_authority_is_not_renewed_with_its_key(family):
+    await family.scene.caretaker.first_start()
+    before = family.root
+    family.scene.store.ban(before.spki, via="test")
+    made = renewed_now(family.scene.store, family.wanted(), family.scene.now)
+    assert made.spki != before.spki

@@ -11,6 +11,7 @@ import pytest
 from certstore import Bundle, Finding, Identity, Registration, Scope, Seen, Source, Store, StoreNotWritable
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
+from certstore.requesting import Wish as RequestWish
 from certstore.unit import Unit
 from tests.storing import NotingPublisher, propose
 from tlsproxy.resetting import wish
@@ -199,3 +200,23 @@ async def test_a_copy_lets_go_of_the_key_that_waits_for_the_manufacturer(tmp_pat
         assert "factory_request_foreign" in start.told
         assert not store.factory.state().request
     assert not (copy / "authority" / "factory" / "request").exists()
+
+
+async def test_a_request_that_waited_in_a_copied_store_is_told_until_it_is_gone(path, tmp_path):
+    with Store.open(path, clock=clock) as store:
+        before = store.requests.make(RequestWish(("waits.test",)), via="test")
+    copy = tmp_path / "b"
+    shutil.copytree(path, copy)
+    with Store.open(copy, clock=clock) as store:
+        start = Start(store, UNIT_B)
+        await start.guard.settle()
+        assert [code for code in start.told if code == "foreign_request"] == ["foreign_request"]
+        ours = store.requests.make(RequestWish(("ours.test",)), via="test")
+    with Store.open(copy, clock=clock) as store:
+        start = Start(store, UNIT_B)
+        await start.guard.settle()
+        (told,) = [finding for finding in start.guard.standing if finding.code == "foreign_request"]
+        assert before.id in told.words
+        assert ours.id not in told.words
+        store.requests.remove(before.id)
+        assert "foreign_request" not in start.standing
