@@ -26,6 +26,7 @@ from tlsproxy.policy_upstream import SESSION_KEEP_S
 from tlsproxy.terms import Terms
 from tlsproxy.tls.engines.outward import spki_of
 from tlsproxy.tls.outward import Outward
+from tlsproxy.upstream.probe import probe, request_for
 
 PKI = Pki()
 STRANGERS = Pki()
@@ -350,6 +351,18 @@ async def test_a_dead_service_is_unreachable(tmp_path):
         assert (await (await rig.connect()).ask()).status == 502
         await rig.settle()
         assert rig.records[0].code == "upstream_unreachable"
+
+
+@pytest.mark.parametrize("wants_ours", [False, True])
+async def test_a_check_says_that_tls_is_what_fails(wants_ours, tmp_path):
+    made = a_secure_service(PKI.leaf((NAME,)), tmp_path, client_roots=ROOTS if wants_ours else "")
+    async with made as service:
+        address = UpstreamAddress("https", "127.0.0.1", service.port)
+        for name, result in ((NAME, "tls" if wants_ours else "passed"), ("other.test", "tls")):
+            dial = dial_by("secure", address, 20.0, Terms(name, roots=ROOTS))
+            outcome = await probe(dial, request_for("x", "/healthz"), 20.0, ("2xx",))
+            assert outcome.result == result
+            assert bool(outcome.words) is (result == "tls")
 
 
 def test_no_key_is_in_a_repr():

@@ -86,7 +86,7 @@ async def probe(
             return Outcome("tls", error.detail)
         try:
             outcome = await _ask(stream, request, wanted)
-            with suppress(*_BROKEN):
+            with suppress(*_BROKEN, UpstreamTLSError):
                 await _read_past(stream)
         finally:
             stream.close()
