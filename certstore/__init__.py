@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
     from certstore.loading import load_certificate
-    from certstore.reference import Comparison, Reference
+    from certstore.reference import USUAL_ROOTS, Comparison, Reference
     from certstore.registration import Registration
     from certstore.requesting import Wish, is_answered
     from certstore.requests import Request, read_requests
@@ -102,6 +102,7 @@ __all__ = [
     "LARGEST_FILE",
     "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
+    "USUAL_ROOTS",
     "Answer",
     "Answering",
     "AnswersUngiven",
@@ -255,6 +256,7 @@ _LATER = {
     "read_requests": "certstore.requests",
     "load_certificate": "certstore.loading",
     "Comparison": "certstore.reference",
+    "USUAL_ROOTS": "certstore.reference",
     "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
 
@@ -33,11 +33,13 @@ from tlsproxy.telling import Teller
 from tlsproxy.threads import in_thread_at_last, in_thread_or_here
 from tlsproxy.tls.engines import resolve
 from tlsproxy.upstreams import Upstreams
+from tlsproxy.upstreamterms import terms_of
 from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.papers import Papers
 from tlsproxy.workers.publishing import Publishing
 
 __all__ = ["Listeners", "Program", "now", "run"]
@@ -72,13 +74,13 @@ async def run(
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
         doors, notifier, kept = _settled(config, program, stack)
-        memory = Memory(before.memory_fd if before is not None else None)
-        stack.callback(memory.close)
-        upstreams = Upstreams(config.routes, now, before.upstreams if before is not None else ())
+        memory = stack.enter_context(closing(Memory(before.memory_fd if before is not None else None)))
+        papers = stack.enter_context(closing(Papers(terms_of(config.routes))))
+        upstreams = _upstreams(config, before, papers)
         seats = wanted_workers(config.workers)
         mailboxes = Mailboxes.make(seats, stack)
         answering = Answering(now, lambda: crew.workers)
-        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending)
+        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending, papers)
         crew = _crew(birth, before)
         examiner = stack.enter_context(
             ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
@@ -129,6 +131,11 @@ def _settled(
         kept = _settle(config, program, doors)
     notifier.landlock = kept.landlock if kept is not None else 0
     return doors, notifier, kept
+
+
+def _upstreams(config: Config, before: HandedOver | None, papers: Papers) -> Upstreams:
+    """Make who watches the services behind us; what was known of them before a reload is known still."""
+    return Upstreams(config.routes, now, before.upstreams if before is not None else (), papers.terms)
 
 
 @asynccontextmanager

@@ -317,6 +317,7 @@ class House:
         yield from self._ladder.standing
         yield from self._guard.standing
         yield from self._acme.troubles()
+        yield from self.upstreams.standing
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

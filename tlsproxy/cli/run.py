@@ -63,7 +63,7 @@ AS_PROGRAM = object()
     "--upstream",
     multiple=True,
     metavar="[PATH=]URL",
-    help="Without a file: the service behind, http://host:port or unix:/path. Repeatable.",
+    help="Without a file: the service behind, http(s)://host:port or unix:/path. Repeatable.",
 )
 @click.option(
     "--store",

@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
+from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
 from tlsproxy.config.values import (
     ChecksConfig,
     Config,
@@ -104,6 +105,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _metrics_collisions(draft)
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
+    yield from find_tls_contradictions(draft.routes)
     yield from _loops(draft)
     yield from _paths(draft)
     if draft.checks.aia_allow and not draft.checks.aia:
@@ -115,9 +117,10 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
 def advise(draft: Draft) -> Iterator[Complaint]:
     """Find what works, but deserves a second look."""
     for path, route in draft.routes.items():
-        if not route.upstream.is_local:
+        if not route.upstream.is_local and route.upstream.scheme == "http":
             why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
             yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
+    yield from advise_upstream_tls(draft.routes)
     if draft.metrics is not None and not is_loopback(draft.metrics.host):
         why = f"metrics are told to everybody who reaches {draft.metrics.address}"
         yield ("metrics_listen",), why, "they name certificates, routes and services"
@@ -186,7 +189,7 @@ def _repeated_routes(routes: Mapping[Path, RouteConfig]) -> Iterator[Complaint]:
 def _loops(draft: Draft) -> Iterator[Complaint]:
     for path, route in draft.routes.items():
         for listener in draft.listeners.values():
-            if route.upstream.scheme == "http" and listener.port == route.upstream.port:
+            if route.upstream.scheme != "unix" and listener.port == route.upstream.port:
                 everywhere = listener.host in {"::", "0.0.0.0"} and is_loopback(route.upstream.host)  # noqa: S104  compared
                 if everywhere or listener.host == route.upstream.host:
                     why = f"{route.upstream} is this proxy's own listener {listener.address}"

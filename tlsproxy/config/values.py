@@ -65,11 +65,29 @@ class BreakerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTLSConfig:
+    """On what an https upstream is believed, and what it is shown. Files are PEM.
+
+    server_name: "" for the upstream's host. ca_file: None for the system's roots. verify: by a chain to
+    those, with name and dates, or by a pin alone. pins: SHA-256 of SubjectPublicKeyInfo in hex, one of which
+    must match where there are any. client_key: None where it stands in the certificate's file.
+    """
+
+    server_name: str = ""
+    ca_file: Path | None = None
+    verify: Literal["chain", "pin"] = "chain"
+    pins: tuple[str, ...] = ()
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    unsafe_no_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RouteConfig:
     """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes.
 
     health_check, breaker: None where it isn't asked whether the upstream is up. max_connections: to the
-    upstream, of all routes to it; None for no limit.
+    upstream, of all routes to it; None for no limit. tls: of an https upstream; None elsewhere.
     """
 
     path: str
@@ -77,6 +95,7 @@ class RouteConfig:
     health_check: HealthCheckConfig | None = None
     breaker: BreakerConfig | None = None
     max_connections: int | None = None
+    tls: UpstreamTLSConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

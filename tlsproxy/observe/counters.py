@@ -28,6 +28,7 @@ from tlsproxy.observe.labels import (
     REFUSED,
     UNKNOWN_GROUP,
     UPSTREAM_KINDS,
+    UPSTREAM_TLS,
     VERSIONS,
 )
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM, Counted, Key
@@ -185,5 +186,5 @@ def _kind_of(record: ExchangeRecord) -> str:
     if record.code == "upstream_unreachable":
         return "unreachable"
     if record.code != "upstream_failed":
-        return "protocol"
+        return UPSTREAM_TLS.get(record.code, "protocol")
     return "timeout" if record.status == 504 else "broken"

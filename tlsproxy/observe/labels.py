@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tlsproxy import policy_tls
+from tlsproxy.errors import UPSTREAM_TLS_CODES
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "REQUEST_PLACES",
     "UNKNOWN_GROUP",
     "UPSTREAM_KINDS",
+    "UPSTREAM_TLS",
     "VERSIONS",
 ]
 
@@ -47,7 +49,9 @@ GROUPS: Final = policy_tls.GROUP_NAMES
 UNKNOWN_GROUP: Final = "unknown"
 CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, OTHER, OTHER, OTHER)
 REFUSALS: Final = frozenset({400, 408, 413, 414, 417, 421, 431, 501, 505})
-UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol")
+# Codes of exchanges whose upstream could not be spoken to by TLS, and in what it failed.
+UPSTREAM_TLS: Final = {code: kind for kind, code in UPSTREAM_TLS_CODES.items()}
+UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol", *UPSTREAM_TLS.values())
 # Codes of exchanges whose upstream was not asked, and why.
 REFUSED: Final = {"upstream_down": "down", "upstream_busy": "busy"}
 NO_ROUTE: Final = "none"

@@ -28,6 +28,7 @@ from tlsproxy.workers.messages import (
     Setup,
     decode_from_worker,
 )
+from tlsproxy.workers.papers import NO_PAPERS, Papers
 from tlsproxy.workers.proofs import Answers
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
@@ -83,6 +84,7 @@ class Birth:
     mailboxes: Mailboxes = Mailboxes()
     checked: Callable[[], Sequence[Checked]] = tuple
     answers: Callable[[], Answers] = lambda: Answers(0)
+    papers: Papers = NO_PAPERS
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -102,6 +104,7 @@ class Birth:
                 policy=self.config.tls.policy,
                 unnamed=[
                     self.memory.fd,
+                    *self.papers.fds,
                     *(one.fd for one in setup.listening),
                     *self.mailboxes.of(place.seat),
                 ],
@@ -143,6 +146,7 @@ class Birth:
                 if route.health_check is not None or route.breaker is not None
             },
             checked=list(self.checked()),
+            terms_fd=self.papers.fd,
             rooms={
                 str(route.upstream): max(route.max_connections // self.seats, 1)
                 for route in config.routes

@@ -102,7 +102,8 @@ class Setup(_Message, frozen=True):
     holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
     worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
     for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
-    to an upstream. answers: which are given now.
+    to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
+    where none does.
     """
 
     seat: int
@@ -123,6 +124,7 @@ class Setup(_Message, frozen=True):
     checked: list[Checked] = []
     rooms: dict[str, int] = {}
     answers: Answers = Answers(0)
+    terms_fd: int = -1
 
 
 class Prepare(_Message, frozen=True):

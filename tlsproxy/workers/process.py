@@ -81,7 +81,7 @@ from tlsproxy.workers.observing import Failures, observer_of
 from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
-from tlsproxy.workers.site import capacity_of, needs_of, site_of
+from tlsproxy.workers.site import capacity_of, dials_of, needs_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
 
@@ -291,7 +291,7 @@ async def serve(fd: int) -> None:
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
-    confined = give_up_all_but(needs_of(setup))
+    dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
     voice, sweeper = Voice(channel), Sweeper()
     contexts, siblings = Contexts(setup.tls, setup.engine, voice.bundle_lost), _siblings(setup)
     announcing = Announcing(voice.ticket_keys)
@@ -308,9 +308,9 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             counters.connection_faulted()
         failures.fault(code, partial(_facts_of, error))
 
-    guards = guards_of(setup, voice.tripped)
     learn = partial(counters.clientele.learn, is_ours=serving.is_ours)
-    with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm, learn) as site:
+    observer, guards = observer_of(counters, access), guards_of(setup, voice.tripped)
+    with site_of(setup, sweeper, observer, guards, voice.asking.confirm, learn, dials) as site:
         challenges = Challenges(contexts.engine)
         worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings, challenges)
         count = partial(counts_of, counters, worker, Logs(failures, access))

@@ -144,7 +144,7 @@ class SystemContext:
         self.policy = policy
         self._context = _context(policy)
         try:
-            _load(self._context, bundle.key_pem(), bundle.chain_pem())
+            load_pem(self._context, bundle.key_pem(), bundle.chain_pem())
         except ssl.SSLError as error:
             raise ContextError(bundle.id, self.engine_name, reason_of(error.reason)) from error
 
@@ -172,7 +172,7 @@ def _context(policy: TLSPolicy) -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
+def load_pem(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
     """Load a key and its chain; `ssl` takes only paths, so they stand in a file without a disk."""
     with os.fdopen(os.memfd_create("bundle", os.MFD_CLOEXEC), "wb") as file:
         file.write(key_pem + chain_pem)
