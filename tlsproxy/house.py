@@ -25,6 +25,7 @@ from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
 from tlsproxy.config import Config
+from tlsproxy.config.clientauth import rule_words
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
@@ -182,8 +183,9 @@ class House:
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
+        rules = partial(rule_words, self.config.client_auth)
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
-        backing = Backing(controller, controller, controller, self.store, told, desk, resetter, fresh)
+        backing = Backing(controller, controller, controller, self.store, told, desk, resetter, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -309,6 +311,7 @@ class House:
         """Give what health has to tell beside the rung."""
         yield from self._ladder.standing
         yield from self._guard.standing
+        yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

@@ -5,6 +5,7 @@
     requests     keys made here, what is asked for them     authority   the device's own
     reset        the factory's state; watches               factory     the device's identity for life
     banning      keys that are lost                         feed        events
+    trust        whose clients are let in
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
 
@@ -38,6 +39,7 @@ from tlsproxy.control import (
     requests,
     reset,
     standing,
+    trust,
 )
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
@@ -61,6 +63,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *requests.OPERATIONS,
     *authority.OPERATIONS,
     *reset.OPERATIONS,
+    *trust.OPERATIONS,
     *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(

@@ -130,3 +130,5 @@ class Backing:
     resetting: Resetting
     fresh_identity: Callable[[], Bundle] | None = None
     """Makes the device an identity with another key; called in a worker thread."""
+    rule_of: Callable[[str], str] = lambda _name: ""
+    """Says for which names a trust set is asked by the configuration; "" for none."""

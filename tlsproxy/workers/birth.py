@@ -137,6 +137,7 @@ class Birth:
                 for route in config.routes
                 if route.health_check is not None or route.breaker is not None
             },
+            clients=list(config.client_auth),
             checked=list(self.checked()),
             rooms={
                 str(route.upstream): max(route.max_connections // self.seats, 1)

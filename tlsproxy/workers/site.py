@@ -10,6 +10,7 @@ from pathlib import Path
 
 from certstore import SERVED_FOLDERS, is_address
 from tlsproxy.config.addresses import parse_upstream
+from tlsproxy.forward.clientgate import ClientGates
 from tlsproxy.forward.site import Confirm, Forwarded, Limits, Observer, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
 from tlsproxy.net.sweeper import Sweeper
@@ -58,6 +59,7 @@ def site_of(
             trace=setup.log.trace,
             confirm=confirm,
             strict=strict,
+            clients=ClientGates(setup.clients) if setup.clients else None,
             guards=guards,
         )
     finally:
