@@ -34,7 +34,7 @@ SETTINGS = """
 [[operations]]
 include-operation-id = [
     "proposeCandidate", "rollBackSlot", "removeSlot", "activateGeneration", "confirmReceipt", "makeRequest",
-    "requestFactory", "installFactory",
+    "requestFactory", "installFactory", "putTrust", "removeTrust",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
