@@ -14,6 +14,7 @@ The life of a certificate, and who is asked on the way:
     to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
     for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
+    whose clients         trusting: trust sets (trust, trustchecks), in each generation
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
@@ -61,14 +62,22 @@ from certstore.errors import (
 from certstore.extensions import alternative_names, issuer_urls, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
-from certstore.generation import BundleFacts, Cause, Generation, Row, compute
+from certstore.generation import BundleFacts, Cause, Generation, Row, Trusted, compute
 from certstore.layout import SERVED_FOLDERS
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.probation import BootClock, BootTime, Probation
-from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
+from certstore.reading import (
+    read_bundle,
+    read_generation,
+    read_generations,
+    read_receipts,
+    read_slots,
+    read_trust,
+)
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
+from certstore.trust import TrustSet, is_trust_name
 from certstore.unit import Seen, Verdict
 from certstore.unit import judge as judge_unit
 
@@ -163,6 +172,8 @@ __all__ = [
     "StoreNewer",
     "StoreNotWritable",
     "Subject",
+    "TrustSet",
+    "Trusted",
     "Verdict",
     "Wish",
     "alpn_proof",
@@ -182,6 +193,7 @@ __all__ = [
     "is_authority",
     "is_issued_by",
     "is_spki",
+    "is_trust_name",
     "issuer_among",
     "issuer_urls",
     "judge_unit",
@@ -203,6 +215,7 @@ __all__ = [
     "read_receipts",
     "read_requests",
     "read_slots",
+    "read_trust",
     "seal",
     "slot_id",
     "spki_of",

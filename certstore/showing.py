@@ -30,6 +30,7 @@ from certstore.shelf import Shelf
 from certstore.slots import Slot, Source, in_order
 from certstore.succession import Succession
 from certstore.suspension import Suspension
+from certstore.trusting import TrustSlots
 
 __all__ = ["Clock", "Shown"]
 
@@ -56,6 +57,8 @@ class Shown:
     """What waits for an authority's answer."""
     device_ca: DeviceCA
     """The device's own authority, if it has one."""
+    trust: TrustSlots
+    """By which authorities clients are let in."""
 
     @property
     def is_enrolled(self) -> bool:

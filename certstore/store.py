@@ -55,6 +55,7 @@ from certstore.rooms import Rooms
 from certstore.showing import Clock
 from certstore.slots import Key, Source
 from certstore.succession import Succession, View
+from certstore.trusting import Trusting, TrustSlots
 from certstore.upkeep import Kept
 
 __all__ = [
@@ -103,6 +104,8 @@ class Store(Kept):
         self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self.factory = Factory(root, disk, self._change, changes, self._proposing)
+        trusting = Trusting(root, disk, self._archive, changes, succession, clock, plausible)
+        self.trust = TrustSlots(trusting, self._change)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)

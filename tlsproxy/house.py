@@ -26,6 +26,7 @@ from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
 from tlsproxy.config import Config
+from tlsproxy.config.clientauth import rule_words
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
@@ -187,9 +188,10 @@ class House:
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
+        rules = partial(rule_words, self.config.client_auth)
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
         proxy = (controller, controller, controller)
-        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh)
+        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -318,6 +320,7 @@ class House:
         yield from self._guard.standing
         yield from self._acme.troubles()
         yield from self.upstreams.standing
+        yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path as FilePath
 
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
+from tlsproxy.config.clientauth import find_client_contradictions
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
@@ -32,6 +33,7 @@ from tlsproxy.config.values import (
     WatchConfig,
     Workers,
 )
+from tlsproxy.policy_clients import ClientAuth
 
 Complaint = tuple[Path, str, str]
 
@@ -58,6 +60,7 @@ class Draft:
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    client_auth: dict[Path, ClientAuth] = field(default_factory=dict)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -80,6 +83,7 @@ class Draft:
             metrics=self.metrics,
             log=self.log,
             notify=self.notify,
+            client_auth=tuple(self.client_auth.values()),
         )
 
 
@@ -106,6 +110,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
     yield from find_tls_contradictions(draft.routes)
+    yield from find_client_contradictions(draft.client_auth, tuple(draft.listeners.values()))
     yield from _loops(draft)
     yield from _paths(draft)
     if draft.checks.aia_allow and not draft.checks.aia:

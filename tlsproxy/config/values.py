@@ -16,6 +16,7 @@ from msgspec import Meta
 from certstore import Source
 from tlsproxy import policy, policy_health, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 
 # A duration: a day is far beyond anything useful, and keeps `inf` out.
@@ -191,7 +192,8 @@ class LogConfig:
 
     access_sample: the share that "sampled" logs; access_per_s: lines a second, at the most, of all workers.
     access_query: whether a request's query is logged too. mask_clients: only a client's network is. trace:
-    whether W3C trace contexts are passed on, and made where there is none.
+    whether W3C trace contexts are passed on, and made where there is none. client_subjects: whether whom a
+    client's certificate names is logged.
     """
 
     format: Literal["auto", "console", "json"] = "auto"
@@ -202,6 +204,7 @@ class LogConfig:
     access_query: bool = False
     mask_clients: bool = False
     trace: bool = False
+    client_subjects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,7 @@ class Config:
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    client_auth: tuple[ClientAuth, ...] = ()
 
     @property
     def control_socket(self) -> Path:

@@ -5,7 +5,7 @@
     requests     keys made here, what is asked for them     authority   the device's own
     reset        the factory's state; watches               factory     the device's identity for life
     banning      keys that are lost                         feed        events
-    acme         certificates of an ACME authority
+    acme         certificates of an ACME authority          trust       whose clients are let in
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
 
@@ -40,6 +40,7 @@ from tlsproxy.control import (
     requests,
     reset,
     standing,
+    trust,
 )
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
@@ -64,6 +65,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *authority.OPERATIONS,
     *acme.OPERATIONS,
     *reset.OPERATIONS,
+    *trust.OPERATIONS,
     *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(

@@ -158,3 +158,5 @@ class Backing:
     enrolling: Enrolling
     fresh_identity: Callable[[], Bundle] | None = None
     """Makes the device an identity with another key; called in a worker thread."""
+    rule_of: Callable[[str], str] = lambda _name: ""
+    """Says for which names a trust set is asked by the configuration; "" for none."""

@@ -142,6 +142,18 @@ class Client:
         """Ask which keys are never served again."""
         return tuple(self._each("bans", Ban.from_json, "/v1/bans"))
 
+    def put_trust(self, name: str, candidate: Candidate, via: str) -> Receipt:
+        """Have a trust set hold what is in these files."""
+        return self._receipt(self._change("PUT", f"/v1/trust/{name}", candidate_to_json(candidate, via)))
+
+    def remove_trust(self, name: str, via: str) -> Receipt:
+        """Take a trust set away."""
+        return self._receipt(self._change("DELETE", f"/v1/trust/{name}?via={via}"))
+
+    def trust(self) -> list[dict[str, Any]]:
+        """Ask for the trust sets, as they are shown."""
+        return list(self._each("sets", dict, "/v1/trust"))
+
     def activate(self, generation: int, via: str) -> Receipt:
         """Have every slot as that generation had it."""
         return self._receipt(self._change("POST", f"/v1/generations/{generation}/activate?via={via}"))

@@ -75,6 +75,7 @@ class Client:
             trusted=site.forwarded.trusts(facts.peer),
             bundle=facts.fingerprint.encode("ascii") if tell else b"",
             generation=facts.generation if tell else 0,
+            client=facts.gate.fields if facts.gate is not None else b"",
         )
         self.buffer = b""
         """What the client sent and nobody has used yet: the rest of a body, or the next requests."""

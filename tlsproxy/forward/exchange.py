@@ -116,6 +116,8 @@ class Exchange:
 
     async def _answer(self) -> bool:
         client, request = self._client, self._request
+        if (gate := client.facts.gate) is not None:
+            gate.check(request.host)
         if request.path == confirmation.PATH and self._is_confirmation:
             return await self._confirm()
         route = client.site.routes.match(request.path)

@@ -16,6 +16,7 @@ import msgspec
 
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError, Fault
+from tlsproxy.forward.clientgate import ClientGate, ClientGates
 from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
 from tlsproxy.net.stream import ByteStream
 from tlsproxy.net.sweeper import Sweeper
@@ -41,7 +42,8 @@ class ClientFacts:
     peer: its IP address as text, "" for a UNIX socket; scheme: "https" or "http"; local: what to call
     ourselves where an HTTP/1.0 client names no host (the address it connected to); fingerprint and
     generation: the bundle that serves this connection, as `Tlsproxy-Bundle` and `Tlsproxy-Generation` tell
-    it; bundle: its id, by which connections are ended.
+    it; bundle: its id, by which connections are ended. gate: what its certificate lets it ask for; None where
+    nobody is asked for one.
     """
 
     peer: str
@@ -50,6 +52,7 @@ class ClientFacts:
     fingerprint: str = ""
     generation: int = 0
     bundle: str = ""
+    gate: ClientGate | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ class Site:
     """Who judges confirmations that come over the network; None: nobody, and their path is like any other."""
     strict: Callable[[bytes, bytes], None] | None = None
     """Is told of a request's Host and its response's Strict-Transport-Security; once each client."""
+    clients: ClientGates | None = None
+    """Who says what a client's certificate lets it ask for; None where nobody is asked for one."""
     guards: Guards | None = None
     """Who stands before upstreams that may be down; None where no route asks for that, nor has a room."""
 

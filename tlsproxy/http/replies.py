@@ -28,6 +28,7 @@ _HTML, _PROBLEM, _TEXT = b"text/html", b"application/problem+json", b"text/plain
 # 9110's, and not those of http.HTTPStatus, which changed them with Python 3.13.
 _ANSWERS = {
     400: ("Bad Request", "the request can't be understood"),
+    403: ("Forbidden", "this isn't allowed"),
     404: ("Not Found", "there is nothing at this address"),
     405: ("Method Not Allowed", "this method is not allowed here"),
     408: ("Request Timeout", "the request took too long to arrive"),
@@ -47,6 +48,9 @@ _ANSWERS = {
     505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
 _BY_CODE = {
+    "client_certificate_not_allowed": "the certificate that this client shows isn't let in here",
+    "client_certificate_too_deep": "too many authorities stand between this client and the trusted one",
+    "client_certificate_unreadable": "the certificate that this client shows can't be read",
     "upstream_busy": "the service behind this address is busy, try again in a moment",
     "upstream_down": "the service behind this address is down: it may be starting, try again in a moment",
     "upstream_unreachable": "the service behind this address isn't there: it may be starting, or not running",

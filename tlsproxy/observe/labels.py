@@ -15,6 +15,7 @@ from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S
 __all__ = [
     "CIPHERS",
     "CLASSES",
+    "CLIENT_RESULTS",
     "GROUPS",
     "HANDSHAKE_PLACES",
     "NO_ROUTE",
@@ -41,7 +42,33 @@ _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
     " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
 )
-REASONS: Final = frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
+# What engines/port.py makes of a client's certificate, and contexts.py of a session.
+_REFUSED_CLIENTS = frozenset(
+    f"client_certificate_{why}"
+    for why in [
+        "missing",
+        "unknown_authority",
+        "without_list",
+        "not_yet_valid",
+        "expired",
+        "list_ended",
+        "revoked",
+        "wrong_purpose",
+        "refused",
+        "unproved",
+    ]
+)
+# What became of clients that were asked for a certificate: forward/clientgate.py says the last three.
+CLIENT_RESULTS: Final = _REFUSED_CLIENTS | {
+    "accepted",
+    "none",
+    "client_certificate_not_allowed",
+    "client_certificate_too_deep",
+    "client_certificate_unreadable",
+}
+REASONS: Final = (
+    _REFUSED_CLIENTS | frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
+)
 VERSIONS: Final = frozenset({"TLSv1.2", "TLSv1.3"})
 CIPHERS: Final = frozenset((*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES))
 # OpenSSL's names of groups differ from those by which they are configured.

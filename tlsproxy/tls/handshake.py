@@ -23,6 +23,7 @@ from certstore import ACME_TLS
 from tlsproxy import policy
 from tlsproxy.errors import Fault, HandshakeError, ProxyError
 from tlsproxy.readiness import Readiness, notify_closing
+from tlsproxy.tls.asking import Asks
 from tlsproxy.tls.clienthello import BadHello, ClientHello, NotTLS, parse
 from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
@@ -30,6 +31,7 @@ from tlsproxy.tls.stream import TLSStream
 
 __all__ = [
     "BUSY_ALERT",
+    "CLIENT_REFUSED",
     "HandOn",
     "HandedOn",
     "Heard",
@@ -38,6 +40,7 @@ __all__ = [
     "Proved",
     "Tables",
     "accept_tls",
+    "local_port",
 ]
 
 Tables: TypeAlias = Callable[[], Table[Context]]
@@ -54,6 +57,9 @@ Heard: TypeAlias = Callable[[ClientHello, bool], None]
 
 Prove: TypeAlias = Callable[[str], Context | None]
 """Gives what proves a server name to an ACME authority (RFC 8737); None where nobody waits for that."""
+
+CLIENT_REFUSED = "client_certificate"
+"""How the reasons begin for which a client's certificate is refused, or its absence."""
 
 _ACME = (ACME_TLS,)
 _TLS13 = 0x0304
@@ -106,8 +112,9 @@ async def accept_tls(
     `sock` is connected and non-blocking; the stream that is returned owns it. Whoever keeps its deadline
     wakes us by `readiness.notify_closing(sock)`, and we raise trio.ClosedResourceError. Raises
     HandshakeError after the alert was sent and `sock` closed, Proved where it is closed, and PlainHTTP or
-    HandedOn, after which (as after a cancellation) `sock` is still the caller's. `first`: bytes that were
-    read from it already.
+    HandedOn, after which (as after a cancellation) `sock` is still the caller's; so it is where the reason
+    begins with CLIENT_REFUSED, for in TLS 1.3 such a client has sent its request already, and a close would
+    reset the alert away. `first`: bytes that were read from it already.
     """
     try:
         readiness = Readiness(sock)
@@ -118,7 +125,8 @@ async def accept_tls(
             if hello.alpn == _ACME and prove is not None:
                 await _prove(sock, readiness, hello, table, prove, data)
             raise _refused(sock, hello, table)
-        if hello.ticket and hand_on is not None and hand_on(sock, data, hello.ticket, context.bundle_id):
+        may_resume = hello.ticket and context.rule is None
+        if may_resume and hand_on is not None and hand_on(sock, data, hello.ticket, context.bundle_id):
             readiness.forget()
             raise HandedOn
         if heard is not None:
@@ -126,8 +134,9 @@ async def accept_tls(
         stream = await _shake_hands(sock, readiness, context, data)
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
-    except HandshakeError:
-        _close(sock)
+    except HandshakeError as error:
+        if not error.reason.startswith(CLIENT_REFUSED):
+            _close(sock)
         raise
     except trio.BrokenResourceError as error:
         _close(sock)
@@ -173,9 +182,23 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
     address = _local_address(sock) if hello.server_name is None and table.has_addresses else None
     context = table.choose(hello.server_name, address)
     # RFC 7301 section 3.2. Neither engine does it: both would go on without a protocol.
+    if context is not None and table.asks is not None:
+        context = _asking(sock, hello, table.asks, context)
     if context is None or (hello.alpn and not any(name in hello.alpn for name in context.policy.alpn)):
         return None
     return context
+
+
+def _asking(sock: socket.socket, hello: ClientHello, asks: Asks[Context], context: Context) -> Context:
+    """Choose who asks for a certificate in a context's place, where a rule wants that."""
+    name = hello.server_name if hello.server_name is not None else _local_address(sock)
+    rule = asks.rule_for(name, local_port(sock))
+    return context if rule is None else asks.entry(context.bundle_id, rule)
+
+
+def local_port(sock: socket.socket) -> int:
+    """Give the port that the client has reached; 0 for none. Asked of the socket, wherever it came from."""
+    return sock.getsockname()[1] if sock.family in {socket.AF_INET, socket.AF_INET6} else 0
 
 
 def _refused(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> HandshakeError:
@@ -237,6 +260,8 @@ async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Conte
         with contextlib.suppress(trio.BrokenResourceError):
             stream.offer_owed()  # the alert
         raise
+    if context.rule is not None:
+        stream.rule, stream.client_chain = context.rule, context.chain_of(engine)
     return stream
 
 

@@ -145,6 +145,7 @@ class Birth:
                 for route in config.routes
                 if route.health_check is not None or route.breaker is not None
             },
+            clients=list(config.client_auth),
             checked=list(self.checked()),
             terms_fd=self.papers.fd,
             rooms={

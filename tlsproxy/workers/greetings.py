@@ -7,7 +7,7 @@ still to be completed, from the moment of accept on. Refuses to know what TLS ma
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 import trio
 
 from tlsproxy import policy
+from tlsproxy.forward.site import ClientFacts
 from tlsproxy.net.sweeper import NEVER, Sweeper
 from tlsproxy.readiness import notify_closing
 from tlsproxy.tls.engines import Context
@@ -45,11 +46,19 @@ def give_way(waiting: Collection[Waiting]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Which bundles' connections end, by when (trio time), and by which code their WebSockets."""
+    """Which bundles' connections end, by when (trio time), and by which code their WebSockets.
+
+    refuses: which clients' end, whatever their bundle.
+    """
 
     bundles: frozenset[str]
     by: float
     code: int
+    refuses: Callable[[ClientFacts], bool] = lambda _facts: False
+
+    def means(self, facts: ClientFacts) -> bool:
+        """Whether a connection ends by it."""
+        return facts.bundle in self.bundles or self.refuses(facts)
 
 
 class Greetings:

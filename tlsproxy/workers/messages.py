@@ -8,6 +8,7 @@ know sockets and who acts on what.
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Checked (whether an upstream is up), Answers (to ACME authorities);
                            Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
+                           EndClients (these sets let clients in now, others' end),
                            EndBundles (these are served to nobody any more, and their connections end),
                            ConfirmJudged
     worker to supervisor:  Started; Prepared, Committed, Answering; Pong, Counts; Leaving, Quiet; Said,
@@ -22,6 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.proofs import Answering, Answers
@@ -40,6 +42,7 @@ __all__ = [
     "Count",
     "Counts",
     "EndBundles",
+    "EndClients",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -103,7 +106,7 @@ class Setup(_Message, frozen=True):
     worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
     for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
     to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
-    where none does.
+    where none does. clients: who has to show a certificate.
     """
 
     seat: int
@@ -125,6 +128,7 @@ class Setup(_Message, frozen=True):
     rooms: dict[str, int] = {}
     answers: Answers = Answers(0)
     terms_fd: int = -1
+    clients: list[ClientAuth] = []
 
 
 class Prepare(_Message, frozen=True):
@@ -196,6 +200,17 @@ class EndBundles(_Message, frozen=True):
     """
 
     bundles: list[str]
+    seconds: float
+    code: int
+
+
+class EndClients(_Message, frozen=True):
+    """End the connections of clients that these trust sets (their ids by name) don't let in any more.
+
+    As `EndBundles` in all else.
+    """
+
+    trust: dict[str, str]
     seconds: float
     code: int
 
@@ -316,6 +331,7 @@ ToWorker = (
     | Stop
     | CloseTunnels
     | EndBundles
+    | EndClients
     | ConfirmJudged
 )
 FromWorker = (

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from certstore import Bundle, Generation, StoreError, read_bundle
+from certstore import Bundle, Generation, StoreError, read_bundle, read_trust
 from tlsproxy.errors import ProxyError
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.counters import Counters
@@ -45,6 +45,7 @@ from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.asking import Asking
 from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.clients import refusing
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
@@ -59,6 +60,7 @@ from tlsproxy.workers.messages import (
     Count,
     Counts,
     EndBundles,
+    EndClients,
     Leaving,
     Ping,
     Pong,
@@ -172,6 +174,8 @@ class WorkerProcess:
                     self._worker.retire(last=last)
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
+                case EndClients():
+                    nursery.start_soon(self._end_clients, message)
                 case TurnAway() | CloseTunnels() | EndBundles() | Stop():
                     self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
@@ -198,6 +202,11 @@ class WorkerProcess:
                 self._worker.end_bundles(bundles, seconds, code)
             case Stop(seconds=seconds):
                 self._stop(seconds)
+
+    async def _end_clients(self, message: EndClients) -> None:
+        """Read the sets in a thread: a list may be long."""
+        refuses = await trio.to_thread.run_sync(refusing, Path(self._setup.store), message.trust)
+        self._worker.end_clients(refuses, message.seconds, message.code)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -293,7 +302,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
     dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
     voice, sweeper = Voice(channel), Sweeper()
-    contexts, siblings = Contexts(setup.tls, setup.engine, voice.bundle_lost), _siblings(setup)
+    contexts, siblings = _contexts(setup, voice), _siblings(setup)
     announcing = Announcing(voice.ticket_keys)
     if siblings.are_there and setup.tls.tickets:
         contexts.on_made = announcing.note
@@ -329,6 +338,12 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             nursery.cancel_scope.cancel()
     if access is not None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other
+
+
+def _contexts(setup: Setup, voice: Voice) -> Contexts:
+    """Make the contexts, with none in it yet."""
+    trust_of = partial(read_trust, Path(setup.store))
+    return Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of)
 
 
 def _siblings(setup: Setup) -> Siblings:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from certstore import SERVED_FOLDERS, is_address
 from tlsproxy.config.addresses import parse_upstream
+from tlsproxy.forward.clientgate import ClientGates
 from tlsproxy.forward.dialling import Dial, dial_by
 from tlsproxy.forward.site import Confirm, Forwarded, Limits, Observer, Site, make_upstream
 from tlsproxy.http.head import DEFAULT_LIMITS
@@ -70,6 +71,7 @@ def site_of(  # noqa: PLR0913, PLR0917  each has another owner
             trace=setup.log.trace,
             confirm=confirm,
             strict=strict,
+            clients=ClientGates(setup.clients) if setup.clients else None,
             guards=guards,
         )
     finally:

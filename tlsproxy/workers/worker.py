@@ -26,6 +26,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import HandshakeError
+from tlsproxy.forward.clientgate import ClientGate
 from tlsproxy.forward.connection import Connection
 from tlsproxy.forward.redirect import RedirectingClient
 from tlsproxy.forward.site import ClientFacts, Site
@@ -33,9 +34,17 @@ from tlsproxy.http.replies import reply
 from tlsproxy.http.websocket import GOING_AWAY, SERVICE_RESTART
 from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
-from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.stream import SocketStream, linger
 from tlsproxy.observe.counters import Counters
-from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, Proved, accept_tls
+from tlsproxy.tls.handshake import (
+    BUSY_ALERT,
+    CLIENT_REFUSED,
+    HandedOn,
+    PlainHTTP,
+    Proved,
+    accept_tls,
+    local_port,
+)
 from tlsproxy.tls.stream import TLSStream
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.workers.challenges import Challenges
@@ -219,7 +228,13 @@ class Worker:
         what is left after `seconds` is cut. To be called when no new hello gets one of these bundles: a
         handshake that has one already is ended after it, later ones are not looked at.
         """
-        ending = Ending(frozenset(bundles), self._site.sweeper.after(seconds), code)
+        self._end(Ending(frozenset(bundles), self._site.sweeper.after(seconds), code))
+
+    def end_clients(self, refuses: Callable[[ClientFacts], bool], seconds: float, code: int) -> None:
+        """End the connections of clients that are refused from now on; in all else as `end_bundles`."""
+        self._end(Ending(frozenset(), self._site.sweeper.after(seconds), code, refuses))
+
+    def _end(self, ending: Ending) -> None:
         self._greetings.end(ending)
         for connection in self._connections:
             _end_if_meant(connection, ending)
@@ -275,6 +290,8 @@ class Worker:
             return
         except HandshakeError as error:
             self._count_failed(error.reason)
+            if error.reason.startswith(CLIENT_REFUSED):
+                await linger(sock)
             return
         except trio.ClosedResourceError:
             self._count_failed("timeout")
@@ -299,6 +316,7 @@ class Worker:
             or self._serving.fingerprint(stream.bundle_id),  # built by this very handshake
             generation=greeting.generation,
             bundle=stream.bundle_id,
+            gate=self._gate(stream),
         )
         connection = Connection(stream, facts, self._site)
         if self._take_leave is not None:
@@ -306,6 +324,15 @@ class Worker:
         for ending in greeting.endings:
             _end_if_meant(connection, ending)
         return connection
+
+    def _gate(self, stream: TLSStream) -> ClientGate | None:
+        """Say what this client may ask for; None where no rule asks anybody for a certificate."""
+        if self._site.clients is None:
+            return None
+        gate = self._site.clients.gate(stream, local_port(stream.sock))
+        if self._counters is not None and gate.rule is not None:
+            self._counters.client_known(gate)
+        return gate
 
     def _count_failed(self, reason: str) -> None:
         if self._counters is not None:
@@ -323,5 +350,5 @@ class Worker:
 
 
 def _end_if_meant(connection: Connection, ending: Ending) -> None:
-    if connection.bundle in ending.bundles:
+    if ending.means(connection.facts):
         connection.drain(ending.code, ending.by)
