@@ -24,6 +24,7 @@ from certstore import (
     Bundle,
     Candidate,
     Finding,
+    NotFound,
     Receipt,
     Refusal,
     Source,
@@ -96,7 +97,7 @@ class AcmeKeeper:
         self._is_forced = False
         self._progress: Progress | None = None
         self._known: tuple[Enrolments, Issuer] | None = None
-        self._told = ""
+        self._told = self._failed = ""
 
     # --- what is asked
 
@@ -148,7 +149,7 @@ class AcmeKeeper:
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
-        if self._known is not None and self._known[0].renewal.failures:
+        if self._known is not None and self._known[0].renewal.failures and self._store.is_enrolled:
             renewal = self._known[0].renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
 
@@ -161,15 +162,18 @@ class AcmeKeeper:
             try:
                 with trio.CancelScope() as self._doing:
                     left = await self._turn()
+                self._failed = ""
             except (StoreError, ThreadError) as error:
-                _log.error("acme_turn_failed", code=error.code, why=str(error))
+                if self._failed != str(error):  # told once, tried each turn
+                    self._failed = str(error)
+                    _log.error("acme_turn_failed", code=error.code, why=self._failed)
                 left = policy.TURN_S
             with trio.move_on_after(min(left, policy.TURN_S)):
                 await self._wake.wait()
 
     async def _turn(self) -> float:
         """Do what is due; gives the seconds until something may be."""
-        if not self._is_enrolled() or self._store.is_read_only or not self._store.clock_plausible():
+        if not self._store.is_enrolled or self._store.is_read_only or not self._store.clock_plausible():
             return policy.TURN_S
         enrolments, issuer = await self._open()
         enrolment, renewal, now = enrolments.enrolment, enrolments.renewal, self._clock()
@@ -249,6 +253,8 @@ class AcmeKeeper:
         )
 
     async def _bring_in(self, issuer: Issuer, issued: Issued) -> Receipt:
+        if not self._store.is_enrolled:  # a reset came in between: nobody wants it any more
+            raise NotFound("ACME enrolment", "")
         receipt = await self._propose(issued.candidate())
         await issuer.taken(issued)
         return receipt
@@ -281,15 +287,10 @@ class AcmeKeeper:
 
     # --- what is there
 
-    def _is_enrolled(self) -> bool:
-        """Say whether there is anything to do, without carrying what does it."""
-        if self._known is not None:
-            return self._known[0].enrolment is not None
-        return self._store.is_enrolled
-
     async def _open(self) -> tuple[Enrolments, Issuer]:
-        """Read what there is, once. Raises StoreError."""
-        if self._known is None:
+        """Read what there is, once; and anew where a reset has erased what we knew. Raises StoreError."""
+        known = self._known is not None and self._known[0].enrolment is not None
+        if self._known is None or known != self._store.is_enrolled:
             self._known = await in_thread(self._read)
         return self._known
 

@@ -145,3 +145,20 @@ async def test_an_enrolment_outlives_the_proxy(tmp_path, pebble) -> None:
             assert (after["sha256"], after["names"]) == (first["sha256"], first["names"])
             second = await acme(proxy, "renew")
             assert await shown(proxy.port) == second["sha256"] != first["sha256"]
+
+
+async def test_a_reset_of_what_is_the_customers_ends_it(tmp_path, pebble) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with scene(tmp_path, pebble) as (proxy, _):
+            first = await acme(proxy, "enable", *directory(pebble, tmp_path), *NAMES)
+            done = await tlsproxy("reset", "--yes", "--scope", "customer", "--store", str(proxy.store))
+            assert done.returncode == 0, done.stderr
+            assert await shown(proxy.port) != first["sha256"]
+            for words in (("status",), ("renew",)):
+                done = await tlsproxy("acme", *words, "--store", str(proxy.store))
+                assert done.returncode == 1
+                assert b"there is no ACME enrolment" in done.stderr
+            left = [path.name for path in (proxy.store / "authority" / "accounts").iterdir()]
+            assert left == []
+            again = await acme(proxy, "enable", *directory(pebble, tmp_path), *NAMES)
+            assert await shown(proxy.port) == again["sha256"]
