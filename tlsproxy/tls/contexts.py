@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from certstore import Severity, StoreError
+from certstore import Severity
 from tlsproxy import policy as limits
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
@@ -187,18 +186,21 @@ class Contexts:
         entry.make()
         self.commit(Table(0, {}, {}, entry))
 
-    def renew_tickets(self) -> None:
+    def renew_tickets(self) -> Mapping[str, str]:
         """Make every kept context anew: tickets given until now resume nothing any more.
 
-        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again.
+        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again;
+        gives those bundles, and why.
         """
         with self._keeping:
             kept = list(self._kept)
+        failed = {}
         for context in kept:
-            with suppress(
-                ContextError, StoreError, OSError
-            ):  # an old ticket key is better than nobody who serves
+            try:
                 context.make()
+            except Exception as error:  # noqa: BLE001  the border: an old ticket key is better than nobody who serves
+                failed[context.wanted] = str(error) or type(error).__name__
+        return failed
 
     def keep(self, context: LazyContext) -> None:
         """Keep one that was just made, let go of those made longest ago; the default row's always stays."""
