@@ -86,6 +86,8 @@ async def run(
         )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
+            if program is not None and program.key_log:  # told here: before the fence no thread may begin
+                _log.warning("key_log_refused", path=program.key_log, hint="unset SSLKEYLOGFILE")
             if kept is not None:
                 _tell_confined(kept)
             await House(

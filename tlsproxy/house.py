@@ -72,12 +72,14 @@ Listeners = tuple[ListenerStatus, ...]
 class Program:
     """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
 
-    What it was started with; account: whom to become once the sockets are open.
+    What it was started with; account: whom to become once the sockets are open; key_log: where the
+    environment asked for the secrets of sessions, and nobody obeys.
     """
 
     handed_over: HandedOver | None = None
     inherited: Sequence[socket.socket] = ()
     account: Account | None = None
+    key_log: str = ""
 
 
 @dataclass(slots=True)
