@@ -87,8 +87,8 @@ async def run(
         )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
-            if kept is not None:
-                _tell_confined(kept)
+            if program is not None:
+                _tell_surroundings(program, kept)
             await House(
                 config=config,
                 clock=now,
@@ -177,7 +177,12 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
-def _tell_confined(kept: Kept) -> None:
+def _tell_surroundings(program: Program, kept: Kept | None) -> None:
+    """Tell of what can only be told behind the fence: before it no thread may begin, nor a log."""
+    if program.key_log:
+        _log.warning("key_log_refused", path=program.key_log, hint="unset SSLKEYLOGFILE")
+    if kept is None:
+        return
     facts = kept.confined
     if facts.uid == 0:
         _log.warning("still_root", hint='name a user to become: user = "tlsproxy", or --user')

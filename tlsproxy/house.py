@@ -75,12 +75,13 @@ Listeners = tuple[ListenerStatus, ...]
 class Program:
     """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
 
-    What it was started with; account: whom to become once the sockets are open.
+    account: whom to become once sockets are open. key_log: where sessions' secrets were asked for in vain.
     """
 
     handed_over: HandedOver | None = None
     inherited: Sequence[socket.socket] = ()
     account: Account | None = None
+    key_log: str = ""
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -271,18 +271,21 @@ class Contexts:
         entry.make()
         self.commit(Table(0, {}, {}, entry))
 
-    def renew_tickets(self) -> None:
+    def renew_tickets(self) -> Mapping[str, str]:
         """Make every kept context anew: tickets given until now resume nothing any more.
 
-        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again.
+        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again;
+        gives those bundles, and why.
         """
         with self._keeping:
             kept = list(self._kept)
+        failed = {}
         for context in kept:
-            with suppress(
-                ContextError, StoreError, OSError
-            ):  # an old ticket key is better than nobody who serves
+            try:
                 context.make()
+            except Exception as error:  # noqa: BLE001  the border: an old ticket key is better than nobody who serves
+                failed[context.wanted] = str(error) or type(error).__name__
+        return failed
 
     def keep(self, context: LazyContext) -> None:
         """Keep one that was just made, let go of those made longest ago; the default row's always stays."""

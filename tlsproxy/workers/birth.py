@@ -61,13 +61,10 @@ class Mailboxes:
         """The descriptors where connections for each seat are posted."""
         return [posting.fileno() for posting, _ in self.pairs]
 
-    def collecting(self, seat: int) -> int:
-        """The descriptor where the worker in this seat collects them; -1 for none."""
-        return self.pairs[seat][1].fileno() if seat < len(self.pairs) else -1
-
-    def of(self, seat: int) -> list[int]:
-        """All descriptors that the worker in this seat needs."""
-        return [*self.posting, self.collecting(seat)] if self.pairs else []
+    @property
+    def collecting(self) -> list[int]:
+        """The descriptors where they are collected."""
+        return [collecting.fileno() for _, collecting in self.pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,8 @@ class Birth:
                     self.memory.fd,
                     *self.papers.fds,
                     *(one.fd for one in setup.listening),
-                    *self.mailboxes.of(place.seat),
+                    *self.mailboxes.posting,
+                    *self.mailboxes.collecting,
                 ],
             )
             failed.callback(_end, process)
@@ -138,7 +136,7 @@ class Birth:
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
-            mailbox=self.mailboxes.collecting(seat),
+            mailboxes=self.mailboxes.collecting,
             siblings=self.mailboxes.posting,
             health={
                 route.path: (route.health_check, route.breaker)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
+from math import inf
 from typing import Protocol
 
 import trio
@@ -77,11 +78,14 @@ class Greetings:
     def __iter__(self) -> Iterator[Greeting]:
         return iter(self._all)
 
-    def begin(self, sock: socket.socket) -> Greeting:
-        """Take note of a connection that was just accepted; whoever serves it calls `end`."""
+    def begin(self, sock: socket.socket, left_s: float = inf) -> Greeting:
+        """Take note of a connection that was just accepted; whoever serves it calls `end`.
+
+        left_s: how much of its time is left, where a sibling has accepted it; it never gets more than ours.
+        """
         if len(self._all) >= self._limit:
             give_way(self._all)
-        greeting = Greeting(sock, self, self._seconds)
+        greeting = Greeting(sock, self, min(self._seconds, max(0.0, left_s)))
         self._all.add(greeting)
         self._sweeper.add(greeting)
         self.unread += 1

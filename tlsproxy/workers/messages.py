@@ -102,9 +102,9 @@ class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
-    holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
-    worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
-    for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
+    holds key and chain while nothing on disk can be served. mailboxes: where connections for
+    each seat are collected, none for a single worker; siblings: where they are posted. health: of routes that
+    ask for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
     to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
     where none does. clients: who has to show a certificate.
     """
@@ -121,7 +121,7 @@ class Setup(_Message, frozen=True):
     log: LogConfig = LogConfig()
     tls: TLSPolicy = TLSPolicy()
     ticket_s: float = TICKET_S
-    mailbox: int = -1
+    mailboxes: list[int] = []
     siblings: list[int] = []
     health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
     checked: list[Checked] = []

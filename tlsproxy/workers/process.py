@@ -133,7 +133,7 @@ class WorkerProcess:
         count: Callable[[], Counts],
     ) -> None:
         self._confined, self._siblings = confined, siblings
-        self._channel, self._asking = voice.channel, voice.asking
+        self._channel, self._asking, self._say = voice.channel, voice.asking, voice.say
         self._setup, self._serving, self._worker = setup, serving, worker
         self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
@@ -252,7 +252,10 @@ class WorkerProcess:
         while True:
             await trio.sleep(self._setup.ticket_s)
             with suppress(RuntimeError):  # no thread is to be had: the next turn tries again
-                await trio.to_thread.run_sync(self._serving.renew_tickets)
+                failed = await trio.to_thread.run_sync(self._serving.renew_tickets)
+                if failed:  # most often for the same reason
+                    facts: dict[str, object] = {"bundles": len(failed), "why": next(iter(failed.values()))}
+                    self._say("warning", "tickets_not_renewed", facts)
 
     async def _tell_when_quiet(self) -> None:
         await self._worker.wait_greeted()
@@ -348,10 +351,10 @@ def _contexts(setup: Setup, voice: Voice) -> Contexts:
 
 def _siblings(setup: Setup) -> Siblings:
     """Find the mailboxes that were inherited."""
-    if setup.mailbox < 0:
-        return Siblings(setup.seat)
-    own = socket.socket(fileno=setup.mailbox)
-    return Siblings(setup.seat, own, [socket.socket(fileno=fd) for fd in setup.siblings])
+    collecting, posting = (
+        [socket.socket(fileno=fd) for fd in fds] for fds in (setup.mailboxes, setup.siblings)
+    )
+    return Siblings(setup.seat, collecting, posting, time.monotonic)
 
 
 def _access_log(setup: Setup) -> AccessLog | None:

@@ -40,6 +40,7 @@ from tlsproxy.tls.handshake import (
     BUSY_ALERT,
     CLIENT_REFUSED,
     HandedOn,
+    HandOn,
     PlainHTTP,
     Proved,
     accept_tls,
@@ -151,7 +152,7 @@ class Worker:
                 task_status.started()
                 with self._open_ended:
                     if self._siblings is not None:
-                        await self._siblings.take_in(self.adopt)
+                        await self._share_with(self._siblings)
                     await trio.sleep_forever()
         self._nursery = None  # who is told to end once more has nobody to take in
 
@@ -171,12 +172,20 @@ class Worker:
                 scope = self._accepting[one] = trio.CancelScope()
                 self._nursery.start_soon(self._accept, one, scope, self._nursery)
 
-    def adopt(self, sock: socket.socket, data: bytes, port: int) -> None:
-        """Serve a connection from which a sibling has read `data`; plain HTTP is sent to `port`."""
+    async def _share_with(self, siblings: Siblings) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(siblings.take_back, self.adopt)
+            await siblings.take_in(self.adopt)
+
+    def adopt(self, sock: socket.socket, data: bytes, port: int, left_s: float) -> None:
+        """Serve a connection from which a sibling has read `data`; plain HTTP is sent to `port`.
+
+        left_s: how much of the time for its handshake is left.
+        """
         assert self._nursery is not None, "siblings are met when run runs"
 
         def serve(sock: socket.socket, peer: str) -> Coroutine[None, None, None]:
-            return self._serve_tls(self._greetings.begin(sock), sock, peer, port, data)
+            return self._serve_tls(self._greetings.begin(sock, left_s), sock, peer, port, data)
 
         shares = self._siblings.count if self._siblings is not None else 1
         self._acceptor.adopt(sock, serve, self._nursery, BUSY_ALERT, shares)
@@ -273,8 +282,7 @@ class Worker:
         self, greeting: Greeting, sock: socket.socket, peer: str, port: int, first: bytes = b""
     ) -> None:
         """Serve a connection; `first`: what a sibling has read from it, who has handed it on."""
-        siblings = self._siblings if not first else None
-        hand_on = partial(siblings.hand_on, port=port) if siblings is not None else None
+        hand_on = self._way_on(greeting, port) if self._siblings is not None and not first else None
         try:
             if greeting.leaving:
                 return
@@ -307,6 +315,17 @@ class Worker:
             await connection.serve()
         finally:
             self._connections.discard(connection)
+
+    def _way_on(self, greeting: Greeting, port: int) -> HandOn:
+        """Give how a connection is handed on with what is left of its time when its hello was read."""
+        siblings = self._siblings
+        assert siblings is not None
+
+        def hand_on(sock: socket.socket, data: bytes, ticket: bytes, bundle: str) -> bool:
+            left_s = greeting.deadline - trio.current_time()
+            return siblings.hand_on(sock, data, ticket, bundle, port=port, left_s=left_s)
+
+        return hand_on
 
     def _connection(self, greeting: Greeting, stream: TLSStream, peer: str) -> Connection:
         facts = ClientFacts(
