@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from certstore import Finding
 from tlsproxy import policy_health as policy
 from tlsproxy.config import HealthCheckConfig, RouteConfig, UpstreamAddress, host_and_port
-from tlsproxy.forward.dialling import dial_by
+from tlsproxy.net.dial import Dialler
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Key
 from tlsproxy.observe.upstreams import UpstreamStatus, terms_findings
@@ -37,6 +37,9 @@ from tlsproxy.upstream.probe import Outcome, probe, request_for
 from tlsproxy.upstream.streak import Streak
 from tlsproxy.workers.messages import Checked
 from tlsproxy.workers.remote import Stage
+
+if TYPE_CHECKING:
+    from tlsproxy.forward.dialling import Dial
 
 __all__ = ["Upstreams"]
 
@@ -172,7 +175,11 @@ class Upstreams:
         address, config = check.address, check.config
         host = "localhost" if address.scheme == "unix" else host_and_port(address.host, address.port)
         name = str(address)
-        dial = dial_by(name, address, config.timeout_s, self._terms.get(name))
+        dial: Dial = Dialler(address, connect_s=config.timeout_s)
+        if address.scheme == "https":
+            from tlsproxy.forward.dialling import dial_by  # nobody else at rest carries it
+
+            dial = dial_by(name, address, config.timeout_s, self._terms.get(name))
         make = partial(probe, dial, request_for(host, config.path), config.timeout_s, config.status)
         while True:
             next_at = trio.current_time() + config.interval_s
