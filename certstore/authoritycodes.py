@@ -28,6 +28,16 @@ _TABLE: Final[dict[str, Entry]] = {
         "the device is reached as {names}, too, not covered by its own authority: clients are warned there",
         "to have it speak for them, and import it anew on every client: tlsproxy device-ca renew",
     ),
+    "device_ca_banned": Entry(
+        _W,
+        "the banned key is that of the device's own authority: nothing is issued with it any more",
+        "remove that authority wherever it was imported; the proxy makes another: tlsproxy device-ca export",
+    ),
+    "device_ca_replaced": Entry(
+        _W,
+        "the device has another authority, for: {names}; the key of the one before ({before}) is banned",
+        "remove that one wherever it was imported, and import the new one: tlsproxy device-ca export",
+    ),
     "device_ca_damaged": Entry(
         _W,
         "the device's own authority can't be read: {why}",

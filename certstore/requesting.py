@@ -172,6 +172,19 @@ class Requesting:
             self._requests.remove(id)
         return request
 
+    def forget(self) -> tuple[Request, ...]:
+        """Remove all that wait, since their keys are another unit's; gives them. Raises StoreError.
+
+        What they were to renew is asked for anew, when that is due, with a key of this unit's own.
+        """
+        with self._change():
+            gone = self.all()
+            for request in gone:
+                if request.renews is not None and request.renews in self._requests.answered:
+                    self._requests.note_answered(request.renews, request.wanted)
+                self._requests.remove(request.id)
+        return gone
+
     def expire(self) -> tuple[Request, ...]:
         """Remove what waited in vain for too long; gives it. Nothing while the clock can't be right."""
         if not any(self._is_over(one) for one in self.all()):

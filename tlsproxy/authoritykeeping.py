@@ -1,8 +1,9 @@
 """The device's own authority as time goes by: made, renewed ahead of its end, told where it falls short.
 
 Promises: what somebody may trust already changes by nobody's doing but a person's (`renewed_now`) or its own
-end, and then with the same key. Whatever is made is on the disk before it is told, or signs anything. Refuses
-to know how a root is made (certstore), and who is told.
+end, and then with the same key; unless that is banned: then another one takes its place at once. Whatever is
+made is on the disk before it is told, or signs anything. Refuses to know how a root is made (certstore), and
+who is told.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ class AuthorityKeeper:
     def turn(self, wanted: Identity, now: datetime) -> Authority:
         """Give the authority for who is called so now; made anew where that is due. Raises StoreError."""
         current: Authority | None = None
+        lost: Authority | None = None
         damage: StoreCorrupt | None = None
         try:
-            current = self._ca.current()
+            current, lost = self._ca.current(), self._ca.lost()
         except StoreCorrupt as error:
             damage = error
         missing = uncovered_names(current, wanted) if current is not None else ()
@@ -64,7 +66,11 @@ class AuthorityKeeper:
         self._ca.keep(made)
         if damage is not None:
             self._tell("make_device_ca", authority_facts(made), found("device_ca_damaged", why=damage))
-        self._tell_made(made, current if is_exported else None)
+        if lost is not None:
+            told = found("device_ca_replaced", names=_listed(made.names), before=lost.fingerprint)
+            self._tell("make_device_ca", authority_facts(made), told)
+        else:
+            self._tell_made(made, current if is_exported else None)
         return made
 
     def _tell_made(self, made: Authority, before: Authority | None) -> None:

@@ -77,7 +77,7 @@ class UnitGuard:
                 self._troubles = (*self._troubles, found("clone_not_settled", why=why))
             else:
                 self._tell(found("cloned_image"))
-                self._forget_request()
+                self._forget_requests()
         if verdict.machine_changed:
             self._tell(found("machine_id_changed"))
         for finding in self.standing:
@@ -91,11 +91,14 @@ class UnitGuard:
         except StoreError as error:
             self._tell(found("store_read_only", why=error))
 
-    def _forget_request(self) -> None:
-        """Let no two units have the key that the manufacturer is to certify."""
+    def _forget_requests(self) -> None:
+        """Let no two units have a key that is yet to be certified, by the manufacturer or anybody else."""
         try:
             if self._store.factory.forget_request():
                 self._tell(found("factory_request_foreign"))
+            if gone := self._store.requests.forget():
+                ids = ", ".join(request.id for request in gone)
+                self._tell(found("requests_foreign", count=len(gone), ids=ids))
         except StoreError as error:
             self._troubles = (*self._troubles, found("clone_not_settled", why=error))
 
