@@ -39,7 +39,8 @@ class Request:
     """A request that waits; `pem` is what is handed to an authority, and holds nothing secret.
 
     `since` is the number of the next generation when it was made: what answers it comes later. `renews` is
-    the bundle whose successor it asks for.
+    the bundle whose successor it asks for. `brought_by` is the receipt of the change that it came with from a
+    backup: it waits only if that change was not refused.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Request:
     since: int
     renews: str | None
     pem: str
+    brought_by: str | None = None
 
     def __post_init__(self) -> None:
         if not REQUEST_ID.fullmatch(self.id):
@@ -68,6 +70,7 @@ class Request:
             "since": self.since,
             "renews": self.renews,
             "pem": self.pem,
+            **({"brought_by": self.brought_by} if self.brought_by is not None else {}),
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class Request:
             since=records.number(data, "since"),
             renews=records.optional(records.bundle_id, data, "renews"),
             pem=records.text(data, "pem"),
+            brought_by=records.text(data, "brought_by") if "brought_by" in data else None,
         )
 
 
@@ -153,7 +157,12 @@ class Requests:
     def remove(self, id: str) -> None:  # noqa: A002  it is the request's id
         """Remove a request, key and all."""
         self._disk.remove_folder(self._root / layout.request_folder(id))
-        self.table = _table({known: one for known, one in self.table.items() if known != id})
+        self._forget(id)
+
+    def drop(self, id: str) -> None:  # noqa: A002  it is the request's id
+        """Remove a request that never came: in memory also where the disk fails."""
+        self._forget(id)
+        self._disk.remove_folder(self._root / layout.request_folder(id))
 
     def note_answered(self, bundle: str, wanted: Wanted) -> None:
         """Remember what a bundle's certificate was asked for with, for its successor."""
@@ -169,6 +178,9 @@ class Requests:
         if gone:
             self._disk.remove(self._root / layout.answered_file(bundle) for bundle in gone)
             self.answered = MappingProxyType({b: a for b, a in self.answered.items() if b not in gone})
+
+    def _forget(self, id: str) -> None:  # noqa: A002  it is the request's id
+        self.table = _table({known: one for known, one in self.table.items() if known != id})
 
     def _note(self, bundle: str, answered: Answered) -> None:
         if self.answered.get(bundle) != answered:

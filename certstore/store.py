@@ -90,6 +90,7 @@ class Store(Kept):
         )
         place = (root, disk)
         self.requests = Requesting(place, succession, self._shelf, clock, plausible, self._change)
+        self.requests.is_refused = self._ledger.is_refused
         self.device_ca = DeviceCA(root, disk, self._change, self._shelf.bans)
         shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
