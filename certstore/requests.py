@@ -59,7 +59,7 @@ class Request:
             raise ValueError("no request id")
 
     def to_json(self) -> dict[str, object]:
-        """Turn this into what `from_json` reads."""
+        """Turn this into what `from_json` reads; but how it came here concerns nobody else."""
         return {
             "id": self.id,
             **self.wanted.to_json(),
@@ -70,7 +70,6 @@ class Request:
             "since": self.since,
             "renews": self.renews,
             "pem": self.pem,
-            **({"brought_by": self.brought_by} if self.brought_by is not None else {}),
         }
 
     @classmethod
@@ -150,7 +149,9 @@ class Requests:
     def put(self, request: Request, key: PrivateKey) -> None:
         """Write a new request with its key, whole or not at all."""
         assert spki_of(key.public_key()) == request.spki, "another request's key"
-        content = {layout.KEY: key_to_pem(key), layout.REQUEST: records.dump(request.to_json())}
+        came = {"brought_by": request.brought_by} if request.brought_by is not None else {}
+        asked = records.dump({**request.to_json(), **came})
+        content = {layout.KEY: key_to_pem(key), layout.REQUEST: asked}
         self._disk.place_folder(self._root / layout.request_folder(request.id), content)
         self.table = _table({**self.table, request.id: request})
 

@@ -43,8 +43,6 @@ class Siblings:
         self._keys: OrderedDict[bytes, tuple[int, str]] = OrderedDict()
         self._there: Collection[int] = ()
         self._is_ending = False
-        self.handed_on = self.adopted = 0
-        """How many connections went, and came."""
 
     @property
     def are_there(self) -> bool:
@@ -77,10 +75,7 @@ class Siblings:
         seat, of = holder
         if of != bundle or seat not in self._there:
             return False
-        if not mailbox.post(self._mailboxes[seat], sock, _PORT.pack(port) + data):
-            return False
-        self.handed_on += 1
-        return True
+        return mailbox.post(self._mailboxes[seat], sock, _PORT.pack(port) + data)
 
     async def take_in(self, adopt: Adopt) -> None:
         """Take in what others hand on, until cancelled or the mailbox is shut: any of us can do that."""
@@ -100,7 +95,6 @@ class Siblings:
 
     def _take_in_all(self, own: socket.socket, adopt: Adopt) -> None:
         for sock, data, port in _posted(own):
-            self.adopted += 1
             adopt(sock, data, port)
 
 
