@@ -43,7 +43,7 @@ class Banning:
             note = found("already_banned", key=spki)
             return self.changing.change_nothing(case, note, active.number if active is not None else 0)
         if self.device_ca.has_key(spki):
-            case.tell(found("device_ca_banned"))
+            case.tell(found("device_ca_lost"))
         hit = [slot for slot in slots.values() if self.shelf.spki(slot.bundle) == spki]
         if hit:
             case.receipt = replace(case.receipt, source=min((s.source for s in hit), key=lambda s: s.rank))

@@ -22,6 +22,7 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreExhausted",
+    "StoreGone",
     "StoreInsecure",
     "StoreLocked",
     "StoreNewer",
@@ -102,6 +103,24 @@ class StoreNotWritable(StoreError):
     def hint(self) -> str:
         """What usually stands behind it."""
         return "check free space, that the file system isn't mounted read-only, and who owns the folder"
+
+
+class StoreGone(StoreNotWritable):
+    """The folder that is held was removed, or another was put in its place; what was served is served on."""
+
+    code = "store_gone"
+
+    def __init__(self, path: PurePath) -> None:
+        """Take the store's folder."""
+        super().__init__(path, "it was removed, or replaced by another one, while it was in use")
+
+    def __str__(self) -> str:
+        return f"the store {self.path} was removed, or replaced by another one, while it was in use"
+
+    @property
+    def hint(self) -> str:
+        """How to get the one or the other."""
+        return "put the same folder back; to go on with what is there now, restart the service"
 
 
 class StoreCorrupt(StoreError):

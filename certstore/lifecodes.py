@@ -126,6 +126,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "the certificate is in use, but that could not be written down: {why}",
         "check the device's disk; the next start puts the record right",
     ),
+    "store_gone": Entry(
+        _E,
+        "the certificate store {path} was removed, or replaced by another one, while it was in use: what was"
+        " served is served on, and nothing can be changed",
+        "put the same folder back; to go on with what is there now, restart the service",
+    ),
     "store_read_only": Entry(
         _W,
         "the certificate store takes no changes: {why}",
@@ -150,6 +156,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "import that certificate again, and check the device's disk",
     ),
     "receipt_damaged": Entry(_W, "a receipt can't be read: {why}", "nothing to do: it is removed"),
+    "listener_lost": Entry(
+        _E,
+        "the reload could not listen on {address}: {why}; where clients were let in before, they still are",
+        "see who has that port: ss -ltnp; then: tlsproxy reload",
+    ),
     "notice_lost": Entry(
         _W,
         "{to} could not be told of news ({kind}): {why}",

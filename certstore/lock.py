@@ -51,6 +51,14 @@ class Lock:
             raise
         return cls(descriptor)
 
+    def is_at(self, path: Path) -> bool:
+        """Say whether the file at `path` is the one that is locked: not removed, nor replaced since."""
+        try:
+            ours, there = os.fstat(self.descriptor), os.lstat(path)
+        except OSError:
+            return False
+        return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
     def release(self) -> None:
         """Let go; again does nothing."""
         descriptor, self.descriptor = self.descriptor, -1

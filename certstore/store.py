@@ -33,7 +33,7 @@ from certstore.changing import Changing
 from certstore.confirming import Confirming
 from certstore.decode import Candidate
 from certstore.erasure import Reset
-from certstore.errors import NotFound, StoreError, StoreNotWritable
+from certstore.errors import NotFound, StoreError, StoreGone, StoreNotWritable
 from certstore.examination import Examiner
 from certstore.findings import Finding, found
 from certstore.gates import NullPublisher, Publisher
@@ -158,8 +158,8 @@ class Store(Kept):
 
     @property
     def is_read_only(self) -> bool:
-        """Whether no change is possible until the next start: of a newer format, damaged, or closed."""
-        return self._barred is not None
+        """Whether no change is possible now: of a newer format, damaged, closed, or gone (`is_here`)."""
+        return self._why_barred() is not None
 
     def close(self) -> None:
         """Let go of the store when a change under way is done. Reading goes on; again does nothing."""
@@ -172,9 +172,12 @@ class Store(Kept):
         """Hold off all changes while the block runs; gives the descriptor of the store's lock.
 
         For a process that executes itself anew and goes on holding the store (`open`'s `held`). Waits for the
-        change under way; may be entered in one thread and left in another.
+        change under way; may be entered in one thread and left in another. Raises StoreGone where there is
+        nothing to go on with.
         """
         with self._changing:
+            if not self.is_here:
+                raise StoreGone(self._root)
             yield self._lock.descriptor
 
     def __enter__(self) -> Self:
@@ -354,8 +357,8 @@ class Store(Kept):
     def _change(self) -> Iterator[None]:
         """Be the only one who changes anything. Raises why nothing may be written here."""
         with self._changing:
-            if self._barred is not None:
-                raise self._barred
+            if (barred := self._why_barred()) is not None:
+                raise barred
             self._resetting.finish()
             yield
             self.requests.settle()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from certstore import layout
 from certstore.changing import Changing
-from certstore.errors import StoreError
+from certstore.errors import StoreError, StoreGone
 from certstore.findings import Finding
 from certstore.generation import Cause, Generation
+from certstore.lock import Lock
 from certstore.pruning import Pruning
 from certstore.receipts import Receipt
 from certstore.resetting import Resetting
@@ -26,9 +28,24 @@ class Kept(Shown):
 
     _changing: threading.Lock
     _barred: StoreError | None
+    _lock: Lock
     _changes: Changing
     _resetting: Resetting
     _pruning: Pruning
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the folder at the store's path is still the one that is held.
+
+        Where it isn't, nothing is changed, nor believed damaged: what is served is served on from memory.
+        """
+        return self._lock.is_at(self._root / layout.LOCK)
+
+    def _why_barred(self) -> StoreError | None:
+        """Give the reason why nothing may be written here now, if there is one."""
+        if self._barred is not None or self.is_here:
+            return self._barred
+        return StoreGone(self._root)
 
     def end_probation(self) -> tuple[Receipt, ...]:
         """Let go back what nobody confirmed in time; gives the receipts that ended so.
@@ -37,7 +54,7 @@ class Kept(Shown):
         the publisher raises; then all is as it was.
         """
         with self._changing:
-            return self._confirming.end(self._boot_clock(), self._barred)
+            return self._confirming.end(self._boot_clock(), self._why_barred())
 
     def refresh(self) -> Generation | None:
         """Compute the rows anew, because time went by; gives the new generation if they changed.
@@ -47,7 +64,7 @@ class Kept(Shown):
         """
         with self._changing:
             slots = self._succession.view.slots
-            if self.active is None or self._barred is not None or not self.clock_plausible():
+            if self.active is None or self._why_barred() is not None or not self.clock_plausible():
                 return None
             generation = self._succession.compute(slots, Cause.EXPIRY)
             if not self._succession.is_news(generation):
@@ -64,7 +81,7 @@ class Kept(Shown):
         with self._changing:
             succession = self._succession
             succession.aside = frozenset(ids)
-            if not succession.fall(self._barred):
+            if not succession.fall(self._why_barred()):
                 succession.republish()
             assert succession.view.active is not None, "there was nothing to publish"
             return succession.view.active
@@ -73,16 +90,18 @@ class Kept(Shown):
         """Read up to so many bundles that the start took on trust (meta.py says why), and the `doubted` ones.
 
         A slot whose bundle turns out to be damaged falls, and is told. Does nothing when all are proved.
-        Raises StoreError, and what the publisher raises.
+        Nor while the folder is gone. Raises StoreError, and what the publisher raises.
         """
+        if not self.is_here:
+            return ()
         wrong = {id_ for id_ in (*doubted, *self._shelf.unproved()[:at_most]) if self._shelf.prove(id_)}
         with self._changing:
-            if self._barred is None:
+            if self._why_barred() is None:
                 self._shelf.mend(at_most)
             if not wrong:
                 return ()
             lost = wrong - self._shelf.facts(wrong).keys()
-            self._succession.fall(self._barred)
+            self._succession.fall(self._why_barred())
             return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
 
     def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
@@ -92,7 +111,7 @@ class Kept(Shown):
         handled long ago go beyond a bound. Writes nothing when there is nothing to remove.
         """
         with self._changing:
-            if self._barred is None:
+            if self._why_barred() is None:
                 self._resetting.finish()
                 view = self._succession.view
                 named = self._pruning.run(view.active, view.slots, keep=keep, in_use=in_use)

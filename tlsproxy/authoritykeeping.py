@@ -55,6 +55,8 @@ class AuthorityKeeper:
             current, lost = self._ca.current(), self._ca.lost()
         except StoreCorrupt as error:
             damage = error
+        if lost is not None:
+            return self._replace(lost, wanted, now)
         missing = uncovered_names(current, wanted) if current is not None else ()
         self._missing_since = min(self._missing_since or now, now) if missing else None
         is_exported = self._ca.is_exported
@@ -66,11 +68,15 @@ class AuthorityKeeper:
         self._ca.keep(made)
         if damage is not None:
             self._tell("make_device_ca", authority_facts(made), found("device_ca_damaged", why=damage))
-        if lost is not None:
-            told = found("device_ca_replaced", names=_listed(made.names), before=lost.fingerprint)
-            self._tell("make_device_ca", authority_facts(made), told)
-        else:
-            self._tell_made(made, current if is_exported else None)
+        self._tell_made(made, current if is_exported else None)
+        return made
+
+    def _replace(self, lost: Authority, wanted: Identity, now: datetime) -> Authority:
+        """Have another one instead of one whose key is banned."""
+        made = deviceca.make(wanted.names, wanted, now)
+        self._ca.keep(made)
+        told = found("device_ca_banned", names=_listed(made.names), before=lost.fingerprint)
+        self._tell("make_device_ca", authority_facts(made), told)
         return made
 
     def _tell_made(self, made: Authority, before: Authority | None) -> None:
@@ -87,12 +93,12 @@ class AuthorityKeeper:
 
 
 def renewed_now(store: Store, wanted: Identity, now: datetime) -> Authority:
-    """Make the authority anew for who is called so now, with the same key, because a person says so.
+    """Make the authority anew for who is called so now, because a person says so; its key stays if it may.
 
     Raises NotFound where there is none, or StoreError.
     """
     current = store.device_ca.current()
-    if current is None:
+    if current is None and store.device_ca.lost() is None:
         raise NotFound("device authority", "")
     made = deviceca.make(wanted.names, wanted, now, current)
     store.device_ca.keep(made)

@@ -30,6 +30,7 @@ from certstore import (
     StoreError,
     StoreExhausted,
     firstboot,
+    found,
 )
 from certstore.identity import missing_names, plan
 from certstore.issuers import deviceca, selfsigned
@@ -148,17 +149,33 @@ class Caretaker:
 
     def _care(self) -> None:
         self._judge_clock()
+        if self._is_store_here():
+            self._care_for_store()
+        self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
+        if self._in_memory and not self._publishing.in_memory:
+            self._in_memory = False
+            _log.info("memory_left")
+
+    def _is_store_here(self) -> bool:
+        """Say it once when the folder is gone, and once when it is back; nothing in it is lost meanwhile."""
+        if not self._store.is_here:
+            if "store" not in self._told:
+                self._told.add("store")
+                self._tell(found("store_gone", path=self._store.path))
+            return False
+        if "store" in self._told:
+            self._told.discard("store")
+            _log.info("store_back", path=str(self._store.path))
+        return True
+
+    def _care_for_store(self) -> None:
         self._attempt("set_aside", self._set_aside_what_is_lost)
         self._attempt("identity", self._care_for_identity)
         self._attempt("aside", self._look_again_at_what_is_aside)
         self._attempt("prove", partial(self._prove, policy.PROVED_AT_ONCE))
         self._attempt("refresh", self._refresh)
-        self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
         self._attempt("requests", self.look_at_requests)
         self._attempt("prune", self._prune)
-        if self._in_memory and not self._publishing.in_memory:
-            self._in_memory = False
-            _log.info("memory_left")
 
     def _prune(self) -> None:
         active, keep = self._store.active, policy.GENERATIONS_KEPT
@@ -268,8 +285,12 @@ class Caretaker:
     def _prove(self, at_most: int = 0, doubted: Iterable[str] = ()) -> None:
         """Read bundles of a large store, which its start took on trust, and say which slots have fallen."""
         for finding in self._store.prove(at_most, doubted):
-            _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
-            self.on_finding(finding)
+            self._tell(finding)
+
+    def _tell(self, finding: Finding) -> None:
+        tell = _log.error if finding.is_error else _log.warning
+        tell("finding", code=finding.code, words=finding.words, hint=finding.hint)
+        self.on_finding(finding)
 
     def _look_again_at_what_is_aside(self) -> None:
         """Take back what can be served after all: at the start, memory or descriptors may have been short."""

@@ -6,7 +6,7 @@ events; a change runs in a worker thread and is never cut in two by a cancellati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -29,6 +29,7 @@ from certstore import (
     State,
     Store,
     StoreError,
+    found,
 )
 from certstore.issuers import selfsigned
 from tlsproxy import device
@@ -244,8 +245,12 @@ class Controller:
             serves=self.in_memory() or (active is not None and active.default is not None),
             accepting=sum(worker.stage == "accepting" for worker in self.workers()),
             clock_plausible=facts.clock_plausible,
-            besides=(*self.expiring(), *findings_of(self.upstreams())),
+            besides=(*self._gone(), *self.expiring(), *findings_of(self.upstreams())),
         )
+
+    def _gone(self) -> Iterator[Finding]:
+        if not self.store.is_here:
+            yield found("store_gone", path=self.store.path)
 
     def _served_until(self, active: Generation | None) -> datetime | None:
         """Tell until when the default row's certificate is valid; None where there is none to be had."""

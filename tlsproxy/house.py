@@ -210,7 +210,7 @@ class House:
             ended |= {receipt.id: receipt for receipt in untold(self.store.receipts(), before.events)}
         for receipt in ended.values():
             controller.tell(receipt)
-        self._tell_findings(self.store.recovered)
+        self._tell_findings((*self.store.recovered, *self.doors.lost))
 
     def _tell_trouble(self, meter: Meter, finding: Finding) -> None:
         meter.count_finding(finding)

@@ -1,8 +1,10 @@
 """The doors: which listening sockets each configured listener has, wherever they come from.
 
 Promises: a socket that was handed over by the supervisor before us, or passed by systemd, is used and not
-opened again, so nothing that waits in its queue is lost; what is missing is opened; all or nothing. Refuses
-to know who accepts (workers/) and how sockets are opened (net/).
+opened again, so nothing that waits in its queue is lost; what is missing is opened. At a start that is all or
+nothing; in a reload there is no way back any more, so whoever has taken an address since the pre-flight costs
+us that listener only, and then what the reload would have closed stays open. Refuses to know who accepts
+(workers/) and how sockets are opened (net/).
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
+from certstore import Finding, found
 from tlsproxy.config import ListenerConfig
+from tlsproxy.config.addresses import parse_listen
 from tlsproxy.errors import ListenError
 from tlsproxy.net.inherited import matching
 from tlsproxy.net.listeners import Group, addresses_of, open_listeners, widen
@@ -55,10 +59,14 @@ class Door:
 
 @dataclass(slots=True)
 class Doors:
-    """All of them, open; `close` closes them. `left`: sockets handed over that no listener has any more."""
+    """All of them, open; `close` closes them. `left`: sockets handed over that no listener has any more.
+
+    lost: listeners that couldn't be opened in a reload.
+    """
 
     doors: tuple[Door, ...]
     left: list[socket.socket] = field(default_factory=list)
+    lost: tuple[Finding, ...] = ()
 
     @classmethod
     def open(
@@ -71,14 +79,20 @@ class Doors:
     ) -> Self:
         """Open what isn't there yet, with `size` sockets an address.
 
-        Raises ListenError; what was opened here is closed then.
+        Raises ListenError, where nothing was handed over; what was opened here is closed then.
         """
-        doors, unused, old = [], list(inherited), list(handed_over)
+        doors, unused, old, lost = list[Door](), list(inherited), list(handed_over), list[Finding]()
         with ExitStack() as opened:
             for config in listeners:
                 groups = _of_before(config, old) or _of_systemd(config, unused)
                 fresh = groups is None
-                groups = groups or open_listeners(config.host, config.port, size)
+                try:
+                    groups = groups or open_listeners(config.host, config.port, size)
+                except ListenError as error:
+                    if not handed_over:
+                        raise
+                    lost.append(found("listener_lost", address=error.address, why=error.why))
+                    continue
                 whole = tuple(_widened(group, size) for group in groups)
                 for before, after in zip(groups, whole, strict=True):
                     for sock in after if fresh else after[len(before) :]:
@@ -86,8 +100,11 @@ class Doors:
                 doors.append(Door(config, whole))
             _refuse_strays(unused)
             opened.pop_all()
-        left = [sock for found in old for group in found.groups for sock in group]
-        return cls(tuple(doors), left)
+        if lost:  # clients that were to move to it are still let in where they were
+            doors += [_door_of(before) for before in old]
+            old.clear()
+        left = [sock for before in old for group in before.groups for sock in group]
+        return cls(tuple(doors), left, tuple(lost))
 
     @property
     def https_port(self) -> int:
@@ -115,6 +132,12 @@ class Doors:
         for sock in self.sockets:
             sock.close()
         self.left.clear()
+
+
+def _door_of(before: Found) -> Door:
+    host, port = parse_listen(before.address)
+    kind: Literal["tls", "http"] = "http" if before.kind == "http" else "tls"
+    return Door(ListenerConfig(before.address, host, port, kind), before.groups)
 
 
 def _widened(group: Group, size: int) -> Group:

@@ -4,7 +4,7 @@ Promises: what can't serve is found before anything is given up (preflight.py), 
 no listening socket is closed, no connection attempt fails, tunnels and event streams live on in the workers
 that have them; the process id stays, so a service manager sees no restart.
 
-Theory. The order is: pre-flight in a child, the store and the examiner at rest, signals held back,
+Theory. The order is: pre-flight in a child, store, examiner and hook helper at rest, signals held back,
 descriptors made inheritable, exec. The configuration is read by the pre-flight only: the new image gets those
 very bytes (checked.py). Between the store's rest and the exec nothing is waited for but that
 signals which have come already are obeyed. From the exec on the new image finds all of it again by
@@ -25,7 +25,7 @@ from datetime import datetime
 
 import trio
 
-from certstore import Store
+from certstore import Store, StoreGone
 from tlsproxy import checked, handover, policy
 from tlsproxy.config import Config
 from tlsproxy.errors import ReloadError
@@ -74,6 +74,8 @@ class Reloader:
         """Make the pre-flight. Raises ReloadError, with what the new image complains of."""
         async with self._one:
             with _refusing("the new version can't be started"), ExitStack() as stack:
+                if not self.store.is_here:
+                    raise StoreGone(self.config.store)
                 content = checked.make()
                 stack.callback(os.close, content)
                 done = await self._fly(content)
@@ -114,12 +116,13 @@ class Reloader:
                 self._exec(self._state(lock_fd=lock_fd))
 
     def _rest(self, stack: ExitStack) -> int:
-        """Bring store and examiner to rest, in one thread.
+        """Bring store, examiner and the hook helper to rest, in one thread.
 
         A second one might not be had: all may be taken by changes that wait for the store.
         """
         lock_fd = stack.enter_context(self.store.at_rest())
         stack.enter_context(self.examiner.at_rest())
+        stack.enter_context(self.notifier.at_rest())
         return lock_fd
 
     def _exec(self, state: HandedOver) -> None:
@@ -187,9 +190,11 @@ def _state_of(worker: RemoteWorker) -> WorkerState:
 
 @contextmanager
 def _refusing(words: str) -> Iterator[None]:
-    """Refuse the reload where the system has no descriptor, memory, process or thread left for it."""
+    """Refuse the reload where the store is gone, or no descriptor, memory, process or thread is left."""
     try:
         yield
+    except StoreGone as error:  # who gave up the folder that is held couldn't take up another
+        raise ReloadError(str(error), error.hint) from error
     except OSError as error:
         raise ReloadError(f"{words}: {error.strerror or error}") from error
     except RuntimeError as error:  # what threading says where no thread is to be had

@@ -17,6 +17,7 @@ ALL = [
     errors.StoreNotWritable(ROOT / "active", "No space left on device"),
     errors.StoreCorrupt(ROOT / "active", "it holds no number"),
     errors.StoreExhausted(ROOT / "bundles", "too many open files"),
+    errors.StoreGone(ROOT),
     errors.StoreNewer(ROOT, 2, 1),
     errors.BackupUnreadable("the passphrase is another one, or the file is incomplete"),
     errors.NotFound("receipt", "000001-00000000"),
@@ -35,7 +36,7 @@ def test_every_error_is_one_line_with_a_code_and_a_hint(error):
 
 
 def test_every_kind_of_error_is_in_the_list_above_and_has_its_own_code():
-    kinds: set[type[StoreError]] = {StoreError, *StoreError.__subclasses__()}
+    kinds: set[type[StoreError]] = {StoreError, *StoreError.__subclasses__(), errors.StoreGone}
     assert {type(error) for error in ALL} == kinds
     assert len({kind.code for kind in kinds}) == len(kinds)
 

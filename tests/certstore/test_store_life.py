@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certstore.atomic import Disk
-from certstore.errors import Refusal, StoreInsecure, StoreLocked, StoreNewer, StoreNotWritable
+from certstore.errors import Refusal, StoreGone, StoreInsecure, StoreLocked, StoreNewer, StoreNotWritable
 from certstore.findings import found
 from certstore.receipts import State
 from certstore.slots import Source
@@ -245,6 +245,32 @@ def test_a_format_that_cant_be_read_bars_writing_only(tmp_path, pki, clock, cont
         assert served(store) == receipt.bundle
         with pytest.raises(Exception, match="damaged"):
             propose(store, pki.leaf())
+
+
+def test_a_folder_that_was_replaced_is_never_changed_and_the_same_one_is_taken_up_again(tmp_path, pki, clock):
+    root, away = tmp_path / "s", tmp_path / "away"
+    with Store.open(root, clock=clock) as store:
+        receipt = propose(store, pki.leaf())
+        root.rename(away)
+        with pytest.raises(StoreGone):
+            propose(store, pki.leaf())
+        with Store.open(root, clock=clock) as other:  # somebody else's, made there meanwhile
+            theirs = propose(other, pki.leaf())
+            before = files_under(root), files_under(away)
+            for change in (lambda: propose(store, pki.leaf()), lambda: store.at_rest().__enter__()):
+                with pytest.raises(StoreGone, match="replaced"):
+                    change()
+            store.prune()
+            assert store.refresh() is None
+            assert store.prove(10, [receipt.bundle]) == ()
+            assert store.is_read_only
+            assert not store.is_here
+            assert served(store) == receipt.bundle != theirs.bundle
+            assert (files_under(root), files_under(away)) == before
+        root.rename(tmp_path / "theirs")
+        away.rename(root)
+        assert store.is_here
+        assert propose(store, pki.leaf()).state is State.CONFIRMED
 
 
 # --- threads ---

@@ -170,6 +170,43 @@ async def test_a_file_that_is_broken_between_the_preflight_and_the_exec_ends_not
                 assert (code, "is no TOML" in words) == (1, True), "the next one reads the file again"
 
 
+async def test_a_port_that_somebody_takes_between_the_preflight_and_the_exec_leaves_nobody_in_the_dark(
+    tmp_path: Path,
+) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with http_service() as http, trio.open_nursery() as nursery:
+            old, new = free_port(), free_port()
+            config = write_config(
+                tmp_path, {"/": f"http://127.0.0.1:{http}"}, listener=f"127.0.0.1:{old}", top="workers = 1"
+            )
+            good = config.read_text()
+            async with running(config) as proxy:
+                examiner = await examiner_of(proxy)
+                (tmp_path / "x.pem").write_text("nothing")
+                os.kill(examiner, signal.SIGSTOP)
+                nursery.start_soon(proxy.certs_import, tmp_path / "x.pem")
+                await grown(proxy.store / "receipts", 2)
+                config.write_text(good.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}"))
+                proxy.process.send_signal(signal.SIGHUP)
+                await told(proxy.store / "audit.jsonl", '"begun"')
+                with socket.create_server(("127.0.0.1", new)):
+                    os.kill(examiner, signal.SIGCONT)
+                    listening = (await proxy.wait_log("reloaded"))["listeners"]
+                    assert [one["port"] for one in listening] == [old]
+                    lost = await proxy.wait_log("finding", code="listener_lost")
+                    assert f"127.0.0.1:{new}" in lost["words"]
+                    await asks(old)
+                assert await reload(proxy) == (0, "")
+                await asks(new)
+                with pytest.raises(OSError, match="refused"):
+                    socket.create_connection(("127.0.0.1", old))
+
+
+async def asks(port: int) -> None:
+    async with Client.to(port) as client:
+        assert (await client.get("/")).status == 200
+
+
 async def examiner_of(proxy: Proxy) -> int:
     """Wait until it is warm."""
     while True:

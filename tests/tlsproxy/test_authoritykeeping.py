@@ -191,32 +191,22 @@ async def test_removed_the_next_look_makes_another_one(family):
     assert family.root.issued(family.leaf.leaf)
 
 
-async def test_one_whose_key_is_banned_issues_nothing_more_and_another_takes_its_place(family):
+async def test_with_a_banned_key_nothing_is_issued_from_that_moment_on_and_it_is_given_to_nobody(family):
     await family.scene.caretaker.first_start()
     store = family.scene.store
     store.device_ca.export()
     lost, leaf, hurried = family.root, family.leaf, list[bool]()
     store.device_ca.on_kept = lambda: hurried.append(True)
     receipt = store.ban(lost.spki, via="x")
-    assert receipt.codes == ("device_ca_banned", "now_banned")
+    assert receipt.codes == ("device_ca_lost", "now_banned")
     assert hurried == [True], "nobody waits a minute for this"
     assert store.device_ca.current() is None
     with pytest.raises(NotFound):
         store.device_ca.export()
-    with pytest.raises(NotFound):
-        renewed_now(store, family.wanted(), family.scene.now)
     assert family.leaf == leaf, "it is served until there is another, for its own key is nobody's"
     family.scene.pass_time(minutes=1)
-    assert family.root.spki != lost.spki
-    assert family.root.issued(family.leaf.leaf)
     assert not lost.issued(family.leaf.leaf)
-    assert family.leaf.spki == leaf.spki
-    assert family.codes[-1] == "device_ca_replaced"
     assert lost.fingerprint in family.told[-1][1].words
-    assert not store.device_ca.is_exported, "nobody has the new one yet"
-    assert lost.key.private_numbers().private_value != family.root.key.private_numbers().private_value
-    family.scene.pass_time(minutes=1)
-    assert family.codes.count("device_ca_replaced") == 1
 
 
 async def test_a_banned_one_is_replaced_by_the_next_start_too(family, now):
@@ -228,7 +218,32 @@ async def test_a_banned_one_is_replaced_by_the_next_start_too(family, now):
     again = Family(scene)
     await scene.caretaker.first_start()
     scene.pass_time(minutes=1)
-    assert again.codes == ["device_ca_replaced"]
+    assert again.codes == ["device_ca_banned"]
     assert again.root.spki != lost.spki
     assert again.root.issued(again.leaf.leaf)
     scene.store.close()
+
+
+async def test_a_banned_authority_makes_way_for_another_one_that_nobody_has_yet(family):
+    await family.scene.caretaker.first_start()
+    store, before, key = family.scene.store, family.root, family.leaf.spki
+    store.device_ca.export()
+    store.ban(before.spki, via="test")
+    family.scene.pass_time(minutes=1)
+    assert family.root.spki != before.spki
+    assert family.root.issued(family.leaf.leaf)
+    assert family.leaf.spki == key, "the device's own key isn't lost"
+    assert family.codes[-1] == "device_ca_banned"
+    assert not store.device_ca.is_exported
+    after = family.root
+    family.scene.pass_time(minutes=1)
+    assert family.root == after
+    assert family.codes.count("device_ca_banned") == 1
+
+
+async def test_a_banned_authority_is_not_renewed_with_its_key(family):
+    await family.scene.caretaker.first_start()
+    before = family.root
+    family.scene.store.ban(before.spki, via="test")
+    made = renewed_now(family.scene.store, family.wanted(), family.scene.now)
+    assert made.spki != before.spki

@@ -12,7 +12,7 @@ import pytest
 import structlog
 import trio
 
-from certstore import Bundle, Identity, InProcess, Receipt, Source, Store, firstboot
+from certstore import Bundle, Finding, Identity, InProcess, Receipt, Source, Store, firstboot
 from certstore.atomic import Disk
 from tests.serving_here import ServingHere
 from tlsproxy import policy
@@ -403,3 +403,22 @@ async def test_a_bundle_that_a_worker_has_invented_is_not_looked_for(tmp_path, n
             scene.caretaker.lose(invented, "a lie")
         assert not told or "bundle_unservable" not in {line["event"] for line in told}
         assert not scene.caretaker._lost
+
+
+async def test_a_store_that_is_gone_is_told_once_and_what_is_served_stays_until_it_is_back(tmp_path, now):
+    with scene_at(tmp_path / "s", now) as here:
+        await here.caretaker.first_start()
+        told: list[Finding] = []
+        here.caretaker.on_finding = told.append
+        served = here.served()
+        (tmp_path / "s").rename(tmp_path / "away")
+        here.pass_time(minutes=1)
+        here.pass_time(days=300)
+        assert [finding.code for finding in told] == ["store_gone"]
+        assert here.served() == served
+        (tmp_path / "away").rename(tmp_path / "s")
+        here.pass_time(minutes=1)
+        assert here.served() not in {None, served}, "it was due for renewal"
+        (tmp_path / "s").rename(tmp_path / "away")
+        here.pass_time(minutes=1)
+        assert [finding.code for finding in told] == ["store_gone"] * 2

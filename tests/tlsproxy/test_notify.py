@@ -24,7 +24,7 @@ from tlsproxy import policy_notices as policy
 from tlsproxy.config import NotifyConfig
 from tlsproxy.config.reading import parse_webhook, read
 from tlsproxy.notify import hook, letters
-from tlsproxy.notify.helper import Helper, Notifier
+from tlsproxy.notify.helper import Helper, HelperState, Notifier
 from tlsproxy.notify.letters import Letter, Renew, Report, Settings, Waiting
 from tlsproxy.notify.process import Postman, pause_s
 from tlsproxy.notify.webhook import post
@@ -316,3 +316,42 @@ async def test_a_helper_that_cannot_be_started_is_told_once_and_tried_again_and_
         await trio.to_thread.run_sync(notifier.close)
     assert (reports[0].result, '"rung":"expired"' in reports[0].output) == ("delivered", True)
     assert [line["event"] for line in log].count("hook_helper_not_started") == 1
+
+
+async def test_a_reload_in_whose_midst_a_helper_starts_takes_it_along(monkeypatch):
+    """It forgot it, and nobody waited for its end: the new image had a zombie for ever."""
+    start, begun, may_go_on = Helper.start, threading.Event(), threading.Event()
+
+    def fail(settings: Settings) -> Helper:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    def start_slowly(settings: Settings) -> Helper:
+        helper = start(settings)
+        begun.set()
+        may_go_on.wait()
+        return helper
+
+    monkeypatch.setattr(Helper, "start", fail)
+    notifier = Notifier(NotifyConfig(command=("/bin/cat",)), None, None, reloaded=False)
+    monkeypatch.setattr(Helper, "start", start_slowly)
+
+    def rest() -> HelperState | None:
+        with notifier.at_rest():
+            return notifier.state()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run, EventLog(lambda: AT))
+            await trio.to_thread.run_sync(begun.wait)
+            threading.Timer(0.05, may_go_on.set).start()  # whoever doesn't wait is through before
+            state = await trio.to_thread.run_sync(rest)
+            assert state is not None
+            assert state.pid in children()
+            nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(notifier.close)
+    assert state.pid not in children()
+
+
+def children() -> set[int]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for one in lists for pid in one.read_text().split()}

@@ -21,8 +21,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -159,12 +160,22 @@ class Notifier:
                 _log.error("hook_helper_not_started", why=error.strerror or str(error))
         self._is_missed = self.helper is None  # told already
         self._come = trio.Event()
+        self._changing = threading.Lock()  # held while a helper starts, or ends and is waited for
         self.on_report: Callable[[Report], None] = lambda _report: None
         self.on_finding: Callable[[Finding], None] = lambda _finding: None
 
     def state(self) -> HelperState | None:
         """Give what a reload takes along."""
         return self.helper.state() if self.helper is not None else None
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let none start or end while the block runs: an exec would forget it, and nobody wait for its end.
+
+        Waits for what is under way; may be entered in one thread and left in another.
+        """
+        with self._changing:
+            yield
 
     @property
     def confined(self) -> Confined | None:
@@ -176,9 +187,13 @@ class Notifier:
 
     def close(self) -> None:
         """Have the helper end, for good."""
-        helper, self.helper = self.helper, None
-        if helper is not None:
-            helper.end()
+        self._end()
+
+    def _end(self) -> int:
+        """Have it end; gives its exit code. Only then it is forgotten."""
+        with self._changing:
+            helper, self.helper = self.helper, None
+            return helper.end() if helper is not None else 0
 
     async def run(self, events: EventLog) -> None:
         """Hand on what comes, until cancelled; return where nothing is wanted."""
@@ -192,24 +207,29 @@ class Notifier:
             if self.helper is None:
                 await self._start_again(events)
             if self.helper is not None:
+                pid = self.helper.pid
                 await self._serve(self.helper, events)
-                helper, self.helper = self.helper, None
-                code = await in_thread_at_last(helper.end)
+                code = await in_thread_at_last(self._end)
                 hint = "what waited in it is lost"
-                _log.error("hook_helper_ended", pid=helper.pid, exit_code=code, hint=hint)
+                _log.error("hook_helper_ended", pid=pid, exit_code=code, hint=hint)
             await trio.sleep(policy.HELPER_RETRY_S)
 
     async def _start_again(self, events: EventLog) -> None:
         """Start a helper where there is none; told once where it can't be."""
         try:
-            self.helper = await in_thread(partial(Helper.start, _settings(self._config, None)))
+            await in_thread(partial(self._start, events))
         except (OSError, ThreadError) as error:
             if not self._is_missed:
                 _log.error("hook_helper_not_started", why=str(error))
             self._is_missed = True
         else:
             self._is_missed = False
-            self._begin(self.helper, events)
+
+    def _start(self, events: EventLog) -> None:
+        with self._changing:
+            helper = Helper.start(_settings(self._config, None))
+            self._begin(helper, events)
+            self.helper = helper
 
     def _look_at_command(self) -> None:
         """Tell today of a hook that could not be started in a year, when it matters."""
