@@ -14,6 +14,7 @@ The life of a certificate, and who is asked on the way:
     to another owner      erasure (the wish) -> resetting -> changing -> erasing; suspension of watches
     for a time only       probation -> confirming: confirmed, or gone back
     for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
+    whose clients         trusting: trust sets (trust, trustchecks), in each generation
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
@@ -39,10 +40,12 @@ a store stays small.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from certstore.alpnproof import ACME_TLS, alpn_proof, asked_as
 from certstore.bans import Ban, Reason, is_spki, read_bans
 from certstore.bundle import Bundle, PrivateKey, is_issued_by, key_from_pem, key_to_pem, key_words, spki_of
 from certstore.erasure import Reset, Scope
 from certstore.errors import (
+    AnswersUngiven,
     BackupUnreadable,
     NotFound,
     RandomNotReady,
@@ -59,14 +62,22 @@ from certstore.errors import (
 from certstore.extensions import alternative_names, issuer_urls, name_words, subject_words
 from certstore.findings import Finding, Severity, found, genuine
 from certstore.firstboot import BUILD_DATE, clock_plausible, random_ready
-from certstore.generation import BundleFacts, Cause, Generation, Row, compute
+from certstore.generation import BundleFacts, Cause, Generation, Row, Trusted, compute
 from certstore.layout import SERVED_FOLDERS
 from certstore.meta import Meta
 from certstore.names import covers, is_address, normalise
 from certstore.probation import BootClock, BootTime, Probation
-from certstore.reading import read_bundle, read_generation, read_generations, read_receipts, read_slots
+from certstore.reading import (
+    read_bundle,
+    read_generation,
+    read_generations,
+    read_receipts,
+    read_slots,
+    read_trust,
+)
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
+from certstore.trust import TrustSet, is_trust_name
 from certstore.unit import Seen, Verdict
 from certstore.unit import judge as judge_unit
 
@@ -82,11 +93,12 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.issuers.acme.challenges import Answer, Answering, Challenge
     from certstore.issuers.csr import KeyType, Subject
     from certstore.issuers.deviceca import Authority
     from certstore.issuers.selfsigned import Identity
     from certstore.loading import load_certificate
-    from certstore.reference import Comparison, Reference
+    from certstore.reference import USUAL_ROOTS, Comparison, Reference
     from certstore.registration import Registration
     from certstore.requesting import Wish, is_answered
     from certstore.requests import Request, read_requests
@@ -94,10 +106,15 @@ if TYPE_CHECKING:
     from certstore.store import Clock, Store
 
 __all__ = [
+    "ACME_TLS",
     "BUILD_DATE",
     "LARGEST_FILE",
     "LONGEST_PASSPHRASE",
     "SERVED_FOLDERS",
+    "USUAL_ROOTS",
+    "Answer",
+    "Answering",
+    "AnswersUngiven",
     "Authority",
     "Backup",
     "BackupUnreadable",
@@ -108,6 +125,7 @@ __all__ = [
     "BundleFacts",
     "Candidate",
     "Cause",
+    "Challenge",
     "Circumstances",
     "Clock",
     "Comparison",
@@ -154,9 +172,13 @@ __all__ = [
     "StoreNewer",
     "StoreNotWritable",
     "Subject",
+    "TrustSet",
+    "Trusted",
     "Verdict",
     "Wish",
+    "alpn_proof",
     "alternative_names",
+    "asked_as",
     "assemble",
     "build_chain",
     "check",
@@ -171,6 +193,7 @@ __all__ = [
     "is_authority",
     "is_issued_by",
     "is_spki",
+    "is_trust_name",
     "issuer_among",
     "issuer_urls",
     "judge_unit",
@@ -192,6 +215,7 @@ __all__ = [
     "read_receipts",
     "read_requests",
     "read_slots",
+    "read_trust",
     "seal",
     "slot_id",
     "spki_of",
@@ -222,6 +246,9 @@ _LATER = {
     "assemble": "certstore.assembly",
     "Examination": "certstore.examination",
     "Examiner": "certstore.examination",
+    "Answer": "certstore.issuers.acme.challenges",
+    "Answering": "certstore.issuers.acme.challenges",
+    "Challenge": "certstore.issuers.acme.challenges",
     "InProcess": "certstore.examination",
     "KnownKey": "certstore.examination",
     "Gate": "certstore.gates",
@@ -242,6 +269,7 @@ _LATER = {
     "read_requests": "certstore.requests",
     "load_certificate": "certstore.loading",
     "Comparison": "certstore.reference",
+    "USUAL_ROOTS": "certstore.reference",
     "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",

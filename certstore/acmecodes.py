@@ -105,12 +105,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "set up one of those: tlsproxy acme enable --challenge KIND",
     ),
     "acme_challenge_unanswered": Entry(
-        _E, "the proof for {name} by {challenge} can't be given here: {why}", "tlsproxy acme preflight"
+        _E, "the proof for {name} by {challenge} can't be given here: {why}", _LATER
     ),
     "acme_challenge_failed": Entry(
         _E,
         "the authority {host} couldn't see the proof for {name} by {challenge}: {why}",
-        "see what stands in the way: tlsproxy acme preflight",
+        "it must reach this device by that name: at port 80 for http-01, at port 443 for tls-alpn-01",
     ),
     # --- the order ---
     "acme_order_failed": Entry(_E, "the authority {host} gave up the order for {names}: {why}", _LATER),
@@ -118,6 +118,16 @@ _TABLE: Final[dict[str, Entry]] = {
         _E,
         "the authority {host} came to no end with the order for {names}; it stands at {status}",
         "it is tried again by itself; ask the authority's operator if that goes on",
+    ),
+    "acme_certificate_refused": Entry(
+        _E,
+        "the certificate that the ACME authority gave can't be used here: {why}",
+        "what was served is served on; see the latest receipt, and ask the authority's operator",
+    ),
+    "acme_renewal_failing": Entry(
+        _W,
+        "no certificate came from the ACME authority in {failures} tries in a row: {why}",
+        "it is tried again by itself; see: tlsproxy acme status",
     ),
     "acme_certificate_foreign": Entry(
         _E,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.errors import StoreError
-from certstore.generation import Generation
+from certstore.generation import Generation, Trusted
 from certstore.reading import read_active, read_generation_numbered
 
 __all__ = ["Archive", "Mentions"]
@@ -56,6 +57,13 @@ class Archive:
     def generation(self, number: int) -> Generation:
         """Give a generation. Raises NotFound or StoreCorrupt."""
         return read_generation_numbered(self._root, number)
+
+    def last_trust(self) -> tuple[Trusted, ...]:
+        """Give the trust sets of the newest generation that can be read, for want of better."""
+        for number in reversed(self.numbers()):
+            with suppress(StoreError):
+                return self.generation(number).trust
+        return ()
 
     def mentions(self, number: int) -> Mentions:
         """Give all that a generation may lead to. One that can't be read leads nowhere."""

@@ -25,6 +25,7 @@ from certstore.intakecodes import INTAKE
 from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
 from certstore.requestcodes import REQUESTED
+from certstore.trustcodes import TRUST
 from certstore.unitcodes import UNIT
 
 __all__ = ["CATALOGUE", "Entry", "Severity"]
@@ -172,6 +173,7 @@ _PARTS: Final = (
     DOCTOR,
     ISSUERS,
     ACME,
+    TRUST,
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certstore.activation import Activation, Change, Move
 from certstore.bans import Ban, Reason
 from certstore.bundle import Bundle
-from certstore.erasure import Erasure
+from certstore.erasure import Erasure, Scope
 from certstore.errors import Refusal, StoreError
 from certstore.findings import Finding, found
-from certstore.generation import Cause
+from certstore.generation import Cause, Trusted
 from certstore.ledger import Ledger
 from certstore.parting import Parting
 from certstore.probation import Probation, Probations
@@ -131,6 +131,8 @@ class Changing:
             case.tell(*self._parting.told(leaving.keys, moves, fresh, slots.values(), probation))
             if generation.default is None:
                 raise Refusal(found("ban_leaves_nothing"))
+        if erasure is not None and Scope.CUSTOMER in erasure.scopes:  # who was let in was the customer's word
+            generation = replace(generation, trust=())
         table = {**self._probations.table, probation.receipt: probation} if probation is not None else None
         now, number = self._clock(), generation.number
         new_bans = tuple(Ban(spki, number, now, receipt.via) for spki in sorted(leaving.keys))
@@ -140,6 +142,15 @@ class Changing:
         live = case.receipt.advance(State.LIVE, self._clock(), generation.number)
         succession.end(leaving.bundles, Reason.KEY_COMPROMISE if leaving.keys else case.reason)
         return self._write_down(live, moved, confirmed=probation is None)
+
+    def put_trust(self, case: Case, trust: tuple[Trusted, ...]) -> Receipt:
+        """Let clients in by these trust sets from now on; slots stay. Raises as `put`."""
+        succession, slots = self._succession, self._succession.view.slots
+        generation = replace(succession.compute(slots, case.receipt.cause, case.receipt), trust=trust)
+        succession.put_into_effect(generation, slots)
+        return self._write_down(
+            case.receipt.advance(State.LIVE, self._clock(), generation.number), [], confirmed=True
+        )
 
     def record(self, receipt: Receipt) -> Receipt:
         """Write a receipt as it stands now."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 from certstore.findings import Finding, Severity
 
 __all__ = [
+    "AnswersUngiven",
     "BackupUnreadable",
     "NotFound",
     "RandomNotReady",
@@ -213,6 +214,25 @@ class RandomNotReady(StoreError):
         return "try again in some seconds; a device that stays so has no source of randomness"
 
 
+class AnswersUngiven(StoreError):
+    """Not everybody whom an ACME authority may ask gives the answers that it looks for."""
+
+    code = "acme_answers_ungiven"
+
+    def __init__(self, why: str) -> None:
+        """Take one lower-case phrase."""
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+    @property
+    def hint(self) -> str:
+        """Say what it comes from."""
+        return "it is tried again; if it stays so, restart the proxy"
+
+
 class NotFound(StoreError):
     """There is no such bundle, receipt or generation."""
 
@@ -231,6 +251,8 @@ class NotFound(StoreError):
         """Where it may have gone."""
         if self.what == "device authority":
             return "it is made where the configuration says so: device_ca = true below [identity]"
+        if self.what == "ACME enrolment":
+            return "have a certificate of an ACME authority: tlsproxy acme enable"
         if self.what == "request":
             return "it may be answered or expired; see which wait: tlsproxy certs csr list"
         return "it may have been pruned; see what there is: tlsproxy certs history"

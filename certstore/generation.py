@@ -32,7 +32,7 @@ from certstore.bundle import Bundle
 from certstore.names import covers
 from certstore.slots import Slot, Source
 
-__all__ = ["BundleFacts", "Cause", "Generation", "Row", "compute"]
+__all__ = ["BundleFacts", "Cause", "Generation", "Row", "Trusted", "compute"]
 
 
 class Cause(StrEnum):
@@ -45,6 +45,7 @@ class Cause(StrEnum):
     RESTORE = "restore"  # a backup was brought back
     RESET = "reset"  # the factory's state, as far as that was asked for
     BAN = "ban"  # a key is served no more
+    TRUST = "trust"  # whose clients are let in has changed
     PROBATION = "probation"  # what nobody confirmed in time went back
     EXPIRY = "expiry"
     RECOVERY = "recovery"
@@ -57,6 +58,14 @@ class Row:
     pattern: str
     bundle: str
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """A trust set by its name, and the id of what it holds (trust.py): by it clients are let in."""
+
+    name: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class Generation:
     """What is served: rows sorted by pattern, the default's bundle id, and the slots as they were.
 
     The slots are kept so that the store can put back, after a crash, what an unfinished change had written.
-    `default` is None only when no slot had a bundle that could be loaded.
+    `default` is None only when no slot had a bundle that could be loaded. `trust` is sorted by name.
     """
 
     number: int
@@ -93,6 +102,7 @@ class Generation:
     cause: str
     receipt: str | None
     made_at: datetime
+    trust: tuple[Trusted, ...] = ()
 
     def bundles(self) -> frozenset[str]:
         """Give the ids of all bundles that are served in this generation."""
@@ -109,6 +119,7 @@ class Generation:
             "cause": self.cause,
             "receipt": self.receipt,
             "made_at": records.moment_text(self.made_at),
+            "trust": [{"name": one.name, "id": one.id} for one in self.trust],
         }
 
     @classmethod
@@ -129,6 +140,10 @@ class Generation:
             cause=records.text(data, "cause"),
             receipt=records.optional(records.text, data, "receipt"),
             made_at=records.moment(data, "made_at"),
+            trust=tuple(  # one of before there were trust sets has no such field
+                Trusted(records.text(one, "name"), records.bundle_id(one, "id"))
+                for one in (records.items(data, "trust") if "trust" in data else ())
+            ),
         )
 
 

@@ -1,8 +1,9 @@
 """Where things lie in a store: names to relative paths, and back.
 
     FORMAT  lock  active                           active holds a number, and is renamed over
-    bundles/<id>/{key.pem,chain.pem,meta.json}     with generations/ all that a worker may read
+    bundles/<id>/{key.pem,chain.pem,meta.json}     with generations/ and trust/ all that a worker may read
     generations/<n>.json
+    trust/<id>/{anchors.pem,crls.pem}              whose clients are let in; for workers, too
     slots/<source>/<id>.json
     receipts/<id>.json
     handled/<hash of path and digest>.json
@@ -16,6 +17,7 @@
     authority/answered/<bundle id>.json            what was asked for
     authority/device-ca/{ca.pem,exported}          the device's own authority, if it has one
     authority/accounts/<id>/{key,next}.pem, account.json  the customer's at ACME authorities
+    authority/accounts/{enrolment,renewal}.json    what is to be had of one, and how that goes
     authority/orders/<id>/{key.pem,order.json,chain.pem}  a certificate that is on its way from one
 
 Pure: no file is touched here. Whatever becomes part of a path is a number, a source or hex digits, so nothing
@@ -35,12 +37,14 @@ __all__ = [
     "ACCOUNT",
     "ACCOUNTS",
     "ACTIVE",
+    "ANCHORS",
     "ANSWERED",
     "ASIDE",
     "AUTHORITY",
     "BANNED",
     "BUNDLES",
     "CHAIN",
+    "CRLS",
     "DEVICE_CA",
     "DEVICE_CA_FILE",
     "EXPORTED",
@@ -64,6 +68,7 @@ __all__ = [
     "RESET",
     "SLOTS",
     "SUSPENDED",
+    "TRUST",
     "UNIT",
     "account_folder",
     "answered_file",
@@ -78,6 +83,7 @@ __all__ = [
     "receipt_file",
     "request_folder",
     "slot_file",
+    "trust_folder",
 ]
 
 KNOWN_FORMAT = 1
@@ -93,7 +99,8 @@ LOCK = PurePosixPath("lock")
 ACTIVE = PurePosixPath("active")
 BUNDLES = PurePosixPath("bundles")
 GENERATIONS = PurePosixPath("generations")
-SERVED_FOLDERS = (BUNDLES, GENERATIONS)
+TRUST = PurePosixPath("trust")
+SERVED_FOLDERS = (BUNDLES, GENERATIONS, TRUST)
 """All that whoever only serves has to read."""
 SLOTS = PurePosixPath("slots")
 RECEIPTS = PurePosixPath("receipts")
@@ -111,6 +118,8 @@ DEVICE_CA = AUTHORITY / "device-ca"
 DEVICE_CA_FILE = DEVICE_CA / "ca.pem"
 EXPORTED = DEVICE_CA / "exported"
 ACCOUNTS = AUTHORITY / "accounts"
+ENROLMENT = ACCOUNTS / "enrolment.json"
+RENEWAL = ACCOUNTS / "renewal.json"
 ORDERS = AUTHORITY / "orders"
 FACTORY = AUTHORITY / "factory"
 FACTORY_REQUEST = FACTORY / "request"
@@ -118,6 +127,8 @@ FACTORY_REQUEST = FACTORY / "request"
 KEY = "key.pem"
 CHAIN = "chain.pem"
 META = "meta.json"
+ANCHORS = "anchors.pem"
+CRLS = "crls.pem"
 FACTORY_CSR = "request.pem"
 REQUEST = "request.json"
 ACCOUNT = "account.json"
@@ -134,7 +145,7 @@ def folders() -> tuple[PurePosixPath, ...]:
     """Give every folder of a store, parents first."""
     slots = (SLOTS, *(SLOTS / source for source in Source))
     authority = (AUTHORITY, FACTORY, REQUESTS, ANSWERED, DEVICE_CA, ACCOUNTS, ORDERS)
-    return (BUNDLES, GENERATIONS, *slots, RECEIPTS, HANDLED, BANNED, *authority)
+    return (BUNDLES, GENERATIONS, TRUST, *slots, RECEIPTS, HANDLED, BANNED, *authority)
 
 
 def aside(name: str) -> str:
@@ -147,6 +158,13 @@ def bundle_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the bundle's i
     if not is_bundle_id(id):
         raise ValueError("no bundle id")
     return BUNDLES / id
+
+
+def trust_folder(id: str) -> PurePosixPath:  # noqa: A002  it is the set's id
+    """Give the folder of a trust set; ValueError for what is no id."""
+    if not is_bundle_id(id):
+        raise ValueError("no id of a trust set")
+    return TRUST / id
 
 
 def generation_file(number: int) -> PurePosixPath:

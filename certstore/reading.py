@@ -18,6 +18,7 @@ from certstore.errors import NotFound, StoreCorrupt, StoreError, StoreExhausted
 from certstore.generation import Generation
 from certstore.receipts import Receipt, sequence_of
 from certstore.slots import Slot, Source
+from certstore.trust import TrustSet
 
 __all__ = [
     "read_active",
@@ -28,6 +29,7 @@ __all__ = [
     "read_generations",
     "read_receipts",
     "read_slots",
+    "read_trust",
 ]
 
 _ACTIVE_DIGITS = 18
@@ -132,6 +134,22 @@ def read_bundle(root: Path, id: str) -> Bundle:  # noqa: A002  it is the bundle'
     if bundle.id != id:
         raise StoreCorrupt(folder, f"it holds the bundle {bundle.id}")
     return bundle
+
+
+def read_trust(root: Path, id: str) -> TrustSet:  # noqa: A002  it is the set's id
+    """Read a trust set. Raises NotFound, or StoreCorrupt for whatever is wrong with its files."""
+    if not records.is_bundle_id(id):
+        raise NotFound("trust set", id)
+    folder = root / layout.trust_folder(id)
+    try:
+        held = TrustSet.from_pem(read_file(folder / layout.ANCHORS), read_file(folder / layout.CRLS))
+    except FileNotFoundError as error:
+        raise NotFound("trust set", id) from error
+    except Exception as error:  # as for a bundle
+        raise StoreCorrupt(folder, _why(error)) from error
+    if held.id != id:
+        raise StoreCorrupt(folder, f"it holds the trust set {held.id}")
+    return held
 
 
 def read_slots(root: Path) -> tuple[tuple[Slot, ...], tuple[StoreCorrupt, ...]]:

@@ -308,7 +308,8 @@ class Recovery:
             return None
         if active is not None and (rows, default) == (active.rows, active.default) and not moved:
             return active
-        healed = replace(blank, rows=rows, default=default, slots=in_order(slots.values()))
+        trust = active.trust if active is not None else self._archive.last_trust()
+        healed = replace(blank, rows=rows, default=default, slots=in_order(slots.values()), trust=trust)
         self._attempt(partial(self._archive.put, healed))
         self._attempt(partial(self._archive.point_at, healed.number))
         return healed

@@ -24,10 +24,10 @@ from certstore.blocklist import Blocklist, open_blocklist, traces_of
 from certstore.bundle import is_issued_by
 from certstore.circumstances import Anchor, Circumstances
 
-__all__ = ["NOTHING", "Comparison", "Reference"]
+__all__ = ["NOTHING", "USUAL_ROOTS", "Comparison", "Reference"]
 
 # Where distributions have the roots that their programs trust (Go's crypto/x509/root_linux.go).
-_USUAL_ROOTS: Final = (
+USUAL_ROOTS: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -82,7 +82,7 @@ class Reference:
             except ValueError as error:
                 unread.append(f"{name}: {error}")
         roots: list[x509.Certificate] | None = None
-        for name in [comparison.roots] if comparison.roots else _USUAL_ROOTS:
+        for name in [comparison.roots] if comparison.roots else USUAL_ROOTS:
             try:
                 roots = _read_roots(Path(name))
                 break

@@ -84,13 +84,14 @@ class Requesting:
         self._requests = Requests(*place)
         self._succession, self._shelf = succession, shelf
         self._clock, self._clock_plausible, self._change = clock, clock_plausible, change
-        self.is_refused: Callable[[str], bool] = lambda _receipt: False
-        """Whether the change with this receipt was not carried out (ledger.py)."""
 
-    def load(self) -> tuple[Finding, ...]:
-        """Read what waits, and finish what the last run left; tells what can't be read."""
+    def load(self, is_refused: Callable[[str], bool]) -> tuple[Finding, ...]:
+        """Read what waits, and finish what the last run left; tells what can't be read.
+
+        is_refused: whether the change with this receipt was not carried out.
+        """
         damaged = self._requests.load()
-        void = [one.id for one in self.all() if one.brought_by and self.is_refused(one.brought_by)]
+        void = [one.id for one in self.all() if one.brought_by and is_refused(one.brought_by)]
         self._drop(void)
         self.settle()
         return tuple(found("request_damaged", why=error) for error in damaged)

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from certstore import firstboot
+from certstore import firstboot, layout
 from certstore.archive import Archive
 from certstore.authority import DeviceCA
 from certstore.bans import Ban
@@ -30,6 +30,7 @@ from certstore.shelf import Shelf
 from certstore.slots import Slot, Source, in_order
 from certstore.succession import Succession
 from certstore.suspension import Suspension
+from certstore.trusting import TrustSlots
 
 __all__ = ["Clock", "Shown"]
 
@@ -56,6 +57,13 @@ class Shown:
     """What waits for an authority's answer."""
     device_ca: DeviceCA
     """The device's own authority, if it has one."""
+    trust: TrustSlots
+    """By which authorities clients are let in."""
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether a certificate of an ACME authority is wanted (issuers/acme/enrolment.py)."""
+        return (self._root / layout.ENROLMENT).exists()
 
     @property
     def path(self) -> Path:

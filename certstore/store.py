@@ -55,6 +55,7 @@ from certstore.rooms import Rooms
 from certstore.showing import Clock
 from certstore.slots import Key, Source
 from certstore.succession import Succession, View
+from certstore.trusting import Trusting, TrustSlots
 from certstore.upkeep import Kept
 
 __all__ = [
@@ -90,7 +91,6 @@ class Store(Kept):
         )
         place = (root, disk)
         self.requests = Requesting(place, succession, self._shelf, clock, plausible, self._change)
-        self.requests.is_refused = self._ledger.is_refused
         self.device_ca = DeviceCA(root, disk, self._change, self._shelf.bans)
         shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
@@ -104,13 +104,15 @@ class Store(Kept):
         self._pruning = Pruning(self._archive, self._shelf)
         self._confirming = Confirming(changes, succession, self._probations, self._ledger, clock)
         self.factory = Factory(root, disk, self._change, changes, self._proposing)
+        trusting = Trusting(root, disk, self._archive, changes, succession, clock, plausible)
+        self.trust = TrustSlots(trusting, self._change)
         self._changing = threading.Lock()
         self._barred: StoreError | None = None
         recovered = Recovery(root, disk, rooms).run(clock(), boot_clock(), plausible)
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
-        self.recovered = (*recovered.findings, *self.requests.load())
+        self.recovered = (*recovered.findings, *self.requests.load(self._ledger.is_refused))
         self.settled = recovered.settled
         self.factory.settle()
 
@@ -350,7 +352,7 @@ class Store(Kept):
 
     def _forget_erased(self) -> None:
         """Let go in memory of what a reset has erased."""
-        self.requests.load()
+        self.requests.load(self._ledger.is_refused)
         self.device_ca.forget()
 
     @contextmanager

@@ -83,8 +83,9 @@ class Succession:
         barred = {*self._shelf.bans.table, *banned}
         facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh if bundle.spki not in barred}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
-        by = receipt.id if receipt is not None else None
-        return Generation(self.next_number, rows, default, in_order(slots.values()), cause, by, now)
+        by, number = receipt.id if receipt is not None else None, self.next_number
+        trust = self.view.active.trust if self.view.active is not None else ()
+        return Generation(number, rows, default, in_order(slots.values()), cause, by, now, trust)
 
     def is_news(self, generation: Generation) -> bool:
         """Whether anybody would be served something else by it than now."""

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import httpx2
 import trio
 
-from certstore import Authority, Candidate, InProcess, Reason, Receipt, Store
+from certstore import Authority, Candidate, Finding, InProcess, Reason, Receipt, Store
 from certstore.inbox import Inbox
+from tests.authorities.answering import Recorder
+from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
@@ -179,11 +181,23 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
         desk, resetter = FactoryDesk(controller), resetter_of(controller)
         own = controller.fresh_identity
-        backing = Backing(controller, api.changes, api.reloads, store, api.events, desk, resetter, own)
+        backing = Backing(
+            controller, api.changes, api.reloads, store, api.events, desk, resetter, acme_of(controller), own
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api
             nursery.cancel_scope.cancel()
+
+
+def acme_of(controller: Controller) -> AcmeKeeper:
+    """Give one that is asked, and does nothing by itself."""
+
+    def untold(_finding: Finding) -> None:
+        """Tell nobody."""
+
+    propose, audit = controller.propose_acme, controller.audit
+    return AcmeKeeper(controller.store, Recorder(), controller.clock, propose, untold, audit)
 
 
 def as_user(access: Access, own: int) -> Access:

@@ -27,6 +27,7 @@ from tlsproxy.forward.site import (
     SocketUpstream,
     make_upstream,
 )
+from tlsproxy.net.dial import Dialler
 from tlsproxy.net.stream import BROKEN, SocketStream
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.net.tcpinfo import carried_bytes
@@ -275,7 +276,7 @@ async def forwarding(
         for prefix, script in handlers.items():
             sock, place = _listen(unix)
             listeners.append((sock, script))
-            upstreams[prefix] = make_upstream(prefix, place, sweeper, 5.0)
+            upstreams[prefix] = make_upstream(prefix, Dialler(place, connect_s=5.0), sweeper)
         site = Site(
             routes=RouteTable(tuple(Route(prefix, prefix) for prefix in handlers)),
             upstreams=upstreams,

@@ -208,3 +208,30 @@ def _authority_usage() -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def crl(
+    issuer: x509.Certificate,
+    key: Key,
+    revoked: tuple[int, ...] = (),
+    start: datetime | None = None,
+    end: datetime | None = None,
+    *,
+    delta: bool = False,
+) -> bytes:
+    """Make a revocation list in PEM; it began an hour ago and ends in a month, unless said otherwise."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    start = start or (min(now, end) if end else now) - timedelta(hours=1)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(start)
+        .next_update(end or max(start, now) + timedelta(days=30))
+        .add_extension(_authority_key(issuer), critical=False)
+    )
+    if delta:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    for serial in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)

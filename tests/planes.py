@@ -17,6 +17,7 @@ from tests.forwarding import OK
 from tests.tlsproxy.tls_wire import Wire
 from tlsproxy.config.addresses import parse_upstream
 from tlsproxy.forward.site import Site, make_upstream
+from tlsproxy.net.dial import Dialler
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.policy_tls import TLSPolicy
@@ -85,7 +86,7 @@ async def serving(bundle: Bundle, engine: EngineName = "bundled") -> AsyncIterat
             (behind,) = await nursery.start(_serve_tcp, upstream)
             address = parse_upstream(f"http://127.0.0.1:{behind.socket.getsockname()[1]}")
             sweeper = Sweeper()
-            service = make_upstream("service", address, sweeper, 5.0)
+            service = make_upstream("service", Dialler(address, connect_s=5.0), sweeper)
             site = Site(RouteTable((Route("/", "service"),)), {"service": service}, sweeper)
             faults: list[tuple[str, BaseException | None]] = []
             worker = Worker(published, site, Capacity(), lambda *fault: faults.append(fault))

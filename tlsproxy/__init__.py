@@ -23,7 +23,8 @@ what was asked for; policy.py holds every limit with its reason; control/ answer
 asks; observe/ logs, counts and describes, and metering.py joins what all count; ladder.py tells of
 certificates that end, and notify/ hands such news to a command or a webhook of the device's maker;
 fetching/ gets what a certificate points to, without being led astray;
-upstreams.py checks the services behind us; doctor/ looks at files, servers and ourselves, and explains;
+upstreams.py checks the services behind us, and upstreamterms.py says on what those are believed that speak
+TLS; doctor/ looks at files, servers and ourselves, and explains;
 support/ collects what somebody far away needs to know.
 """
 

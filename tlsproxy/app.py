@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
 
@@ -33,10 +33,13 @@ from tlsproxy.telling import Teller
 from tlsproxy.threads import in_thread_at_last, in_thread_or_here
 from tlsproxy.tls.engines import resolve
 from tlsproxy.upstreams import Upstreams
+from tlsproxy.upstreamterms import terms_of
+from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.birth import Birth, Mailboxes, wanted_workers
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.papers import Papers
 from tlsproxy.workers.publishing import Publishing
 
 __all__ = ["Listeners", "Program", "now", "run"]
@@ -71,23 +74,21 @@ async def run(
     with ExitStack() as stack:
         stack.enter_context(gate.in_force())
         doors, notifier, kept = _settled(config, program, stack)
-        memory = Memory(before.memory_fd if before is not None else None)
-        stack.callback(memory.close)
-        upstreams = Upstreams(config.routes, now, before.upstreams if before is not None else ())
+        memory = stack.enter_context(closing(Memory(before.memory_fd if before is not None else None)))
+        papers = stack.enter_context(closing(Papers(terms_of(config.routes))))
+        upstreams = _upstreams(config, before, papers)
         seats = wanted_workers(config.workers)
         mailboxes = Mailboxes.make(seats, stack)
-        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked)
-        epoch, sums = (before.epoch + 1, before.sums) if before is not None else (1, ())
-        crew = Crew(birth, epoch=epoch, sums=first_sums(sums))
-        if before is not None:
-            crew.sums.clientele.add(before.asked, before.strict)
+        answering = Answering(now, lambda: crew.workers)
+        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending, papers)
+        crew = _crew(birth, before)
         examiner = stack.enter_context(
             ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
         )
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
-            if kept is not None:
-                _tell_confined(kept)
+            if program is not None:
+                _tell_surroundings(program, kept)
             await House(
                 config=config,
                 clock=now,
@@ -104,7 +105,17 @@ async def run(
                 teller=Teller(EventLog(now, before.events if before is not None else None)),
                 notifier=notifier,
                 upstreams=upstreams,
+                answering=answering,
             ).run(task_status)
+
+
+def _crew(birth: Birth, before: HandedOver | None) -> Crew:
+    """Make the crew, which goes on counting where the image before has ended."""
+    if before is None:
+        return Crew(birth, sums=first_sums(()))
+    crew = Crew(birth, epoch=before.epoch + 1, sums=first_sums(before.sums))
+    crew.sums.clientele.add(before.asked, before.strict)
+    return crew
 
 
 def _settled(
@@ -120,6 +131,11 @@ def _settled(
         kept = _settle(config, program, doors)
     notifier.landlock = kept.landlock if kept is not None else 0
     return doors, notifier, kept
+
+
+def _upstreams(config: Config, before: HandedOver | None, papers: Papers) -> Upstreams:
+    """Make who watches the services behind us; what was known of them before a reload is known still."""
+    return Upstreams(config.routes, now, before.upstreams if before is not None else (), papers.terms)
 
 
 @asynccontextmanager
@@ -161,7 +177,12 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
-def _tell_confined(kept: Kept) -> None:
+def _tell_surroundings(program: Program, kept: Kept | None) -> None:
+    """Tell of what can only be told behind the fence: before it no thread may begin, nor a log."""
+    if program.key_log:
+        _log.warning("key_log_refused", path=program.key_log, hint="unset SSLKEYLOGFILE")
+    if kept is None:
+        return
     facts = kept.confined
     if facts.uid == 0:
         _log.warning("still_root", hint='name a user to become: user = "tlsproxy", or --user')

@@ -201,6 +201,15 @@ class Controller:
         act = partial(renewed_now, wanted=wanted, now=self.clock())
         return await self.carry_out("renew_device_ca", act, by, authority_facts)
 
+    async def propose_acme(self, candidate: Candidate) -> Receipt:
+        """Bring in what an ACME authority has issued, as any other candidate. Raises StoreError."""
+        examiner = self.forecasting_for(Source.ACME)
+
+        def propose(store: Store) -> Receipt:
+            return store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
+
+        return await self._change("propose", propose, ITSELF)
+
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""
         receipt = self.store.propose(bundle, source=Source.GENERATED, via="identity", examiner=self.examiner)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class ExitCode(IntEnum):
@@ -303,6 +303,7 @@ class UpstreamError(ProxyError):
 
     code = "upstream_failed"
     fault = Fault.UPSTREAM
+    detail = ""
 
     def __init__(self, upstream: str, phase: str, *, reused: bool = False, status: int = 502) -> None:
         super().__init__(upstream, phase, reused, status)
@@ -321,6 +322,40 @@ class UpstreamError(ProxyError):
     def hint(self) -> str:
         """Say where to look."""
         return "is the service running, and does it listen where the configuration says?"
+
+
+class UpstreamTLSError(UpstreamError):
+    """No TLS connection to an upstream comes about; `kind` says in what it fails, `detail` in words.
+
+    kind: tls (the handshake), untrusted, expired, name (the certificate), pin (its key), unready (a file of
+    ours, see terms.py).
+    """
+
+    code = "upstream_tls_failed"
+
+    def __init__(self, upstream: str, kind: str, detail: str) -> None:
+        super().__init__(upstream, "tls")
+        self.kind = kind
+        self.detail = detail
+        self.code = UPSTREAM_TLS_CODES[kind]
+
+    def __str__(self) -> str:
+        return f"upstream {self.upstream}: {self.detail}"
+
+    @property
+    def hint(self) -> str:
+        """Say where to look."""
+        return "see what the service shows (tlsproxy doctor https://HOST:PORT) and the route's table tls"
+
+
+UPSTREAM_TLS_CODES: Final = {
+    "tls": "upstream_tls_failed",
+    "untrusted": "upstream_untrusted",
+    "expired": "upstream_expired",
+    "name": "upstream_name_mismatch",
+    "pin": "upstream_pin_mismatch",
+    "unready": "upstream_tls_unready",
+}
 
 
 class UpstreamDownError(UpstreamError):

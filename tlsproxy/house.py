@@ -21,10 +21,12 @@ import trio
 
 from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, found
 from tlsproxy import device, hardware, policy_notices
+from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
 from tlsproxy.config import Config
+from tlsproxy.config.clientauth import rule_words
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
 from tlsproxy.control import server as control_server
@@ -54,6 +56,7 @@ from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
 from tlsproxy.wire import WireConfirmation
+from tlsproxy.workers.answering import Answering
 from tlsproxy.workers.crew import Crew
 from tlsproxy.workers.ending import close_oldest, generations_held
 from tlsproxy.workers.examiner import ExaminerProcess
@@ -72,12 +75,13 @@ Listeners = tuple[ListenerStatus, ...]
 class Program:
     """This process is the command `tlsproxy run`, so it may be executed anew, and confined for good.
 
-    What it was started with; account: whom to become once the sockets are open.
+    account: whom to become once sockets are open. key_log: where sessions' secrets were asked for in vain.
     """
 
     handed_over: HandedOver | None = None
     inherited: Sequence[socket.socket] = ()
     account: Account | None = None
+    key_log: str = ""
 
 
 @dataclass(slots=True)
@@ -99,20 +103,20 @@ class House:
     teller: Teller
     notifier: Notifier
     upstreams: Upstreams
+    answering: Answering
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
+    _acme: AcmeKeeper = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
         since = before.since if before is not None else self.clock()
-        process = Process(os.getpid(), since, epoch=self.crew.epoch)
-        reloader = self._reloader(process) if self.program is not None else None
-        controller = self._controller(process, reloader)
+        controller = self._controller(Process(os.getpid(), since, epoch=self.crew.epoch))
         caretaker = self._caretaker(controller)
         self._watch_expiry(controller, caretaker)
         resetter = self._watch_unit(controller, caretaker)
@@ -131,6 +135,7 @@ class House:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._look_at_rung, controller)
+                keeping.start_soon(self._acme.run)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, resetter)
@@ -156,8 +161,10 @@ class House:
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
             self.store.device_ca.on_kept = caretaker.hurry
-        self.notifier.on_report = controller.meter.count_notice
-        self.notifier.on_finding = partial(self._tell_trouble, controller.meter)
+        trouble = partial(self._tell_trouble, controller.meter)
+        self.notifier.on_report, self.notifier.on_finding = controller.meter.count_notice, trouble
+        told = (controller.propose_acme, trouble, controller.audit)
+        self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -182,8 +189,10 @@ class House:
 
     async def _start_control(self, nursery: trio.Nursery, controller: Controller, resetter: Resetter) -> None:
         """Open the control socket; whoever serves already goes on where that fails. Raises ControlError."""
+        rules = partial(rule_words, self.config.client_auth)
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
-        backing = Backing(controller, controller, controller, self.store, told, desk, resetter, fresh)
+        proxy = (controller, controller, controller)
+        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -285,7 +294,8 @@ class House:
             upstreams=self.upstreams.statuses,
         )
 
-    def _controller(self, process: Process, reloader: Reloader | None) -> Controller:
+    def _controller(self, process: Process) -> Controller:
+        reloader = self._reloader(process) if self.program is not None else None
         return Controller(
             config=self.config,
             store=self.store,
@@ -309,6 +319,9 @@ class House:
         """Give what health has to tell beside the rung."""
         yield from self._ladder.standing
         yield from self._guard.standing
+        yield from self._acme.troubles()
+        yield from self.upstreams.standing
+        yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
 

@@ -116,6 +116,11 @@ TELL_MOST = 20
 TELL_PATH_BYTES = 200
 # So many connections are accepted before those that are open get their turn.
 ACCEPT_BURST = 64
+# A connection that was handed to a sibling is looked after so often, and taken back when it lay there at two
+# looks: a worker that is well reads within milliseconds, one that hangs is known to only by its heartbeat.
+HANDED_ON_S = 0.5
+# A mailbox never holds more: its buffer (net.core.wmem_default, 212,992) takes 278 of the smallest messages.
+MAILBOX_MOST = 4096
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
 

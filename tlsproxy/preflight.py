@@ -23,8 +23,10 @@ from tlsproxy.handover import HandedOver
 from tlsproxy.listening import Doors
 from tlsproxy.net.listeners import open_listeners
 from tlsproxy.notify.renewal import MODULE as RENEWED
+from tlsproxy.upstreamterms import mistakes, terms_of
 from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.memory import Memory
+from tlsproxy.workers.papers import Papers
 from tlsproxy.workers.publishing import published
 from tlsproxy.workers.remote import Place, RemoteWorker
 
@@ -40,7 +42,11 @@ async def run(config: Config, state_fd: int) -> None:
     if config.notify.is_on:
         import_module(RENEWED)  # the helper will execute itself anew, and has nobody to try it out
     _try_addresses(config, state)
-    await _try_worker(config)
+    terms = terms_of(config.routes)
+    for mistake in mistakes(terms):
+        raise ReloadError(mistake.why, mistake.hint)
+    with closing(Papers(terms)) as papers:
+        await _try_worker(config, papers)
 
 
 def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
@@ -80,10 +86,10 @@ _ROOT_IS_GONE = "ports below 1024 are opened at the start, before root's power i
 _ROOT_COMES_BACK = "restart the service, or take a higher port"
 
 
-async def _try_worker(config: Config) -> None:
+async def _try_worker(config: Config, papers: Papers) -> None:
     """Start a worker without sockets, and have it serve what is active now, to nobody."""
     with closing(Memory()) as memory:
-        worker = Birth(config, Doors(()), memory, 1).bear(Place(0, 0))
+        worker = Birth(config, Doors(()), memory, 1, papers=papers).bear(Place(0, 0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run, _unheard)
             try:

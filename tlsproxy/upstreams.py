@@ -17,24 +17,29 @@ with: one that is no longer itself can make us say something wrong, and take not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from certstore import Finding
 from tlsproxy import policy_health as policy
 from tlsproxy.config import HealthCheckConfig, RouteConfig, UpstreamAddress, host_and_port
 from tlsproxy.net.dial import Dialler
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.metrics import Key
-from tlsproxy.observe.upstreams import UpstreamStatus
+from tlsproxy.observe.upstreams import UpstreamStatus, terms_findings
+from tlsproxy.terms import NO_TERMS, Terms
 from tlsproxy.upstream.probe import Outcome, probe, request_for
 from tlsproxy.upstream.streak import Streak
 from tlsproxy.workers.messages import Checked
 from tlsproxy.workers.remote import Stage
+
+if TYPE_CHECKING:
+    from tlsproxy.forward.dialling import Dial
 
 __all__ = ["Upstreams"]
 
@@ -42,6 +47,7 @@ _log = logger("upstreams")
 
 _OF_KIND: Final = {
     "unreachable": "it can't be reached",
+    "tls": "no TLS connection to it comes about",
     "timeout": "it takes too long to answer",
     "broken": "it ends connections without an answer",
     "status": "it answers with a status that counts as a failure",
@@ -92,8 +98,10 @@ class Upstreams:
         routes: Iterable[RouteConfig],
         clock: Callable[[], datetime],
         before: Sequence[UpstreamStatus] = (),
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> None:
-        """Take what the image before a reload knew."""
+        """Take what the image before a reload knew, and the terms of those that speak TLS."""
+        self._terms = terms
         self._clock = clock
         self.on_change: Callable[[UpstreamStatus], None] = lambda _status: None
         self.count: Callable[[str, str, str], None] = lambda *_labels: None
@@ -127,6 +135,11 @@ class Upstreams:
         """Say which are down by their checks: for a worker that is about to be born."""
         return [check.said for check in self._checks.values() if not check.streak.is_up]
 
+    @property
+    def standing(self) -> Iterator[Finding]:
+        """Give what is to be told of their terms for as long as they are so (`terms_findings`)."""
+        return terms_findings(self._terms)
+
     def measured(self) -> Iterable[tuple[Key, float]]:
         """Say it for metrics."""
         for one in self._statuses.values():
@@ -147,6 +160,8 @@ class Upstreams:
         """
         self._workers = workers
         task_status.started()
+        for finding in self.standing:
+            _log.warning(finding.code, why=finding.words, hint=finding.hint)
         if not self._statuses:
             return
         async with trio.open_nursery() as nursery:
@@ -159,7 +174,12 @@ class Upstreams:
     async def _check_for_ever(self, check: _Check) -> None:
         address, config = check.address, check.config
         host = "localhost" if address.scheme == "unix" else host_and_port(address.host, address.port)
-        dial = Dialler(address, connect_s=config.timeout_s)
+        name = str(address)
+        dial: Dial = Dialler(address, connect_s=config.timeout_s)
+        if address.scheme == "https":
+            from tlsproxy.forward.dialling import dial_by  # nobody else at rest carries it
+
+            dial = dial_by(name, address, config.timeout_s, self._terms.get(name))
         make = partial(probe, dial, request_for(host, config.path), config.timeout_s, config.status)
         while True:
             next_at = trio.current_time() + config.interval_s

@@ -18,6 +18,7 @@ ALL = [
     errors.StoreCorrupt(ROOT / "active", "it holds no number"),
     errors.StoreExhausted(ROOT / "bundles", "too many open files"),
     errors.StoreGone(ROOT),
+    errors.AnswersUngiven("no worker accepts connections"),
     errors.StoreNewer(ROOT, 2, 1),
     errors.BackupUnreadable("the passphrase is another one, or the file is incomplete"),
     errors.NotFound("receipt", "000001-00000000"),

@@ -32,13 +32,14 @@ FOLDERS = {
     "handled",
     "receipts",
     "slots",
+    "trust",
     *(f"slots/{source}" for source in ("acme", "customer", "factory", "generated")),
 }
 # An older version that meets another field leaves it out of what it writes anew: harmless, or format 2?
 FIELDS = {
     "slot": "bundle last_confirmed names receipt sealed since source stored_at via",
     "receipt": "bundle cause confirm_within_s findings generation id source state times via",
-    "generation": "cause default made_at number receipt rows slots",
+    "generation": "cause default made_at number receipt rows slots trust",
     "ban": "at since spki via",
     # and `brought_by` where a backup brought it
     "request": "expires_at id key_type made_at names pem renews since spki subject via",

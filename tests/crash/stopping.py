@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
@@ -231,6 +233,12 @@ def propose_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> 
     store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), reason=LOST)
 
 
+def trust_an_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.trust.put("plant", [("ca.pem", bundle.chain[0].public_bytes(Encoding.PEM))], via="crash")
+
+
 def remove_for_a_lost_key(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = on_probation(root, disk)
     arm()
@@ -317,6 +325,7 @@ ACTS = {
         set_aside,
         refuse,
         propose_for_a_lost_key,
+        trust_an_authority,
         remove_for_a_lost_key,
         ban_the_own_key,
         make_request,

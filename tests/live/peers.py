@@ -25,6 +25,10 @@ async def _echo(request: Request) -> JSONResponse:
     return JSONResponse({"path": request.url.path, "query": request.url.query})
 
 
+async def _headers(request: Request) -> JSONResponse:
+    return JSONResponse(request.headers.items())
+
+
 async def _events(request: Request) -> StreamingResponse:
     async def numbered() -> AsyncIterator[bytes]:
         number = 0
@@ -55,6 +59,7 @@ async def _upload(request: Request) -> JSONResponse:
 APP = Starlette(
     routes=[
         Route("/events", _events),
+        Route("/headers", _headers),
         Route("/download", _download),
         Route("/upload", _upload, methods=["POST", "PUT"]),
         Route("/{rest:path}", _echo),

@@ -116,14 +116,15 @@ async def import_leaf(proxy: Proxy, pki, folder: Path, name: str) -> None:
     assert receipt["state"] == "confirmed", receipt
 
 
-async def test_a_client_whose_worker_was_killed_is_served_by_another(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+async def test_a_client_whose_worker_is_killed_or_hangs_is_served_by_another(tmp_path, how):
     with trio.fail_after(120):
         async with running(config_of(tmp_path, 2, "system")) as proxy:
             await settled(proxy)
             context = client_context(version="TLSv1_3")
             sessions = await in_thread(first_visits, proxy.port, 40, context)
             status = await proxy.status()
-            os.kill(status["workers"][0]["pid"], signal.SIGKILL)
+            os.kill(status["workers"][0]["pid"], how)
             await proxy.wait_log("worker_ended", pid=status["workers"][0]["pid"])
             again = [await in_thread(visit, proxy.port, context, one) for one in sessions]
             assert len(again) == len(sessions), "everybody is served"

@@ -44,7 +44,7 @@ def test_an_example_can_be_read_as_it_is_written(path: str, line: str) -> None:
     if found is None:
         assert "tlsproxy" not in line
         return
-    words = shlex.split(re.split(r" *[|>)] ?| \.\.\.$", found[1])[0], comments=True)
+    words = shlex.split(re.split(r" *(?:[|>)]|&&) ?| \.\.\.$", found[1])[0], comments=True)
     command: click.Command = tlsproxy
     context = click.Context(command)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):

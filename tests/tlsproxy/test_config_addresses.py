@@ -59,6 +59,7 @@ def test_a_bad_listen_address_is_refused_with_the_way_it_is_meant(text: str, wor
         ("http://127.0.0.1:3000", UpstreamAddress("http", "127.0.0.1", 3000), "http://127.0.0.1:3000"),
         ("HTTP://LOCALHOST:3000/", UpstreamAddress("http", "localhost", 3000), "http://localhost:3000"),
         ("http://api", UpstreamAddress("http", "api", 80), "http://api:80"),
+        ("https://api", UpstreamAddress("https", "api", 443), "https://api:443"),
         ("http://[::1]:3000", UpstreamAddress("http", "::1", 3000), "http://[::1]:3000"),
         ("http://[::1]", UpstreamAddress("http", "::1", 80), "http://[::1]:80"),
         ("http://my_container:80", UpstreamAddress("http", "my_container", 80), "http://my_container:80"),
@@ -75,7 +76,7 @@ def test_an_upstream_is_a_host_and_port_or_a_socket(text: str, address: Upstream
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("https://127.0.0.1:3000", "TLS to upstreams is not there yet"),
+        ("https://", "has no host"),
         ("ws://127.0.0.1:3000", "WebSockets included"),
         ("127.0.0.1:3000", "as in http://"),
         ("localhost:3000", "as in http://"),

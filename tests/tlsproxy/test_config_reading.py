@@ -30,7 +30,7 @@ upstream = "http://127.0.0.1:3000"
 """
 
 
-NO_TLS = "'https://127.0.0.1': TLS to upstreams is not there yet; use http:// on this machine"
+NO_WSS = "'wss://127.0.0.1': upstreams speak HTTP/1.1: write http:// or https:// (WebSockets included)"
 
 
 def mistakes_of(text: str) -> list[str]:
@@ -61,6 +61,7 @@ def test_every_key_arrives_where_it_belongs() -> None:
     assert [str(route.upstream) for route in config.routes] == [
         "http://127.0.0.1:3000",
         "unix:/run/device/api.sock",
+        "https://127.0.0.1:9443",
     ]
     assert config.watches[0].path == Path("/etc/device/tls")
     assert config.watches[0].slot == "customer"
@@ -90,7 +91,7 @@ kind = "udp"
 adress = "[::]:80"
 [[route]]
 path = "api"
-upstream = "https://127.0.0.1"
+upstream = "wss://127.0.0.1"
 [[watch]]
 slot = "mine"
 [limits]
@@ -113,7 +114,7 @@ engine = "gnutls"
         "line 6: listener[1].address: is missing",
         "line 7: listener[1].adress: unknown key",
         "line 9: route[0].path: 'api' must start with a slash",
-        "line 10: route[0].upstream: " + NO_TLS,
+        "line 10: route[0].upstream: " + NO_WSS,
         "line 11: watch[0].path: is missing",
         "line 12: watch[0].slot: 'mine' is none of customer, acme",
         "line 14: limits.idle_s: inf must be at most 86400",

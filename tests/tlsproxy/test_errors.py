@@ -22,6 +22,7 @@ from tlsproxy.errors import (
     UpstreamDownError,
     UpstreamError,
     UpstreamProtocolError,
+    UpstreamTLSError,
     UsageError,
 )
 
@@ -38,6 +39,7 @@ ALL = [
     UpstreamError("http://a:80", "connect", reused=True, status=504),
     UpstreamDownError("http://a:80", 7),
     UpstreamBusyError("http://a:80", 7),
+    UpstreamTLSError("https://a:443", "tls", "no TLS connection comes about: closed"),
 ]
 
 
@@ -70,4 +72,5 @@ def test_a_client_and_an_upstream_are_never_blamed_for_each_other() -> None:
         "upstream_busy",
         "upstream_down",
         "upstream_failed",
+        "upstream_tls_failed",
     }

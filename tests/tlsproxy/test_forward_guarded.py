@@ -14,6 +14,7 @@ from tests.devices import Device, a_device
 from tests.forwarding import GET, Peer, Place, Rig, forwarding
 from tlsproxy.errors import UpstreamError
 from tlsproxy.forward.site import Limits, SocketUpstream, make_upstream
+from tlsproxy.net.dial import Dialler
 from tlsproxy.upstream.breaker import Breaker
 from tlsproxy.upstream.guard import Checked, Circuit, Guard, Guards, Visit
 
@@ -44,7 +45,7 @@ async def guarded(statuses: tuple[str, ...] = (), limits: Limits | None = None) 
         )
         guard = Guard("/", scene.checked, circuit, lambda: scene.now, lambda: 0.0)
         place = Place("http", "127.0.0.1", device.port)
-        upstream: SocketUpstream = make_upstream("/", place, rig.site.sweeper, 5.0)
+        upstream: SocketUpstream = make_upstream("/", Dialler(place, connect_s=5.0), rig.site.sweeper)
         guards = Guards({"/": guard}, lambda: scene.now, {("/", "/healthz"): scene.checked})
         rig.site = replace(rig.site, upstreams={"/": upstream}, guards=guards)
         try:

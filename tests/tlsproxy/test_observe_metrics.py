@@ -84,6 +84,12 @@ def test_a_tunnels_life_is_no_request_duration():
         (502, "upstream_failed", "broken"),
         (200, "upstream_failed", "broken"),
         (502, "bad_status_line", "protocol"),
+        (502, "upstream_tls_failed", "tls"),
+        (502, "upstream_untrusted", "untrusted"),
+        (502, "upstream_expired", "expired"),
+        (502, "upstream_name_mismatch", "name"),
+        (502, "upstream_pin_mismatch", "pin"),
+        (502, "upstream_tls_unready", "unready"),
     ],
 )
 def test_an_upstreams_fault_is_counted_by_its_kind_and_told(status, code, kind):

@@ -261,6 +261,9 @@ async def test_a_reset_breaks_the_stream_for_reader_and_writer(ends):
 class Scripted:
     """An engine that always has `given` to read and `owing` to send."""
 
+    def client_chain(self) -> tuple[bytes, ...]:
+        return ()
+
     def __init__(self, given: bytes | None, owing: bytes = b"") -> None:
         self.given, self.owing = given, owing
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from tests.tlsproxy.tls_pair import Client, client_context, connect
@@ -70,3 +72,29 @@ def test_whoever_wants_to_know_hears_of_each_context_that_is_made(engine, pki):
     contexts.renew_tickets()
     assert [context.bundle_id for context in made] == [bundle.id, bundle.id]
     assert key_name(made[0]) != key_name(made[1])
+
+
+class OddError(Exception):
+    """What an engine has never raised before."""
+
+
+@pytest.mark.parametrize(
+    "error", [OddError("new here"), ssl.SSLError("engine"), RuntimeError(), MemoryError()]
+)
+def test_whatever_hinders_new_keys_the_old_ones_serve_on_and_it_is_told(engine, pki, error):
+    contexts = Contexts(TLSPolicy(), engine)
+    bundle = pki.leaf().bundle()
+    contexts.serve_only(bundle)
+    context = contexts.table.default
+    assert context is not None
+    before = context.ready()
+
+    def make_nothing(*_arguments: object) -> Context:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlsproxy.tls.contexts.make_context", make_nothing)
+        assert contexts.renew_tickets() == {bundle.id: str(error) or type(error).__name__}
+    assert context.ready() is before
+    assert contexts.renew_tickets() == {}
+    assert context.ready() is not before

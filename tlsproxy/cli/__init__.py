@@ -13,6 +13,7 @@ that `--help` and completion are quick.
     reset    the factory's state; watches    demo     a sample device to look at
     support  what an engineer asks for       doctor   files, servers, this proxy: explained
     factory  an identity for life            label    the sticker
+    acme     a certificate that renews itself  trust  whose clients are let in
     completion  for shells                   endings  how commands end
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 import click
 
 from tlsproxy import __version__
+from tlsproxy.cli.acme import acme
 from tlsproxy.cli.backup import backup, restore
 from tlsproxy.cli.certs import certs
 from tlsproxy.cli.check import check
@@ -41,6 +43,7 @@ from tlsproxy.cli.reset import reset, watches
 from tlsproxy.cli.run import AS_PROGRAM, run
 from tlsproxy.cli.status import status
 from tlsproxy.cli.support import support
+from tlsproxy.cli.trust import trust
 from tlsproxy.cli.workers import workers
 
 __all__ = ["main", "tlsproxy"]
@@ -65,8 +68,9 @@ def tlsproxy() -> None:
 
 
 for _command in (
-    *(run, reload, check, certs, status, workers, events, policy),
+    *(run, reload, check, certs, acme, status, workers, events, policy),
     *(device_ca, doctor, backup, restore, reset, watches, factory, label, support, completion, demo),
+    trust,
 ):
     tlsproxy.add_command(_command)
 

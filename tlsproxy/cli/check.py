@@ -68,7 +68,9 @@ def check(config: Path, image: Path | None, as_json: bool) -> int:  # noqa: FBT0
 def _lacking(reading: Reading) -> tuple[Mistake, ...]:
     """Say what there isn't on this machine: advice, since a file may be checked on another one."""
     config = reading.config
-    return () if config is None else (*_lacking_user(config), *_lacking_engine(config))
+    return (
+        () if config is None else (*_lacking_user(config), *_lacking_engine(config), *_lacking_files(config))
+    )
 
 
 def _lacking_user(config: Config) -> Iterator[Mistake]:
@@ -88,6 +90,12 @@ def _lacking_engine(config: Config) -> Iterator[Mistake]:
         resolve(config.tls.engine, config.tls.policy)
     except EngineLacks as error:
         yield Mistake("tls.engine", None, f"{error} on this machine: it wouldn't start", error.hint)
+
+
+def _lacking_files(config: Config) -> Iterator[Mistake]:
+    from tlsproxy.upstreamterms import mistakes, terms_of
+
+    return mistakes(terms_of(config.routes))
 
 
 def _say(config: Path, kind: str, mistake: Mistake) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tlsproxy.config.values import TLSConfig
 
 
+_MODES = {"off": "not asked for", "optional": "optional", "required": "required"}
+
+
 @click.group(
     short_help="Say how TLS is spoken, and why.",
     epilog=examples(
@@ -45,14 +48,26 @@ def show(store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa
     from tlsproxy.tls.engines.abilities import library_of, shortcomings
 
     is_named = store is not None or config is not None or USUAL_CONFIG.exists()
-    tls = (find_place(store, config).tls if is_named else None) or TLSConfig()
+    place = find_place(store, config) if is_named else None
+    tls = (place.tls if place is not None else None) or TLSConfig()
+    configured = place.configured if place is not None else None
+    rules = configured.client_auth if configured is not None else ()
     engine = resolve(tls.engine, tls.policy)
     lacking = tuple(shortcomings(engine, tls.policy))
     if as_json:
-        click.echo(json.dumps(_document(tls, engine, library_of(engine), lacking), indent=2))
+        click.echo(
+            json.dumps(
+                _document(tls, engine, library_of(engine), lacking)
+                | {"client_auth": list(map(asdict, rules))},
+                indent=2,
+            )
+        )
         return ExitCode.DONE
     for name, text in _lines(tls, f"{engine} ({library_of(engine)})"):
         click.echo(f"{name:<10} {text}")
+    for rule in rules:
+        by = f", by the set {rule.trust}" if rule.asks else ""
+        click.echo(f"{'clients':<10} {rule.words}: a certificate is {_MODES[rule.mode]}{by}")
     for text in lacking:
         click.echo(f"note: {text}")
     return ExitCode.DONE

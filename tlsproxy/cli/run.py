@@ -63,7 +63,7 @@ AS_PROGRAM = object()
     "--upstream",
     multiple=True,
     metavar="[PATH=]URL",
-    help="Without a file: the service behind, http://host:port or unix:/path. Repeatable.",
+    help="Without a file: the service behind, http(s)://host:port or unix:/path. Repeatable.",
 )
 @click.option(
     "--store",
@@ -164,7 +164,8 @@ def _program(account: Account | None) -> Program:
 
     handed_over = handover.receive(os.environ)
     inherited = () if handed_over is not None else take_inherited(os.environ)
-    return app.Program(handed_over, inherited, account)
+    # Python's ssl would obey it (create_default_context), and some builds of OpenSSL.
+    return app.Program(handed_over, inherited, account, key_log=os.environ.pop("SSLKEYLOGFILE", ""))
 
 
 def _allow_descriptors() -> None:

@@ -8,6 +8,7 @@ imported by their own names, for workers need the values only. docs/configuratio
     reading       files                              arguments     command lines
     tables        TOML leaf by leaf                  lines         on which line a key stands
     consistency   what no single key shows           health        how upstreams are checked
+    upstreamtls   how https upstreams are believed   tls           how clients are served
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tlsproxy.config.values import (
     NotifyConfig,
     RouteConfig,
     TLSConfig,
+    UpstreamTLSConfig,
     WatchConfig,
 )
 
@@ -49,6 +51,7 @@ __all__ = [
     "RouteConfig",
     "TLSConfig",
     "UpstreamAddress",
+    "UpstreamTLSConfig",
     "WatchConfig",
     "host_and_port",
     "is_loopback",

@@ -22,9 +22,9 @@ _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAddress:
-    """Where a local service listens: host and port for "http", a socket's path for "unix"."""
+    """Where a local service listens: host and port for "http" and "https", a socket's path for "unix"."""
 
-    scheme: Literal["http", "unix"]
+    scheme: Literal["http", "https", "unix"]
     host: str = ""
     port: int = 0
     path: str = ""
@@ -32,7 +32,7 @@ class UpstreamAddress:
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix:{self.path}"
-        return f"http://{host_and_port(self.host, self.port)}"
+        return f"{self.scheme}://{host_and_port(self.host, self.port)}"
 
     @property
     def is_local(self) -> bool:
@@ -59,17 +59,19 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def parse_upstream(text: str) -> UpstreamAddress:
-    """Read `http://host[:port]` or `unix:/path`."""
+    """Read `http://host[:port]`, `https://host[:port]` or `unix:/path`."""
     scheme, colon, rest = text.strip().partition(":")
     match scheme.lower() if colon else "":
         case "http":
-            return _http_upstream(rest, text)
+            return _http_upstream("http", rest, text)
+        case "https":
+            return _http_upstream("https", rest, text)
         case "unix":
             return _unix_upstream(rest, text)
-        case "https":
-            raise ValueError(f"{text!r}: TLS to upstreams is not there yet; use http:// on this machine")
         case "h2c" | "ws" | "wss" | "tcp":
-            raise ValueError(f"{text!r}: upstreams speak HTTP/1.1: write http:// (WebSockets included)")
+            raise ValueError(
+                f"{text!r}: upstreams speak HTTP/1.1: write http:// or https:// (WebSockets included)"
+            )
         case _:
             raise ValueError(f"{text!r} is no upstream, as in http://127.0.0.1:3000 or unix:/run/api.sock")
 
@@ -97,19 +99,20 @@ def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
     return "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104  it is only compared
 
 
-def _http_upstream(rest: str, text: str) -> UpstreamAddress:
+def _http_upstream(scheme: Literal["http", "https"], rest: str, text: str) -> UpstreamAddress:
     if not rest.startswith("//"):
-        raise ValueError(f"{text!r}: write http://host:port")
+        raise ValueError(f"{text!r}: write {scheme}://host:port")
     authority, _, path = rest[2:].partition("/")
     if path or "?" in authority or "#" in authority:
         raise ValueError(f"{text!r}: an upstream has no path; requests keep the path that the client sent")
     if "@" in authority:
         raise ValueError(f"{text!r}: an upstream takes no user and password")
-    match = _HOST_AND_PORT.fullmatch(authority if re.search(r":\d*$", authority) else f"{authority}:80")
+    usual = {"http": 80, "https": 443}[scheme]
+    match = _HOST_AND_PORT.fullmatch(authority if re.search(r":\d*$", authority) else f"{authority}:{usual}")
     if match is None or not (match["v6"] or match["host"]):
         raise ValueError(f"{text!r} has no host, or an IPv6 address without brackets")
     host = _ipv6(match["v6"], text) if match["v6"] else _host(match["host"], text)
-    return UpstreamAddress("http", host=host, port=_port(match["port"], text, lowest=1))
+    return UpstreamAddress(scheme, host=host, port=_port(match["port"], text, lowest=1))
 
 
 def _unix_upstream(rest: str, text: str) -> UpstreamAddress:

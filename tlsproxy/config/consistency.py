@@ -13,8 +13,10 @@ from itertools import combinations
 from pathlib import Path as FilePath
 
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
+from tlsproxy.config.clientauth import find_client_contradictions
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
+from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
 from tlsproxy.config.values import (
     ChecksConfig,
     Config,
@@ -31,6 +33,7 @@ from tlsproxy.config.values import (
     WatchConfig,
     Workers,
 )
+from tlsproxy.policy_clients import ClientAuth
 
 Complaint = tuple[Path, str, str]
 
@@ -57,6 +60,7 @@ class Draft:
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    client_auth: dict[Path, ClientAuth] = field(default_factory=dict)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -79,6 +83,7 @@ class Draft:
             metrics=self.metrics,
             log=self.log,
             notify=self.notify,
+            client_auth=tuple(self.client_auth.values()),
         )
 
 
@@ -104,6 +109,8 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _metrics_collisions(draft)
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
+    yield from find_tls_contradictions(draft.routes)
+    yield from find_client_contradictions(draft.client_auth, tuple(draft.listeners.values()))
     yield from _loops(draft)
     yield from _paths(draft)
     if draft.checks.aia_allow and not draft.checks.aia:
@@ -115,9 +122,10 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
 def advise(draft: Draft) -> Iterator[Complaint]:
     """Find what works, but deserves a second look."""
     for path, route in draft.routes.items():
-        if not route.upstream.is_local:
+        if not route.upstream.is_local and route.upstream.scheme == "http":
             why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
             yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
+    yield from advise_upstream_tls(draft.routes)
     if draft.metrics is not None and not is_loopback(draft.metrics.host):
         why = f"metrics are told to everybody who reaches {draft.metrics.address}"
         yield ("metrics_listen",), why, "they name certificates, routes and services"
@@ -186,7 +194,7 @@ def _repeated_routes(routes: Mapping[Path, RouteConfig]) -> Iterator[Complaint]:
 def _loops(draft: Draft) -> Iterator[Complaint]:
     for path, route in draft.routes.items():
         for listener in draft.listeners.values():
-            if route.upstream.scheme == "http" and listener.port == route.upstream.port:
+            if route.upstream.scheme != "unix" and listener.port == route.upstream.port:
                 everywhere = listener.host in {"::", "0.0.0.0"} and is_loopback(route.upstream.host)  # noqa: S104  compared
                 if everywhere or listener.host == route.upstream.host:
                     why = f"{route.upstream} is this proxy's own listener {listener.address}"

@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 from certstore import Source, normalise
 from tlsproxy import paths
 from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
+from tlsproxy.config.clientauth import read_client_auth
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
 from tlsproxy.config.health import read_breaker, read_health_check, read_max_connections
 from tlsproxy.config.lines import find_lines
 from tlsproxy.config.tables import Notes, Table
 from tlsproxy.config.tls import read_tls
+from tlsproxy.config.upstreamtls import read_upstream_tls
 from tlsproxy.config.values import (
     ChecksConfig,
     Config,
@@ -151,7 +153,7 @@ def _document(top: Table, folder: Path) -> Draft:
         if (listener := _listener(table)) is not None:
             draft.listeners[table.path] = listener
     for table in top.tables("route"):
-        if (route := _route(table)) is not None:
+        if (route := _route(table, path_of)) is not None:
             draft.routes[table.path] = route
     for table in top.tables("watch"):
         if (watch := _watch(table, path_of)) is not None:
@@ -164,6 +166,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.limits = _plain(top.table("limits"), LimitsConfig)
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
+    draft.client_auth = {table.path: read_client_auth(table) for table in top.tables("client_auth")}
     draft.tls = read_tls(top.table("tls"))
     draft.checks = _checks(top.table("checks"), path_of)
     draft.workers = top.leaf("workers", Workers, "auto")
@@ -183,13 +186,14 @@ def _listener(table: Table) -> ListenerConfig | None:
     return None if place is None else ListenerConfig(text, *place, kind)
 
 
-def _route(table: Table) -> RouteConfig | None:
+def _route(table: Table, path_of: Callable[[str], Path]) -> RouteConfig | None:
     table.require("upstream")
     path = table.parsed("path", parse_route_path, None if "path" in table else "/")
     upstream = table.parsed("upstream", parse_upstream, None)
     health = read_health_check(table), read_breaker(table), read_max_connections(table)
+    tls = read_upstream_tls(table, upstream, path_of)
     table.finish()
-    return None if path is None or upstream is None else RouteConfig(path, upstream, *health)
+    return None if path is None or upstream is None else RouteConfig(path, upstream, *health, tls)
 
 
 def _watch(table: Table, path_of: Callable[[str], Path]) -> WatchConfig | None:

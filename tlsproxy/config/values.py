@@ -16,6 +16,7 @@ from msgspec import Meta
 from certstore import Source
 from tlsproxy import policy, policy_health, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 
 # A duration: a day is far beyond anything useful, and keeps `inf` out.
@@ -65,11 +66,29 @@ class BreakerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTLSConfig:
+    """On what an https upstream is believed, and what it is shown. Files are PEM.
+
+    server_name: "" for the upstream's host. ca_file: None for the system's roots. verify: by a chain to
+    those, with name and dates, or by a pin alone. pins: SHA-256 of SubjectPublicKeyInfo in hex, one of which
+    must match where there are any. client_key: None where it stands in the certificate's file.
+    """
+
+    server_name: str = ""
+    ca_file: Path | None = None
+    verify: Literal["chain", "pin"] = "chain"
+    pins: tuple[str, ...] = ()
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    unsafe_no_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RouteConfig:
     """Requests to `path` or below it go to `upstream`; the route "/" takes what no other takes.
 
     health_check, breaker: None where it isn't asked whether the upstream is up. max_connections: to the
-    upstream, of all routes to it; None for no limit.
+    upstream, of all routes to it; None for no limit. tls: of an https upstream; None elsewhere.
     """
 
     path: str
@@ -77,6 +96,7 @@ class RouteConfig:
     health_check: HealthCheckConfig | None = None
     breaker: BreakerConfig | None = None
     max_connections: int | None = None
+    tls: UpstreamTLSConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +192,8 @@ class LogConfig:
 
     access_sample: the share that "sampled" logs; access_per_s: lines a second, at the most, of all workers.
     access_query: whether a request's query is logged too. mask_clients: only a client's network is. trace:
-    whether W3C trace contexts are passed on, and made where there is none.
+    whether W3C trace contexts are passed on, and made where there is none. client_subjects: whether whom a
+    client's certificate names is logged.
     """
 
     format: Literal["auto", "console", "json"] = "auto"
@@ -183,6 +204,7 @@ class LogConfig:
     access_query: bool = False
     mask_clients: bool = False
     trace: bool = False
+    client_subjects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +257,7 @@ class Config:
     metrics: MetricsConfig | None = None
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    client_auth: tuple[ClientAuth, ...] = ()
 
     @property
     def control_socket(self) -> Path:

@@ -5,6 +5,7 @@
     requests     keys made here, what is asked for them     authority   the device's own
     reset        the factory's state; watches               factory     the device's identity for life
     banning      keys that are lost                         feed        events
+    acme         certificates of an ACME authority          trust       whose clients are let in
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
 
@@ -28,6 +29,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from tlsproxy.control import (
+    acme,
     authority,
     banning,
     candidates,
@@ -38,6 +40,7 @@ from tlsproxy.control import (
     requests,
     reset,
     standing,
+    trust,
 )
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.openapi import describe
@@ -60,7 +63,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *factory.OPERATIONS,
     *requests.OPERATIONS,
     *authority.OPERATIONS,
+    *acme.OPERATIONS,
     *reset.OPERATIONS,
+    *trust.OPERATIONS,
     *banning.OPERATIONS,
     *feed.OPERATIONS,
     Operation(

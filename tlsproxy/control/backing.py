@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
 from certstore.factorystate import FactoryState
@@ -19,7 +19,11 @@ from tlsproxy.observe.status import WorkerStatus
 from tlsproxy.rehearsal import Rehearsal
 from tlsproxy.scopes import Word
 
-__all__ = ["Backing", "Changing", "Provisioning", "Reloading", "Resetting", "Telling"]
+if TYPE_CHECKING:
+    from certstore.issuers.acme.enrolment import Enrolment
+    from tlsproxy.acmekeeping import Terms
+
+__all__ = ["Backing", "Changing", "Enrolling", "Provisioning", "Reloading", "Resetting", "Telling"]
 
 T = TypeVar("T")
 
@@ -105,6 +109,29 @@ class Provisioning(Protocol):
         ...
 
 
+class Enrolling(Protocol):
+    """What has certificates of an ACME authority (acmekeeping.py). `by` is who asked."""
+
+    async def enable(self, make: Callable[..., Enrolment], terms: Terms, by: Peer) -> None:
+        """Return when the authority knows this device, and the first order begins.
+
+        make: gives what is wanted, `since` when; ValueError where that can't be had.
+        """
+        ...
+
+    async def disable(self, by: Peer) -> None:
+        """Want nothing any more."""
+        ...
+
+    async def renew(self, by: Peer) -> None:
+        """Ask for the next one now."""
+        ...
+
+    async def standing(self) -> dict[str, object] | None:
+        """Say what is wanted, and how it goes; None where nothing is."""
+        ...
+
+
 class Resetting(Protocol):
     """What brings the factory's state back. `by` is who asked."""
 
@@ -128,5 +155,8 @@ class Backing:
     events: EventLog
     provisioning: Provisioning
     resetting: Resetting
+    enrolling: Enrolling
     fresh_identity: Callable[[], Bundle] | None = None
     """Makes the device an identity with another key; called in a worker thread."""
+    rule_of: Callable[[str], str] = lambda _name: ""
+    """Says for which names a trust set is asked by the configuration; "" for none."""

@@ -142,6 +142,18 @@ class Client:
         """Ask which keys are never served again."""
         return tuple(self._each("bans", Ban.from_json, "/v1/bans"))
 
+    def put_trust(self, name: str, candidate: Candidate, via: str) -> Receipt:
+        """Have a trust set hold what is in these files."""
+        return self._receipt(self._change("PUT", f"/v1/trust/{name}", candidate_to_json(candidate, via)))
+
+    def remove_trust(self, name: str, via: str) -> Receipt:
+        """Take a trust set away."""
+        return self._receipt(self._change("DELETE", f"/v1/trust/{name}?via={via}"))
+
+    def trust(self) -> list[dict[str, Any]]:
+        """Ask for the trust sets, as they are shown."""
+        return list(self._each("sets", dict, "/v1/trust"))
+
     def activate(self, generation: int, via: str) -> Receipt:
         """Have every slot as that generation had it."""
         return self._receipt(self._change("POST", f"/v1/generations/{generation}/activate?via={via}"))
@@ -216,6 +228,22 @@ class Client:
     def renew_authority(self) -> dict[str, object]:
         """Have it made anew, for what the device is called now."""
         return self._ask("POST", "/v1/device-ca/renew")
+
+    def acme(self) -> dict[str, object]:
+        """Ask what is wanted of an ACME authority, and how it goes; AnswerError `not_found` for nothing."""
+        return self._ask("GET", "/v1/acme")
+
+    def enable_acme(self, wanted: Mapping[str, object]) -> dict[str, object]:
+        """Have a certificate of an ACME authority from now on."""
+        return self._ask("PUT", "/v1/acme", wanted)
+
+    def renew_acme(self) -> dict[str, object]:
+        """Have the next one asked for now."""
+        return self._ask("POST", "/v1/acme/renew")
+
+    def disable_acme(self) -> dict[str, object]:
+        """Want nothing any more; gives what was wanted."""
+        return self._ask("DELETE", "/v1/acme")
 
     def chain(self, bundle: str) -> bytes:
         """Ask for a bundle's certificates, the device's own first, in PEM."""

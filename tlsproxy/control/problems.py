@@ -24,6 +24,7 @@ from certstore import (
     StoreNewer,
     StoreNotWritable,
 )
+from tlsproxy.acmekeeping import AcmeRefusedError
 from tlsproxy.control.values import PROBLEM_TYPE, BadRequestError, findings_to_json
 from tlsproxy.errors import ProxyError, ReloadError, ThreadError
 from tlsproxy.observe.log import logger
@@ -75,7 +76,7 @@ async def told(answer: Callable[[], Awaitable[Response]]) -> Response:
     except (StoreError, ProxyError) as error:
         _log.warning("control_failed", code=error.code, why=str(error))
         unready = StoreNewer | StoreNotWritable | RandomNotReady | ThreadError
-        status = 503 if isinstance(error, unready) else 500
+        status = 502 if isinstance(error, AcmeRefusedError) else 503 if isinstance(error, unready) else 500
         return problem(status, error.code, str(error), error.hint)
 
 

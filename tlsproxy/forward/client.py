@@ -25,7 +25,7 @@ from tlsproxy.forward.site import ClientFacts, Site
 from tlsproxy.forward.tunnel import Tunnel
 from tlsproxy.http.headers import ForwardedFacts
 from tlsproxy.http.replies import reply
-from tlsproxy.net.stream import BROKEN, ByteStream, SocketStream, delivered_bytes, linger
+from tlsproxy.net.stream import BROKEN, ByteStream, delivered_bytes, linger
 from tlsproxy.net.sweeper import NEVER
 from tlsproxy.readiness import notify_closing
 
@@ -75,10 +75,11 @@ class Client:
             trusted=site.forwarded.trusts(facts.peer),
             bundle=facts.fingerprint.encode("ascii") if tell else b"",
             generation=facts.generation if tell else 0,
+            client=facts.gate.fields if facts.gate is not None else b"",
         )
         self.buffer = b""
         """What the client sent and nobody has used yet: the rest of a body, or the next requests."""
-        self.upstream_stream: SocketStream | None = None
+        self.upstream_stream: ByteStream | None = None
         """The upstream's side of the exchange under way: woken together with ours."""
         self.client_by = self.taken_by = self.upstream_by = NEVER
         self.end_by = NEVER

@@ -67,6 +67,7 @@ class Exchange:
     __slots__ = (
         "_client",
         "_code",
+        "_detail",
         "_fault",
         "_link",
         "_request",
@@ -91,7 +92,7 @@ class Exchange:
         self._room: Room | None = None  # where we are one of so many who ask the upstream
         self._response: Response | None = None
         self._status = 0
-        self._code = ""
+        self._code = self._detail = ""
         self._fault: Fault | None = None
         self._trace = b""
         self._route = ""
@@ -115,6 +116,8 @@ class Exchange:
 
     async def _answer(self) -> bool:
         client, request = self._client, self._request
+        if (gate := client.facts.gate) is not None:
+            gate.check(request.host)
         if request.path == confirmation.PATH and self._is_confirmation:
             return await self._confirm()
         route = client.site.routes.match(request.path)
@@ -302,6 +305,7 @@ class Exchange:
         client, request = self._client, self._request
         self._drop_link()  # before anything that waits for the client: the upstream need not wait as well
         self._code, self._fault = ("client_gone", Fault.CLIENT) if client.gone else (error.code, error.fault)
+        self._detail = error.detail if isinstance(error, UpstreamError) else ""
         if self._response is not None and self._response.begun:
             client.stream.abort()  # the client must not take what it has for all there is
             return False
@@ -349,5 +353,6 @@ class Exchange:
                 route=self._route,
                 fault=self._fault,
                 trace=self._trace,
+                detail=self._detail,
             )
         )

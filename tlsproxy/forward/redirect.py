@@ -2,25 +2,38 @@
 
 Promises: h11 reads the request, so the answer goes to what was really asked; a request that it can't read
 gets 400 and an end; a request's body is read past, never used; a client that idles is closed by the sweeper.
+An ACME authority that looks for a token which waits for it gets its text (http-01); nobody else notices.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import h11
 import trio
 
 from tlsproxy import policy
-from tlsproxy.http.replies import redirect_to_https, reply
+from tlsproxy.http.replies import key_authorization, redirect_to_https, reply
 from tlsproxy.net.stream import SocketStream, linger
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.readiness import notify_closing
+
+_CHALLENGES = b"/.well-known/acme-challenge/"  # RFC 8555 section 8.3
 
 
 class RedirectingClient:
     """One client that speaks plain HTTP; owned by the task that calls `serve`."""
 
-    def __init__(self, stream: SocketStream, https_port: int, sweeper: Sweeper) -> None:
+    def __init__(
+        self,
+        stream: SocketStream,
+        https_port: int,
+        sweeper: Sweeper,
+        text_of: Callable[[bytes], bytes | None] = lambda _token: None,
+    ) -> None:
+        """Take the connection; `text_of` gives what an ACME authority looks for under a token, or None."""
         self._stream, self._https_port, self._sweeper = stream, https_port, sweeper
+        self._text_of = text_of
         now = trio.current_time()
         self.standing = (False, now)
         self._last = False  # the next answer is
@@ -71,6 +84,10 @@ class RedirectingClient:
             )  # h11 takes its time, and two thousand requests fit into one read
 
     def _answer(self, request: h11.Request, *, keep: bool) -> bytes:
+        if request.target.startswith(_CHALLENGES) and request.method in {b"GET", b"HEAD"}:
+            text = self._text_of(request.target[len(_CHALLENGES) :])
+            if text is not None:
+                return key_authorization(text, close=not keep, method=request.method)
         return redirect_to_https(
             method=request.method,
             target=request.target,

@@ -16,18 +16,23 @@ import msgspec
 
 from tlsproxy import policy
 from tlsproxy.errors import ClientProtocolError, Fault
+from tlsproxy.forward.clientgate import ClientGate, ClientGates
 from tlsproxy.http.head import DEFAULT_LIMITS, HeadLimits
-from tlsproxy.net.dial import Address, Dialler
-from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.stream import ByteStream
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.routing.table import RouteTable
-from tlsproxy.upstream.connection import Upstream, UpstreamConnection
+from tlsproxy.upstream.connection import Lendable, Upstream, UpstreamConnection
 from tlsproxy.upstream.guard import Guards
 from tlsproxy.upstream.room import Room
 from tlsproxy.word import Judgement
 
-SocketUpstream = Upstream[SocketStream]
-SocketConnection = UpstreamConnection[SocketStream]
+
+class UpstreamStream(ByteStream, Lendable, Protocol):
+    """A connection to an upstream, TLS or not."""
+
+
+SocketUpstream = Upstream[UpstreamStream]
+SocketConnection = UpstreamConnection[UpstreamStream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class ClientFacts:
     peer: its IP address as text, "" for a UNIX socket; scheme: "https" or "http"; local: what to call
     ourselves where an HTTP/1.0 client names no host (the address it connected to); fingerprint and
     generation: the bundle that serves this connection, as `Tlsproxy-Bundle` and `Tlsproxy-Generation` tell
-    it; bundle: its id, by which connections are ended.
+    it; bundle: its id, by which connections are ended. gate: what its certificate lets it ask for; None where
+    nobody is asked for one.
     """
 
     peer: str
@@ -46,6 +52,7 @@ class ClientFacts:
     fingerprint: str = ""
     generation: int = 0
     bundle: str = ""
+    gate: ClientGate | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     status: what the client was sent, 0 where it left before; code: what went wrong, "" for nothing;
     body_bytes: of the response (of both ways in a tunnel); seconds: from the complete request head to the
     end. route: the path by which it is configured, "" for none; fault: whose `code` it is; trace: the
-    W3C trace id, b"" where none is wanted.
+    W3C trace id, b"" where none is wanted; detail: more of `code`, in words.
     """
 
     client: ClientFacts
@@ -100,6 +107,7 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     route: str = ""
     fault: Fault | None = None
     trace: bytes = b""
+    detail: str = ""
 
 
 class Observer(Protocol):
@@ -138,14 +146,16 @@ class Site:
     """Who judges confirmations that come over the network; None: nobody, and their path is like any other."""
     strict: Callable[[bytes, bytes], None] | None = None
     """Is told of a request's Host and its response's Strict-Transport-Security; once each client."""
+    clients: ClientGates | None = None
+    """Who says what a client's certificate lets it ask for; None where nobody is asked for one."""
     guards: Guards | None = None
     """Who stands before upstreams that may be down; None where no route asks for that, nor has a room."""
 
 
 def make_upstream(
-    name: str, address: Address, sweeper: Sweeper, connect_s: float, room: Room | None = None
+    name: str, dial: Callable[[], Awaitable[UpstreamStream]], sweeper: Sweeper, room: Room | None = None
 ) -> SocketUpstream:
-    """Join an upstream to its dialler and the sweeper; `close()` it at the end."""
-    upstream = Upstream(name, Dialler(address, connect_s=connect_s), sweeper, room)
+    """Join an upstream to its dialler (forward/dialling.py) and the sweeper; `close()` it at the end."""
+    upstream = Upstream(name, dial, sweeper, room)
     sweeper.add(upstream)
     return upstream

@@ -29,7 +29,7 @@ class Role(IntEnum):
     TE = 7
     HOP = 8  # for this connection only, and nothing that we heed
     ORIGIN = 9  # says where a request came from: believed only from a trusted peer
-    OURS = 10  # only the proxy says it: Tlsproxy-*
+    OURS = 10  # only the proxy says it: Tlsproxy-*, and who a client is
     LOOKALIKE = 11  # would be one of the above to a CGI-like reader
 
 
@@ -64,6 +64,9 @@ _ROLES: dict[bytes, Role] = {
     # Frameworks route by these instead of by the path that was matched (IIS, Symfony: CVE-2018-14773).
     b"x-original-url": Role.ORIGIN,
     b"x-rewrite-url": Role.ORIGIN,
+    # RFC 9440 section 2.4: a client must not say who it is by itself.
+    b"client-cert": Role.OURS,
+    b"client-cert-chain": Role.OURS,
 }
 
 # Everyday names whose role is PLAIN, so that the hot loop needs one lookup and no lower().
@@ -99,7 +102,7 @@ _NEVER_TRAILERS = _NEVER_NOMINATED | frozenset(
 )
 
 _RESPONSE_ROLES = frozenset({Role.LENGTH, Role.CODING, Role.CONNECTION, Role.UPGRADE, Role.HOP})
-_OURS = b"tlsproxy-"
+_OURS = (b"tlsproxy-", b"x-client-cert")
 _ORIGIN = b"x-forwarded-"
 _FOLD = bytes(byte if chr(byte).isascii() and chr(byte).isalnum() else ord("-") for byte in range(256))
 

@@ -10,7 +10,8 @@ Decided:
   chain. From a trusted one they go on with us appended to the chains that it keeps, For and Forwarded;
   Proto and Host stay as the outermost proxy said. Where it keeps only one of the two kinds, only that goes
   on: beside a long chain a short one would name the proxy in front of us as the client.
-- `Tlsproxy-*` is ours, also against a trusted peer.
+- `Tlsproxy-*`, `Client-Cert`, `Client-Cert-Chain` (RFC 9440) and `X-Client-Cert-*` are ours, also against a
+  trusted peer: what comes is dropped, whether or not we say something ourselves.
 - No Via: it is for proxies that a request might loop through or that lower its version (RFC 9110 section
   7.6.3); here it would tell strangers what stands at the door. No Server, no Date: the program's own go
   through. No HSTS: a device with a self-signed certificate would lock its users out.
@@ -34,7 +35,7 @@ class ForwardedFacts:
     client_ip: as text, b"" where there is none (UNIX sockets). scheme: b"https" or b"http". host: what to
     call ourselves where an HTTP/1.0 client named no host. trusted: believe what the peer says about the
     origin. bundle, generation: the leaf's fingerprint in hex and the generation, to be told to the
-    upstream; b"" and 0 tell nothing.
+    upstream; b"" and 0 tell nothing. client: whole fields that tell who its certificate says it is.
     """
 
     client_ip: bytes
@@ -43,6 +44,7 @@ class ForwardedFacts:
     trusted: bool = False
     bundle: bytes = b""
     generation: int = 0
+    client: bytes = b""
     # What is the same for every request of a connection is written once.
     _begin: bytes = field(init=False, repr=False, compare=False)
     _end: bytes = field(init=False, repr=False, compare=False)
@@ -56,7 +58,7 @@ class ForwardedFacts:
         if self.bundle:
             ours = b"Tlsproxy-Bundle: %b\r\nTlsproxy-Generation: %d\r\n" % (self.bundle, self.generation)
         object.__setattr__(self, "_begin", b"%bX-Forwarded-Proto: %b\r\n" % (chain, self.scheme))
-        object.__setattr__(self, "_end", ours)
+        object.__setattr__(self, "_end", ours + self.client)
 
     @property
     def address(self) -> bytes:

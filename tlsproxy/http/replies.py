@@ -28,6 +28,7 @@ _HTML, _PROBLEM, _TEXT = b"text/html", b"application/problem+json", b"text/plain
 # 9110's, and not those of http.HTTPStatus, which changed them with Python 3.13.
 _ANSWERS = {
     400: ("Bad Request", "the request can't be understood"),
+    403: ("Forbidden", "this isn't allowed"),
     404: ("Not Found", "there is nothing at this address"),
     405: ("Method Not Allowed", "this method is not allowed here"),
     408: ("Request Timeout", "the request took too long to arrive"),
@@ -47,6 +48,9 @@ _ANSWERS = {
     505: ("HTTP Version Not Supported", "this version of http isn't spoken here"),
 }
 _BY_CODE = {
+    "client_certificate_not_allowed": "the certificate that this client shows isn't let in here",
+    "client_certificate_too_deep": "too many authorities stand between this client and the trusted one",
+    "client_certificate_unreadable": "the certificate that this client shows can't be read",
     "upstream_busy": "the service behind this address is busy, try again in a moment",
     "upstream_down": "the service behind this address is down: it may be starting, try again in a moment",
     "upstream_unreachable": "the service behind this address isn't there: it may be starting, or not running",
@@ -133,6 +137,12 @@ def no_content(*, close: bool) -> bytes:
     """Say that all went well, and nothing more (RFC 9110 section 15.3.5)."""
     end = b"Connection: close\r\n\r\n" if close else b"\r\n"
     return b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n" + end
+
+
+def key_authorization(text: bytes, *, close: bool, method: bytes) -> bytes:
+    """Answer an ACME authority (RFC 8555 section 8.3)."""
+    fields = [b"Content-Type: application/octet-stream", b"Cache-Control: no-store"]
+    return _whole("200 OK", fields, text, close=close, bodiless=method == b"HEAD")
 
 
 def _whole(status: str, fields: list[bytes], body: bytes, *, close: bool, bodiless: bool) -> bytes:

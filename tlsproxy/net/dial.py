@@ -31,11 +31,11 @@ Place = tuple[socket.AddressFamily, object]
 
 
 class Address(Protocol):
-    """An upstream's address as configured: scheme "http" with host and port, or "unix" with path."""
+    """An upstream's address as configured: "http" or "https" with host and port, or "unix" with path."""
 
     @property
     def scheme(self) -> str:
-        """Say "http" or "unix"."""
+        """Say "http", "https" or "unix"."""
         ...
 
     @property
@@ -72,9 +72,13 @@ class Dialler:
 
         Raises TimeoutError where that was too short, else the last OSError.
         """
+        return SocketStream(await self.connect())
+
+    async def connect(self) -> socket.socket:
+        """Open one as a bare socket; all else as by calling us."""
         try:
             with trio.fail_after(self.connect_s):
-                return SocketStream(await dial(await self._places()))
+                return await dial(await self._places())
         except trio.TooSlowError as error:
             raise TimeoutError(errno.ETIMEDOUT, f"no connection within {self.connect_s:g} s") from error
         except OSError:

@@ -1,8 +1,14 @@
 """Handing a connection to another process of ours, with the bytes that were read from it already.
 
 A mailbox is a pair of UNIX sockets that keep messages apart (SOCK_SEQPACKET, unix(7)): many may hold the end
-that posts, one at a time collects at the other. Promises: a connection is either posted, or still the
-caller's; nobody waits for a mailbox that is full. Refuses to know what a connection speaks.
+that posts, and the end that collects: each message is collected once. Promises: a connection is either
+posted, or still the caller's; nobody waits for a mailbox that is full; what there is no descriptor for stays
+in it. Refuses to know what a connection speaks.
+
+Theory. A message whose descriptor has no place here is given without it: the kernel drops the connection and
+calls that MSG_CTRUNC (unix(7)). So places are found first, and given back at the moment before; two of them,
+since another thread may open a file in that moment. Looking at it by MSG_PEEK would be surer, were there not
+others who collect as well.
 """
 
 from __future__ import annotations
@@ -14,10 +20,11 @@ from collections.abc import Iterator
 
 import trio
 
-__all__ = ["LARGEST_NOTE", "collect", "is_over", "make", "post", "shut", "wait_post"]
+__all__ = ["LARGEST_NOTE", "collect", "has_post", "is_over", "make", "post", "shut", "wait_post"]
 
 # Bytes that go along with a connection: a ClientHello at its largest, in its records, and what came with it.
 LARGEST_NOTE = 131_072
+_PLACES = 2
 
 
 def make() -> tuple[socket.socket, socket.socket]:
@@ -47,20 +54,53 @@ async def wait_post(mailbox: socket.socket) -> None:
 
 
 def collect(mailbox: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
-    """Give all that is there, each connection (non-blocking) with its note; never waits."""
+    """Give all that is there, each connection (non-blocking) with its note; never waits.
+
+    Raises OSError where no descriptor or memory is left for the next; it is still there then.
+    """
     while True:
+        if not has_post(mailbox):
+            return
+        _find_places(mailbox)
         try:
             note, fds, _, _ = socket.recv_fds(mailbox, LARGEST_NOTE, 1, socket.MSG_CMSG_CLOEXEC)
-        except OSError:
+        except BlockingIOError:  # somebody else has collected it
             return
         if not note:  # shut, and empty; or what nobody of ours posts
             for fd in fds:
                 os.close(fd)
             return
         for fd in fds:
-            sock = socket.socket(fileno=fd)
-            sock.setblocking(False)
-            yield sock, note
+            if (sock := _socket_of(fd)) is not None:
+                yield sock, note
+
+
+def has_post(mailbox: socket.socket) -> bool:
+    """Say whether there is something to collect, or nothing ever more."""
+    poll = select.poll()
+    poll.register(mailbox, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _find_places(mailbox: socket.socket) -> None:
+    """See that there is a place for a descriptor that comes. Raises OSError."""
+    found: list[int] = []
+    try:
+        found.extend(os.dup(mailbox.fileno()) for _ in range(_PLACES))
+    finally:
+        for fd in found:
+            os.close(fd)
+
+
+def _socket_of(fd: int) -> socket.socket | None:
+    """Make a socket of a descriptor that came; None, and closed, where it is something else."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    sock.setblocking(False)
+    return sock
 
 
 def is_over(mailbox: socket.socket) -> bool:

@@ -100,7 +100,14 @@ class AccessLog:
 
     def _of_client(self, client: ClientFacts) -> dict[str, object]:
         shown = masked(client.peer) if self._config.mask_clients else client.peer
-        return {"client": shown, "bundle": client.fingerprint, "generation": client.generation}
+        known = client.gate.identity if client.gate is not None else None
+        facts: dict[str, object] = {"client": shown, "bundle": client.fingerprint}
+        facts["generation"] = client.generation
+        if known is not None:
+            facts["client_certificate"] = known.shown.certificate
+            if self._config.client_subjects:
+                facts["client_subject"] = known.subject[: policy.ACCESS_TEXT_BYTES]
+        return facts
 
     def _note(self, level: str, event: str, facts: dict[str, object]) -> None:
         at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -15,12 +15,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from tlsproxy.errors import ClientProtocolError, Fault
+from tlsproxy.forward.clientgate import ClientGate
 from tlsproxy.forward.site import ClientFacts, ExchangeRecord
 from tlsproxy.net.tcpinfo import carried_bytes
 from tlsproxy.observe.clientele import Clientele
 from tlsproxy.observe.labels import (
     CIPHERS,
     CLASSES,
+    CLIENT_RESULTS,
     GROUPS,
     NO_ROUTE,
     REASONS,
@@ -28,6 +30,7 @@ from tlsproxy.observe.labels import (
     REFUSED,
     UNKNOWN_GROUP,
     UPSTREAM_KINDS,
+    UPSTREAM_TLS,
     VERSIONS,
 )
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM, Counted, Key
@@ -129,9 +132,16 @@ class Counters:
         self._durations[bisect_left(HANDSHAKE_BOUNDS_S, seconds)] += 1
         self._handshake_s += seconds
 
+    def client_known(self, gate: ClientGate) -> None:
+        """Count a client that was asked for its certificate, and has got through its handshake."""
+        accepted = "accepted" if gate.identity is not None else "none"
+        self._count("tlsproxy_client_certificates_total", gate.result or accepted)
+
     def handshake_failed(self, reason: str) -> None:
         """Count one that didn't."""
         self._count("tlsproxy_handshake_failures_total", reason if reason in REASONS else OTHER)
+        if reason in CLIENT_RESULTS:
+            self._count("tlsproxy_client_certificates_total", reason)
 
     def connection_faulted(self) -> None:
         """Count a connection that ended by a fault of ours."""
@@ -185,5 +195,5 @@ def _kind_of(record: ExchangeRecord) -> str:
     if record.code == "upstream_unreachable":
         return "unreachable"
     if record.code != "upstream_failed":
-        return "protocol"
+        return UPSTREAM_TLS.get(record.code, "protocol")
     return "timeout" if record.status == 504 else "broken"

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from tlsproxy import policy_tls
+from tlsproxy.errors import UPSTREAM_TLS_CODES
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM
 
 __all__ = [
     "CIPHERS",
     "CLASSES",
+    "CLIENT_RESULTS",
     "GROUPS",
     "HANDSHAKE_PLACES",
     "NO_ROUTE",
@@ -23,6 +25,7 @@ __all__ = [
     "REQUEST_PLACES",
     "UNKNOWN_GROUP",
     "UPSTREAM_KINDS",
+    "UPSTREAM_TLS",
     "VERSIONS",
 ]
 
@@ -39,7 +42,33 @@ _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
     " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
 )
-REASONS: Final = frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
+# What engines/port.py makes of a client's certificate, and contexts.py of a session.
+_REFUSED_CLIENTS = frozenset(
+    f"client_certificate_{why}"
+    for why in [
+        "missing",
+        "unknown_authority",
+        "without_list",
+        "not_yet_valid",
+        "expired",
+        "list_ended",
+        "revoked",
+        "wrong_purpose",
+        "refused",
+        "unproved",
+    ]
+)
+# What became of clients that were asked for a certificate: forward/clientgate.py says the last three.
+CLIENT_RESULTS: Final = _REFUSED_CLIENTS | {
+    "accepted",
+    "none",
+    "client_certificate_not_allowed",
+    "client_certificate_too_deep",
+    "client_certificate_unreadable",
+}
+REASONS: Final = (
+    _REFUSED_CLIENTS | frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
+)
 VERSIONS: Final = frozenset({"TLSv1.2", "TLSv1.3"})
 CIPHERS: Final = frozenset((*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES))
 # OpenSSL's names of groups differ from those by which they are configured.
@@ -47,7 +76,9 @@ GROUPS: Final = policy_tls.GROUP_NAMES
 UNKNOWN_GROUP: Final = "unknown"
 CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, OTHER, OTHER, OTHER)
 REFUSALS: Final = frozenset({400, 408, 413, 414, 417, 421, 431, 501, 505})
-UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol")
+# Codes of exchanges whose upstream could not be spoken to by TLS, and in what it failed.
+UPSTREAM_TLS: Final = {code: kind for kind, code in UPSTREAM_TLS_CODES.items()}
+UPSTREAM_KINDS: Final = ("unreachable", "timeout", "broken", "protocol", *UPSTREAM_TLS.values())
 # Codes of exchanges whose upstream was not asked, and why.
 REFUSED: Final = {"upstream_down": "down", "upstream_busy": "busy"}
 NO_ROUTE: Final = "none"

@@ -103,6 +103,12 @@ _ALL = (
     ),
     Family("tlsproxy_handshake_failures_total", _C, "TLS handshakes that failed.", ("reason",)),
     Family(
+        "tlsproxy_client_certificates_total",
+        _C,
+        "Clients that were asked for a certificate, by what came of it.",
+        ("result",),
+    ),
+    Family(
         "tlsproxy_handshake_duration_seconds", _H, "From accept to the end of a handshake that succeeded."
     ),
     Family(

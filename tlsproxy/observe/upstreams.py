@@ -6,13 +6,14 @@ checks (tlsproxy/upstreams.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from certstore import Finding, Severity
+from tlsproxy.terms import Terms
 
-__all__ = ["UpstreamStatus", "findings_of"]
+__all__ = ["UpstreamStatus", "findings_of", "terms_findings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,16 @@ def findings_of(found: Iterable[UpstreamStatus]) -> Iterator[Finding]:
             words = f"{one.upstream} is down for {', '.join(one.routes)}: {one.why}"
             hint = "see whether that service runs; its clients are answered 503 meanwhile"
             yield Finding("upstream_down", Severity.WARNING, words, hint)
+
+
+def terms_findings(terms: Mapping[str, Terms]) -> Iterator[Finding]:
+    """Say which upstreams are believed without a proof, and which can't be asked at all."""
+    for name, one in terms.items():
+        if one.unready:
+            words = f"{name} can't be asked: {one.unready}"
+            hint = "let the proxy's user read the files that its table tls names, then reload"
+            yield Finding("upstream_tls_unready", Severity.ERROR, words, hint)
+        elif one.by == "nothing":
+            words = f"whoever answers at {name} is taken for the service: unsafe_no_verify is set"
+            hint = 'pin its key instead: verify = "pin", pins = ["sha256/..."]'
+            yield Finding("upstream_unverified", Severity.WARNING, words, hint)

@@ -22,15 +22,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from certstore import Severity, StoreError
+from certstore import Severity, StoreError, TrustSet
 from tlsproxy import policy as limits
+from tlsproxy.errors import HandshakeError
+from tlsproxy.policy_clients import CHAINS_REMEMBERED, ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.tls.asking import Asking, Asks
+from tlsproxy.tls.clientrules import Rules
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
-from tlsproxy.tls.gate import prove
+from tlsproxy.tls.gate import prove, prove_shut
 from tlsproxy.tls.selector import Table, build_table
 
 if TYPE_CHECKING:
@@ -40,20 +45,32 @@ __all__ = ["Contexts", "LazyContext"]
 
 BundleOf = Callable[[str], "Bundle"]
 Lost = Callable[[str, str], None]
+TrustOf = Callable[[str], TrustSet]
 
 
 def _untold(_bundle_id: str, _why: str) -> None:
     """Tell nobody."""
 
 
+def _no_trust(_id: str) -> TrustSet:
+    """Let nobody in."""
+    return TrustSet(())
+
+
 class LazyContext:
     """A `Context` (engines/port.py) that is made at its first use, and may be made again later."""
 
-    __slots__ = ("_bundle_of", "_failed", "_home", "_made", "fallback", "wanted")
+    __slots__ = ("_asking", "_bundle_of", "_chains", "_failed", "_home", "_made", "fallback", "wanted")
 
-    def __init__(self, home: Contexts, bundle_id: str, bundle_of: BundleOf) -> None:
-        """Belong to `home`, which keeps what is made; `bundle_of` gives the bundle when it is needed."""
-        self._home, self._bundle_of = home, bundle_of
+    def __init__(
+        self, home: Contexts, bundle_id: str, bundle_of: BundleOf, asking: Asking | None = None
+    ) -> None:
+        """Belong to `home`, which keeps what is made; `bundle_of` gives the bundle when it is needed.
+
+        asking: for which certificates clients are asked; then nobody serves in its place.
+        """
+        self._home, self._bundle_of, self._asking = home, bundle_of, asking
+        self._chains: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         self._made: Context | None = None
         self._failed = False
         self.wanted = bundle_id
@@ -70,7 +87,30 @@ class LazyContext:
     @property
     def policy(self) -> TLSPolicy:
         """How it is served."""
-        return self._home.policy
+        return self._home.policy if self._asking is None else self._home.asking_policy
+
+    @property
+    def rule(self) -> ClientAuth | None:
+        """By which rule it asks for certificates."""
+        return self._asking.rule if self._asking is not None else None
+
+    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
+        """Give the chain that a client has shown here, now or when its session began; () for none.
+
+        Raises HandshakeError where only the one who comes is known, and not how it was verified.
+        """
+        chain = engine.client_chain()
+        if not chain:
+            return ()
+        if not engine.facts().resumed:
+            self._chains[chain[0]] = chain
+            if len(self._chains) > CHAINS_REMEMBERED:
+                self._chains.popitem(last=False)
+            return chain
+        known = self._chains.get(chain[0])
+        if known is None:
+            raise HandshakeError("client_certificate_unproved")
+        return known
 
     @property
     def engine_name(self) -> str:
@@ -104,7 +144,7 @@ class LazyContext:
     def make(self, bundle: Bundle | None = None) -> Context:
         """Make the context now. Raises ContextError, or what its bundle raises."""
         bundle = bundle or self._bundle_of(self.wanted)
-        self._made = made = make_context(bundle, self._home.policy, self._home.engine)
+        self._made = made = make_context(bundle, self.policy, self._home.engine, self._asking)
         self._home.keep(self)
         self._home.on_made(made)
         return made
@@ -112,7 +152,9 @@ class LazyContext:
     def prove(self) -> None:
         """Make it, and shake hands with it as clients will. Raises as `make`."""
         bundle = self._bundle_of(self.wanted)
-        for finding in prove(self._made or self.make(bundle), bundle):
+        shut = self._asking is not None and self._asking.is_required
+        context = self._made or self.make(bundle)
+        for finding in prove_shut(context) if shut else prove(context, bundle):
             if finding.severity is Severity.ERROR:
                 raise ContextError(self.wanted, self._home.engine, finding.words)
 
@@ -128,9 +170,23 @@ class LazyContext:
 class Contexts:
     """The contexts of one worker. `prepare` and `commit`: one thread at a time; `table`: any."""
 
-    def __init__(self, policy: TLSPolicy, engine: EngineName = "auto", lost: Lost = _untold) -> None:
-        """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served."""
+    def __init__(
+        self,
+        policy: TLSPolicy,
+        engine: EngineName = "auto",
+        lost: Lost = _untold,
+        rules: Iterable[ClientAuth] = (),
+        trust_of: TrustOf = _no_trust,
+    ) -> None:
+        """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served.
+
+        rules: who has to show a certificate; `trust_of` gives the set with an id, and may raise StoreError.
+        """
         self.policy = policy
+        # No tickets: each handshake proves anew that its client is accepted, and nothing is resumed anywhere.
+        self.asking_policy = replace(policy, tickets=False)
+        self.rules = Rules(rules)
+        self._trust_of = trust_of
         self.engine: EngineName = resolve(engine, policy)
         self.lost = lost
         self.table: Table[LazyContext] = Table(0, {}, {}, None)
@@ -156,6 +212,9 @@ class Contexts:
             return entry
 
         table = build_table(generation, entry_of, strict=self.policy.strict_names)
+        if self.rules.every:
+            table.asks = self._asks(generation, bundle_of)
+            self._prove_asking(generation, table.asks)
         default = table.default
         for entry in self._to_prove(default, entries, served):
             entry.prove()
@@ -174,10 +233,35 @@ class Contexts:
         if len(new) <= limits.CONTEXTS_PROVED:
             yield from (entry for entry in new if entry is not default)
 
+    def _asks(self, generation: Generation, bundle_of: BundleOf) -> Asks[LazyContext]:
+        """Have the rules of this generation; what is the same as before keeps its contexts."""
+        sets: dict[str, tuple[str, TrustSet]] = {}
+        for one in generation.trust:
+            with suppress(StoreError):  # nobody is let in by it, and the supervisor tells
+                sets[one.name] = one.id, self._trust_of(one.id)
+        asks = Asks(
+            self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), self.table.asks
+        )
+        asks.keep_only(generation.bundles())
+        for entry in asks.entries():
+            entry.try_again()
+        return asks
+
+    def _prove_asking(self, generation: Generation, asks: Asks[LazyContext]) -> None:
+        """Build and prove what asks and is new, as far as `_to_prove` would."""
+        wanted = {(row.bundle, self.rules.choose(row.pattern, 0)): None for row in generation.rows}
+        for port in {port for rule in self.rules.every for port in rule.ports or (0,)}:
+            wanted |= {(row.bundle, self.rules.choose(row.pattern, port)): None for row in generation.rows}
+            if generation.default is not None:
+                wanted[generation.default, self.rules.choose(None, port)] = None
+        new = [(bundle, rule) for bundle, rule in wanted if rule is not None and not asks.has(bundle, rule)]
+        for bundle, rule in new[: limits.CONTEXTS_PROVED]:
+            asks.entry(bundle, rule).prove()
+
     def commit(self, table: Table[LazyContext]) -> None:
         """Serve `table` from the next hello on. Cannot fail."""
         self.table = table
-        served = set(table.entries())
+        served = {*table.entries(), *(table.asks.entries() if table.asks is not None else ())}
         with self._keeping:  # those of former generations go with their table
             self._kept = OrderedDict((context, None) for context in self._kept if context in served)
 
@@ -187,18 +271,21 @@ class Contexts:
         entry.make()
         self.commit(Table(0, {}, {}, entry))
 
-    def renew_tickets(self) -> None:
+    def renew_tickets(self) -> Mapping[str, str]:
         """Make every kept context anew: tickets given until now resume nothing any more.
 
-        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again.
+        Off the event loop. One that can't be made now serves on as it is, and the next turn tries again;
+        gives those bundles, and why.
         """
         with self._keeping:
             kept = list(self._kept)
+        failed = {}
         for context in kept:
-            with suppress(
-                ContextError, StoreError, OSError
-            ):  # an old ticket key is better than nobody who serves
+            try:
                 context.make()
+            except Exception as error:  # noqa: BLE001  the border: an old ticket key is better than nobody who serves
+                failed[context.wanted] = str(error) or type(error).__name__
+        return failed
 
     def keep(self, context: LazyContext) -> None:
         """Keep one that was just made, let go of those made longest ago; the default row's always stays."""

@@ -29,7 +29,7 @@ from tlsproxy.tls.engines.probe import Probe, Version, browser_probe, hybrid_pro
 if TYPE_CHECKING:
     from certstore import Bundle
 
-__all__ = ["GateFailure", "HandshakeGate", "prove", "shake_hands"]
+__all__ = ["GateFailure", "HandshakeGate", "prove", "prove_shut", "shake_hands"]
 
 _MOST_FLIGHTS = 8  # a TLS 1.2 handshake takes four, a retried TLS 1.3 one five; the rest is slack
 _Maker = Callable[[Version, str | None, tuple[bytes, ...]], Probe]
@@ -65,6 +65,29 @@ def prove(context: Context, bundle: Bundle) -> tuple[Finding, ...]:
     program = hybrid_probe if context.policy.needs_hybrid else program_probe
     failed = _first_failure(context, bundle, program, _samples(bundle.names))
     return () if failed is None else (found("gate_failed", why=failed),)
+
+
+def prove_shut(context: Context) -> tuple[Finding, ...]:
+    """Shake hands with a context that must refuse who shows no certificate, and see that it does.
+
+    That its bundle serves is proved by the context that doesn't ask.
+    """
+    program = hybrid_probe if context.policy.needs_hybrid else program_probe
+    versions = [Version.TLS13] if context.policy.is_tls13_only else list(Version)
+    for version in versions:
+        client, server = program(version, None, context.policy.alpn), context.accept()
+        try:
+            client.handshake()
+            server.feed(client.take())
+            shake_hands(client, server)
+        except HandshakeError as error:
+            if error.reason == "client_certificate_missing":
+                continue
+            return (found("gate_failed", why=f"{version}: {error.reason}"),)
+        except (GateFailure, TLSBroken) as error:
+            return (found("gate_failed", why=f"{version}: {error}"),)
+        return (found("gate_failed", why=f"{version}: a client without a certificate was let in"),)
+    return ()
 
 
 def _doubts(context: Context, bundle: Bundle) -> tuple[Finding, ...]:

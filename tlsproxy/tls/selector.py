@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from certstore import Generation
+    from tlsproxy.tls.asking import Asks
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -23,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Table(Generic[T_co]):
     """One generation, ready for choosing. Made by `build_table`; read from any thread."""
 
-    __slots__ = ("_addresses", "_exact", "_strangers", "_wildcards", "default", "number")
+    __slots__ = ("_addresses", "_exact", "_strangers", "_wildcards", "asks", "default", "number")
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class Table(Generic[T_co]):
     ) -> None:
         self.number = number
         self.default = default
+        self.asks: Asks[T_co] | None = None
+        """Who asks for a certificate in an entry's place, for some names; None where nobody does."""
         self._strangers = None if strict else default
         self._addresses = dict(addresses)
         self._exact = {name: entry for name, entry in hosts.items() if not name.startswith("*.")}

@@ -29,6 +29,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from tlsproxy import policy
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.readiness import Readiness, notify_closing, wait_writable
 from tlsproxy.tls.engines.port import Data, Engine, TLSBroken, TLSFacts
 
@@ -50,6 +51,8 @@ class TLSStream:
         "_spent",
         "_wait_first",
         "bundle_id",
+        "client_chain",
+        "rule",
         "sock",
         "truncated",
     )
@@ -59,6 +62,10 @@ class TLSStream:
     ) -> None:
         self.sock = sock
         self.bundle_id = bundle_id
+        self.rule: ClientAuth | None = None
+        """By which rule the client was asked for a certificate."""
+        self.client_chain: tuple[bytes, ...] = ()
+        """What it has shown, verified; DER, the leaf first."""
         self.truncated = False
         """Whether the client's side ended without close_notify."""
         self._engine = engine

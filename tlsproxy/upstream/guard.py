@@ -125,7 +125,7 @@ class Visit:
 def _kind_of(error: UpstreamError, *, late: bool) -> str:
     if late or error.status == 504:
         return "timeout"
-    return "unreachable" if error.phase == "connect" else "broken"
+    return {"connect": "unreachable", "tls": "tls"}.get(error.phase, "broken")
 
 
 @dataclass(frozen=True, slots=True)

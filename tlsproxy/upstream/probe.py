@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import trio
 
 from tlsproxy import policy_health as policy
+from tlsproxy.errors import UpstreamTLSError
 from tlsproxy.upstream.guard import SHORTAGES
 from tlsproxy.upstream.streak import is_among
 
@@ -58,7 +59,7 @@ class Outcome:
 
 PASSED: Final = Outcome("passed")
 SKIPPED: Final = Outcome("skipped")
-RESULTS: Final = ("passed", "unreachable", "timeout", "broken", "protocol", "status", "skipped")
+RESULTS: Final = ("passed", "unreachable", "tls", "timeout", "broken", "protocol", "status", "skipped")
 
 
 def request_for(host: str, path: str) -> bytes:
@@ -81,9 +82,11 @@ async def probe(
             return outcome
         except OSError as error:
             return _unreachable(error)
+        except UpstreamTLSError as error:
+            return Outcome("tls", error.detail)
         try:
             outcome = await _ask(stream, request, wanted)
-            with suppress(*_BROKEN):
+            with suppress(*_BROKEN, UpstreamTLSError):
                 await _read_past(stream)
         finally:
             stream.close()
@@ -112,6 +115,8 @@ async def _ask(stream: Stream, request: bytes, wanted: Collection[str]) -> Outco
             if not more:
                 return ended
             data += more
+    except UpstreamTLSError as error:
+        return Outcome("tls", error.detail)
     except _BROKEN:
         return ended
 

@@ -28,6 +28,8 @@ from tlsproxy.workers.messages import (
     Setup,
     decode_from_worker,
 )
+from tlsproxy.workers.papers import NO_PAPERS, Papers
+from tlsproxy.workers.proofs import Answers
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
@@ -59,18 +61,18 @@ class Mailboxes:
         """The descriptors where connections for each seat are posted."""
         return [posting.fileno() for posting, _ in self.pairs]
 
-    def collecting(self, seat: int) -> int:
-        """The descriptor where the worker in this seat collects them; -1 for none."""
-        return self.pairs[seat][1].fileno() if seat < len(self.pairs) else -1
-
-    def of(self, seat: int) -> list[int]:
-        """All descriptors that the worker in this seat needs."""
-        return [*self.posting, self.collecting(seat)] if self.pairs else []
+    @property
+    def collecting(self) -> list[int]:
+        """The descriptors where they are collected."""
+        return [collecting.fileno() for _, collecting in self.pairs]
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """All that a worker of this configuration needs. checked: tells which upstreams are down."""
+    """All that a worker of this configuration needs.
+
+    checked: tells which upstreams are down; answers: what ACME authorities look for.
+    """
 
     config: Config
     doors: Doors
@@ -78,6 +80,8 @@ class Birth:
     seats: int
     mailboxes: Mailboxes = Mailboxes()
     checked: Callable[[], Sequence[Checked]] = tuple
+    answers: Callable[[], Answers] = lambda: Answers(0)
+    papers: Papers = NO_PAPERS
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -97,8 +101,10 @@ class Birth:
                 policy=self.config.tls.policy,
                 unnamed=[
                     self.memory.fd,
+                    *self.papers.fds,
                     *(one.fd for one in setup.listening),
-                    *self.mailboxes.of(place.seat),
+                    *self.mailboxes.posting,
+                    *self.mailboxes.collecting,
                 ],
             )
             failed.callback(_end, process)
@@ -130,19 +136,22 @@ class Birth:
             limits=share_of(config.limits, self.seats),
             memory_fd=self.memory.fd,
             log=replace(config.log, access_per_s=config.log.access_per_s / self.seats),
-            mailbox=self.mailboxes.collecting(seat),
+            mailboxes=self.mailboxes.collecting,
             siblings=self.mailboxes.posting,
             health={
                 route.path: (route.health_check, route.breaker)
                 for route in config.routes
                 if route.health_check is not None or route.breaker is not None
             },
+            clients=list(config.client_auth),
             checked=list(self.checked()),
+            terms_fd=self.papers.fd,
             rooms={
                 str(route.upstream): max(route.max_connections // self.seats, 1)
                 for route in config.routes
                 if route.max_connections is not None
             },
+            answers=self.answers(),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

@@ -5,14 +5,14 @@ Decides whom to tell; how connections end is the worker's business (worker.py). 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from tlsproxy import policy
 from tlsproxy.http.websocket import SERVICE_RESTART
-from tlsproxy.workers.messages import CloseTunnels, EndBundles
+from tlsproxy.workers.messages import CloseTunnels, EndBundles, EndClients
 from tlsproxy.workers.remote import RemoteWorker, Stage
 
-__all__ = ["close_oldest", "end_bundles", "generations_held"]
+__all__ = ["close_oldest", "end_bundles", "end_clients", "generations_held"]
 
 
 def generations_held(workers: Iterable[RemoteWorker]) -> frozenset[int]:
@@ -41,3 +41,13 @@ def end_bundles(workers: Iterable[RemoteWorker], bundles: Collection[str], secon
     for worker in workers:
         if bundles and Stage.STARTING < worker.stage < Stage.GONE:
             worker.channel.send(EndBundles(sorted(bundles), seconds, SERVICE_RESTART))
+
+
+def end_clients(workers: Iterable[RemoteWorker], trust: Mapping[str, str], seconds: float) -> None:
+    """Have all end, within `seconds`, the connections of clients that these trust sets don't let in any more.
+
+    As `end_bundles`: retired workers too, and once the change is live.
+    """
+    for worker in workers:
+        if Stage.STARTING < worker.stage < Stage.GONE:
+            worker.channel.send(EndClients(dict(trust), seconds, SERVICE_RESTART))

@@ -7,14 +7,16 @@ still to be completed, from the moment of accept on. Refuses to know what TLS ma
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
+from math import inf
 from typing import Protocol
 
 import trio
 
 from tlsproxy import policy
+from tlsproxy.forward.site import ClientFacts
 from tlsproxy.net.sweeper import NEVER, Sweeper
 from tlsproxy.readiness import notify_closing
 from tlsproxy.tls.engines import Context
@@ -45,11 +47,19 @@ def give_way(waiting: Collection[Waiting]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Which bundles' connections end, by when (trio time), and by which code their WebSockets."""
+    """Which bundles' connections end, by when (trio time), and by which code their WebSockets.
+
+    refuses: which clients' end, whatever their bundle.
+    """
 
     bundles: frozenset[str]
     by: float
     code: int
+    refuses: Callable[[ClientFacts], bool] = lambda _facts: False
+
+    def means(self, facts: ClientFacts) -> bool:
+        """Whether a connection ends by it."""
+        return facts.bundle in self.bundles or self.refuses(facts)
 
 
 class Greetings:
@@ -68,11 +78,14 @@ class Greetings:
     def __iter__(self) -> Iterator[Greeting]:
         return iter(self._all)
 
-    def begin(self, sock: socket.socket) -> Greeting:
-        """Take note of a connection that was just accepted; whoever serves it calls `end`."""
+    def begin(self, sock: socket.socket, left_s: float = inf) -> Greeting:
+        """Take note of a connection that was just accepted; whoever serves it calls `end`.
+
+        left_s: how much of its time is left, where a sibling has accepted it; it never gets more than ours.
+        """
         if len(self._all) >= self._limit:
             give_way(self._all)
-        greeting = Greeting(sock, self, self._seconds)
+        greeting = Greeting(sock, self, min(self._seconds, max(0.0, left_s)))
         self._all.add(greeting)
         self._sweeper.add(greeting)
         self.unread += 1

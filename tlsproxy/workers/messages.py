@@ -6,11 +6,12 @@ given another meaning: it gets new fields with defaults, or a new name. Keys are
 know sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
-                           Checked (whether an upstream is up);
+                           Checked (whether an upstream is up), Answers (to ACME authorities);
                            Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
+                           EndClients (these sets let clients in now, others' end),
                            EndBundles (these are served to nobody any more, and their connections end),
                            ConfirmJudged
-    worker to supervisor:  Started; Prepared, Committed; Pong, Counts; Leaving, Quiet; Said,
+    worker to supervisor:  Started; Prepared, Committed, Answering; Pong, Counts; Leaving, Quiet; Said,
                            TicketKeys, BundleLost; Tripped (a breaker has opened, or closed); ConfirmAsked
 """
 
@@ -22,8 +23,10 @@ from typing import TypeVar
 import msgspec
 
 from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, LimitsConfig, LogConfig
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
+from tlsproxy.workers.proofs import Answering, Answers
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -39,6 +42,7 @@ __all__ = [
     "Count",
     "Counts",
     "EndBundles",
+    "EndClients",
     "FromWorker",
     "Leaving",
     "ListeningAt",
@@ -98,10 +102,11 @@ class Setup(_Message, frozen=True):
     """The first word to a worker: all that it needs to know.
 
     routes: (path, upstream as configured) each. limits, log: this worker's share. memory_fd: a memfd which
-    holds key and chain while nothing on disk can be served. mailbox: where siblings post connections for this
-    worker, -1 for none; siblings: where it posts those for each seat, its own too. health: of routes that ask
-    for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
-    to an upstream.
+    holds key and chain while nothing on disk can be served. mailboxes: where connections for
+    each seat are collected, none for a single worker; siblings: where they are posted. health: of routes that
+    ask for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
+    to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
+    where none does. clients: who has to show a certificate.
     """
 
     seat: int
@@ -116,11 +121,14 @@ class Setup(_Message, frozen=True):
     log: LogConfig = LogConfig()
     tls: TLSPolicy = TLSPolicy()
     ticket_s: float = TICKET_S
-    mailbox: int = -1
+    mailboxes: list[int] = []
     siblings: list[int] = []
     health: dict[str, tuple[HealthCheckConfig | None, BreakerConfig | None]] = {}
     checked: list[Checked] = []
     rooms: dict[str, int] = {}
+    answers: Answers = Answers(0)
+    terms_fd: int = -1
+    clients: list[ClientAuth] = []
 
 
 class Prepare(_Message, frozen=True):
@@ -192,6 +200,17 @@ class EndBundles(_Message, frozen=True):
     """
 
     bundles: list[str]
+    seconds: float
+    code: int
+
+
+class EndClients(_Message, frozen=True):
+    """End the connections of clients that these trust sets (their ids by name) don't let in any more.
+
+    As `EndBundles` in all else.
+    """
+
+    trust: dict[str, str]
     seconds: float
     code: int
 
@@ -306,15 +325,18 @@ ToWorker = (
     | Ping
     | Count
     | Checked
+    | Answers
     | Retire
     | TurnAway
     | Stop
     | CloseTunnels
     | EndBundles
+    | EndClients
     | ConfirmJudged
 )
 FromWorker = (
     Started
+    | Answering
     | Prepared
     | Committed
     | Pong

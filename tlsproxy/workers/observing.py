@@ -44,7 +44,7 @@ class Failures:
         def facts() -> dict[str, object]:
             path = record.target.partition(b"?")[0][: policy.TELL_PATH_BYTES].decode("ascii", "replace")
             known = {"code": record.code, "status": record.status, "upstream": record.upstream}
-            return {**known, "path": path}
+            return {**known, "path": path, **({"why": record.detail} if record.detail else {})}
 
         self._tell("warning", "exchange_failed", (record.code, record.upstream), facts)
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from certstore import Bundle, Generation, StoreError, read_bundle
+from certstore import Bundle, Generation, StoreError, read_bundle, read_trust
 from tlsproxy.errors import ProxyError
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.counters import Counters
@@ -43,7 +43,9 @@ from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
 from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.asking import Asking
+from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.channel import Channel
+from tlsproxy.workers.clients import refusing
 from tlsproxy.workers.counting import Logs, counts_of
 from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.memory import Memory
@@ -58,6 +60,7 @@ from tlsproxy.workers.messages import (
     Count,
     Counts,
     EndBundles,
+    EndClients,
     Leaving,
     Ping,
     Pong,
@@ -77,9 +80,10 @@ from tlsproxy.workers.messages import (
     decode_to_worker,
 )
 from tlsproxy.workers.observing import Failures, observer_of
+from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
-from tlsproxy.workers.site import capacity_of, needs_of, site_of
+from tlsproxy.workers.site import capacity_of, dials_of, needs_of, site_of
 from tlsproxy.workers.spawn import descriptors
 from tlsproxy.workers.worker import Listening, Worker
 
@@ -129,7 +133,7 @@ class WorkerProcess:
         count: Callable[[], Counts],
     ) -> None:
         self._confined, self._siblings = confined, siblings
-        self._channel, self._asking = voice.channel, voice.asking
+        self._channel, self._asking, self._say = voice.channel, voice.asking, voice.say
         self._setup, self._serving, self._worker = setup, serving, worker
         self._count = count
         self._sockets = [socket.socket(fileno=one.fd) for one in setup.listening]
@@ -146,6 +150,7 @@ class WorkerProcess:
             async with trio.open_nursery() as working:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
+                self._learn(self._setup.answers)
                 self._channel.send(Started(os.getpid(), self._confined))
             nursery.cancel_scope.cancel()
         self._channel.send(self._count())
@@ -163,19 +168,24 @@ class WorkerProcess:
                 case AcceptOn(places=places, seats=seats):
                     self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case SiblingKeys() | Checked() | ConfirmJudged():
+                case SiblingKeys() | Checked() | ConfirmJudged() | Answers():
                     self._learn(message)
                 case Retire(last=last):
                     self._worker.retire(last=last)
                     self._close_sockets()
                     nursery.start_soon(self._tell_when_quiet)
+                case EndClients():
+                    nursery.start_soon(self._end_clients, message)
                 case TurnAway() | CloseTunnels() | EndBundles() | Stop():
                     self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
 
-    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged) -> None:
-        """Take note of what is true elsewhere: of a sibling's keys, an upstream, a word."""
-        if isinstance(message, SiblingKeys):
+    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged | Answers) -> None:
+        """Take note of what others know: a sibling's keys, an upstream's health, what is asked."""
+        if isinstance(message, Answers):
+            self._worker.challenges.take(message)
+            self._channel.send(Answering(message.number))
+        elif isinstance(message, SiblingKeys):
             self._siblings.learn(message.seat, message.keys)
         elif isinstance(message, ConfirmJudged):
             self._asking.judged(message)
@@ -192,6 +202,11 @@ class WorkerProcess:
                 self._worker.end_bundles(bundles, seconds, code)
             case Stop(seconds=seconds):
                 self._stop(seconds)
+
+    async def _end_clients(self, message: EndClients) -> None:
+        """Read the sets in a thread: a list may be long."""
+        refuses = await trio.to_thread.run_sync(refusing, Path(self._setup.store), message.trust)
+        self._worker.end_clients(refuses, message.seconds, message.code)
 
     def _stop(self, seconds: float) -> None:
         self._worker.stop(seconds)
@@ -237,7 +252,10 @@ class WorkerProcess:
         while True:
             await trio.sleep(self._setup.ticket_s)
             with suppress(RuntimeError):  # no thread is to be had: the next turn tries again
-                await trio.to_thread.run_sync(self._serving.renew_tickets)
+                failed = await trio.to_thread.run_sync(self._serving.renew_tickets)
+                if failed:  # most often for the same reason
+                    facts: dict[str, object] = {"bundles": len(failed), "why": next(iter(failed.values()))}
+                    self._say("warning", "tickets_not_renewed", facts)
 
     async def _tell_when_quiet(self) -> None:
         await self._worker.wait_greeted()
@@ -285,9 +303,9 @@ async def serve(fd: int) -> None:
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
-    confined = give_up_all_but(needs_of(setup))
+    dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
     voice, sweeper = Voice(channel), Sweeper()
-    contexts, siblings = Contexts(setup.tls, setup.engine, voice.bundle_lost), _siblings(setup)
+    contexts, siblings = _contexts(setup, voice), _siblings(setup)
     announcing = Announcing(voice.ticket_keys)
     if siblings.are_there and setup.tls.tickets:
         contexts.on_made = announcing.note
@@ -302,10 +320,11 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
             counters.connection_faulted()
         failures.fault(code, partial(_facts_of, error))
 
-    guards = guards_of(setup, voice.tripped)
     learn = partial(counters.clientele.learn, is_ours=serving.is_ours)
-    with site_of(setup, sweeper, observer_of(counters, access), guards, voice.asking.confirm, learn) as site:
-        worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings)
+    observer, guards = observer_of(counters, access), guards_of(setup, voice.tripped)
+    with site_of(setup, sweeper, observer, guards, voice.asking.confirm, learn, dials) as site:
+        challenges = Challenges(contexts.engine)
+        worker = Worker(serving, site, capacity_of(setup), fault, counters, siblings, challenges)
         count = partial(counts_of, counters, worker, Logs(failures, access))
         gc.collect()
         gc.freeze()  # what was made so far stays for good, and need not be looked at again
@@ -324,12 +343,18 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other
 
 
+def _contexts(setup: Setup, voice: Voice) -> Contexts:
+    """Make the contexts, with none in it yet."""
+    trust_of = partial(read_trust, Path(setup.store))
+    return Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of)
+
+
 def _siblings(setup: Setup) -> Siblings:
     """Find the mailboxes that were inherited."""
-    if setup.mailbox < 0:
-        return Siblings(setup.seat)
-    own = socket.socket(fileno=setup.mailbox)
-    return Siblings(setup.seat, own, [socket.socket(fileno=fd) for fd in setup.siblings])
+    collecting, posting = (
+        [socket.socket(fileno=fd) for fd in fds] for fds in (setup.mailboxes, setup.siblings)
+    )
+    return Siblings(setup.seat, collecting, posting, time.monotonic)
 
 
 def _access_log(setup: Setup) -> AccessLog | None:

@@ -23,7 +23,7 @@ from certstore import Bundle, Circumstances, Examiner, Generation, Refusal, Stor
 from tlsproxy import policy_changes
 from tlsproxy.observe.log import logger
 from tlsproxy.workers.crew import Crew
-from tlsproxy.workers.ending import end_bundles
+from tlsproxy.workers.ending import end_bundles, end_clients
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.remote import Publication
 
@@ -75,8 +75,10 @@ class Publishing:
         else:
             publication = published(generation)
         trio.from_thread.run(self._crew.commit, publication, trio_token=self._token)
-        self._served, self.in_memory = generation, False
+        before, self._served, self.in_memory = self._served, generation, False
         self.on_served(generation)
+        if before is not None and before.trust != generation.trust:
+            self._end_clients({one.name: one.id for one in generation.trust})
 
     def end(self, bundles: Collection[str], why: str) -> None:
         """Have what was begun with these bundles end in every worker, old ones too.
@@ -86,6 +88,13 @@ class Publishing:
         seconds = policy_changes.END_CONNECTIONS_S
         _log.warning("connections_ending", why=why, bundles=sorted(bundles)[:_TOLD], seconds=seconds)
         end = partial(end_bundles, self._crew.workers, bundles, seconds)
+        trio.from_thread.run_sync(end, trio_token=self._token)
+
+    def _end_clients(self, trust: dict[str, str]) -> None:
+        """Have the connections of clients end that aren't let in any more."""
+        seconds = policy_changes.END_CONNECTIONS_S
+        _log.info("clients_judged_anew", sets=sorted(trust), seconds=seconds)
+        end = partial(end_clients, self._crew.workers, trust, seconds)
         trio.from_thread.run_sync(end, trio_token=self._token)
 
     def serve_in_memory(self, bundle: Bundle | None) -> str | None:

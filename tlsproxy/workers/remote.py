@@ -40,6 +40,7 @@ from tlsproxy.workers.messages import (
     Tripped,
     TurnAway,
 )
+from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
@@ -131,6 +132,8 @@ class RemoteWorker:
         """What it may count by."""
         self.tripped: dict[str, str] = {}
         """Upstreams that it leaves alone, and by what requests to them fail, as far as it is believed."""
+        self.answering = 0
+        """Which answers to ACME authorities it gives, by the number that they were sent with."""
         self.published: Publication | None = None
         """What it has committed."""
         self.asked_at: float | None = None
@@ -138,6 +141,7 @@ class RemoteWorker:
         self.started, self.vacated, self.ended = trio.Event(), trio.Event(), trio.Event()
         """It is there, or gone; its seat needs somebody else; the process is reaped."""
         self._counted = trio.Event()  # set, and replaced, when it has said so anew
+        self._answered = trio.Event()  # set, and replaced, when it gives other answers; set when it retires
         self._silent = trio.Event()  # it says nothing more
         self._quiet = trio.Event()  # it reads no hello any more, or is gone
         self._is_late = False  # it owes an answer since it is retired, and is not waited for again
@@ -186,7 +190,7 @@ class RemoteWorker:
                     case Started(confined=confined):
                         self.confined = confined
                         self.started.set()
-                    case Pong() | Counts() | Tripped():
+                    case Pong() | Counts() | Tripped() | Answering():
                         self._note(message)
                     case Prepared(number=number, why=why) | Committed(number=number, why=why):
                         self._answer(type(message).__name__, number, why)
@@ -205,7 +209,7 @@ class RemoteWorker:
         await trio.sleep(policy.STOP_GRACE_S)
         self.kill()  # it has left the channel and lives on: nobody could stop it otherwise
 
-    def _note(self, message: Pong | Counts | Tripped) -> None:
+    def _note(self, message: Pong | Counts | Tripped | Answering) -> None:
         """Keep what it says of itself and its work."""
         match message:
             case Pong(connections=connections, generations=generations):
@@ -215,6 +219,11 @@ class RemoteWorker:
                 self.counts = believed(message, self.names)
                 self._counted.set()
                 self._counted = trio.Event()
+            case Answering(number=number):
+                self.answering = number
+                self._answered.set()
+                if self.stage < Stage.RETIRED:
+                    self._answered = trio.Event()
             case Tripped(upstream=upstream, kind=kind) if upstream in self.names.upstreams:
                 self.tripped[upstream] = kind
 
@@ -275,10 +284,15 @@ class RemoteWorker:
         with trio.move_on_after(policy.COUNT_PATIENCE_S):
             await self._counted.wait()
 
+    async def wait_answering(self, number: int) -> None:
+        """Return once it gives the answers with this number, or accepts no more."""
+        while self.answering < number and self.stage < Stage.RETIRED:
+            await self._answered.wait()
+
     # --- what it is told
 
-    def tell(self, message: Checked) -> None:
-        """Tell it of an upstream."""
+    def tell(self, message: Checked | Answers) -> None:
+        """Tell it of an upstream, or what ACME authorities look for."""
         self.channel.send(message)
 
     def retire(self, *, last: bool = False) -> None:
@@ -324,6 +338,7 @@ class RemoteWorker:
             self.on_stage(self)
         if self.stage >= Stage.RETIRED:
             self.vacated.set()
+            self._answered.set()
         if self.stage >= Stage.QUIET:
             self._quiet.set()
         if self.stage is Stage.GONE:

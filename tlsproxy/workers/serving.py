@@ -79,9 +79,9 @@ class Serving:
         self._fingerprints = {bundle.id: bundle.fingerprint}
         self._contexts.serve_only(bundle)
 
-    def renew_tickets(self) -> None:
-        """Give every context fresh ticket keys; in a worker thread."""
-        self._contexts.renew_tickets()
+    def renew_tickets(self) -> Mapping[str, str]:
+        """Give every context fresh ticket keys, in a worker thread; gives the bundles whose stay, and why."""
+        return self._contexts.renew_tickets()
 
     def _bundle(self, bundle_id: str) -> Bundle:
         assert self._load is not None, "load_from comes before the first generation"

@@ -1,8 +1,8 @@
 """Starting a child of ours: a fresh interpreter, with exactly the descriptors that it is given.
 
 Promises: the child speaks TLS as `engine` and `policy` want it; it inherits no descriptor that isn't named,
-nothing from the folder it is started in, and no signal that a terminal sends to us. Refuses to know what the
-child does: each has a protocol of its own on the descriptors that it gets.
+nothing from the folder it is started in, no wish for a key log, and no signal that a terminal sends to us.
+Refuses to know what the child does: each has a protocol of its own on the descriptors that it gets.
 
 Theory. Before Python 3.15 `ssl` can't limit groups and TLS 1.3 suites, and OpenSSL's own defaults hold some
 that cost a server fifty times what X25519 costs (ffdhe8192: 123 ms for a handshake), which is an invitation.
@@ -29,6 +29,8 @@ __all__ = ["descriptors", "limits_in_memory", "spawn"]
 
 _CONF: Final = "OPENSSL_CONF"
 _OURS: Final = "/proc/self/fd/"
+# Where Python's ssl (create_default_context) and some builds of OpenSSL write the secrets of each session.
+_KEY_LOG: Final = "SSLKEYLOGFILE"
 
 # glibc gives threads arenas of their own, eight for each core (mallopt(3)); each reserves 64 MiB of addresses
 # and keeps what was freed in it. In our children the main thread does the work, and few others stand by.
@@ -55,6 +57,7 @@ def spawn(
     conf = limits_in_memory(engine, policy)
     try:
         environment = {**_ARENAS, **os.environ}
+        environment.pop(_KEY_LOG, None)
         if conf is not None:
             environment[_CONF] = f"{_OURS}{conf}"
         elif _is_ours(environment.get(_CONF)):

@@ -76,6 +76,7 @@ _OF_ALL: _Labels = {
     ),
     "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS),
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
+    "tlsproxy_client_certificates_total": (labels.CLIENT_RESULTS,),
     "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),
     "tlsproxy_requests_refused_total": ({*map(str, labels.REFUSALS), OTHER},),
     "tlsproxy_received_bytes_total": (),

@@ -26,6 +26,7 @@ import trio
 
 from tlsproxy import policy
 from tlsproxy.errors import HandshakeError
+from tlsproxy.forward.clientgate import ClientGate
 from tlsproxy.forward.connection import Connection
 from tlsproxy.forward.redirect import RedirectingClient
 from tlsproxy.forward.site import ClientFacts, Site
@@ -33,11 +34,21 @@ from tlsproxy.http.replies import reply
 from tlsproxy.http.websocket import GOING_AWAY, SERVICE_RESTART
 from tlsproxy.net.accept import Acceptor, Tell
 from tlsproxy.net.admission import Admission
-from tlsproxy.net.stream import SocketStream
+from tlsproxy.net.stream import SocketStream, linger
 from tlsproxy.observe.counters import Counters
-from tlsproxy.tls.handshake import BUSY_ALERT, HandedOn, PlainHTTP, accept_tls
+from tlsproxy.tls.handshake import (
+    BUSY_ALERT,
+    CLIENT_REFUSED,
+    HandedOn,
+    HandOn,
+    PlainHTTP,
+    Proved,
+    accept_tls,
+    local_port,
+)
 from tlsproxy.tls.stream import TLSStream
 from tlsproxy.upstream.guard import Guards
+from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.greetings import Ending, Greeting, Greetings, Waiting, give_way
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
@@ -65,7 +76,7 @@ class Capacity:
 class Worker:
     """Serves the connections of its listening sockets, which belong to its maker; `run` once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  each has another owner
         self,
         serving: Serving,
         site: Site,
@@ -73,7 +84,10 @@ class Worker:
         tell: Tell,
         counters: Counters | None = None,
         siblings: Siblings | None = None,
+        challenges: Challenges | None = None,
     ) -> None:
+        self.challenges = challenges or Challenges("auto")
+        """What it answers to ACME authorities."""
         self._serving, self._site, self._counters = serving, site, counters
         self._siblings = siblings if siblings is not None and siblings.are_there else None
         admission = Admission(capacity.connections, capacity.per_address, site.forwarded.trusts)
@@ -138,7 +152,7 @@ class Worker:
                 task_status.started()
                 with self._open_ended:
                     if self._siblings is not None:
-                        await self._siblings.take_in(self.adopt)
+                        await self._share_with(self._siblings)
                     await trio.sleep_forever()
         self._nursery = None  # who is told to end once more has nobody to take in
 
@@ -158,12 +172,20 @@ class Worker:
                 scope = self._accepting[one] = trio.CancelScope()
                 self._nursery.start_soon(self._accept, one, scope, self._nursery)
 
-    def adopt(self, sock: socket.socket, data: bytes, port: int) -> None:
-        """Serve a connection from which a sibling has read `data`; plain HTTP is sent to `port`."""
+    async def _share_with(self, siblings: Siblings) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(siblings.take_back, self.adopt)
+            await siblings.take_in(self.adopt)
+
+    def adopt(self, sock: socket.socket, data: bytes, port: int, left_s: float) -> None:
+        """Serve a connection from which a sibling has read `data`; plain HTTP is sent to `port`.
+
+        left_s: how much of the time for its handshake is left.
+        """
         assert self._nursery is not None, "siblings are met when run runs"
 
         def serve(sock: socket.socket, peer: str) -> Coroutine[None, None, None]:
-            return self._serve_tls(self._greetings.begin(sock), sock, peer, port, data)
+            return self._serve_tls(self._greetings.begin(sock, left_s), sock, peer, port, data)
 
         shares = self._siblings.count if self._siblings is not None else 1
         self._acceptor.adopt(sock, serve, self._nursery, BUSY_ALERT, shares)
@@ -215,7 +237,13 @@ class Worker:
         what is left after `seconds` is cut. To be called when no new hello gets one of these bundles: a
         handshake that has one already is ended after it, later ones are not looked at.
         """
-        ending = Ending(frozenset(bundles), self._site.sweeper.after(seconds), code)
+        self._end(Ending(frozenset(bundles), self._site.sweeper.after(seconds), code))
+
+    def end_clients(self, refuses: Callable[[ClientFacts], bool], seconds: float, code: int) -> None:
+        """End the connections of clients that are refused from now on; in all else as `end_bundles`."""
+        self._end(Ending(frozenset(), self._site.sweeper.after(seconds), code, refuses))
+
+    def _end(self, ending: Ending) -> None:
         self._greetings.end(ending)
         for connection in self._connections:
             _end_if_meant(connection, ending)
@@ -254,14 +282,14 @@ class Worker:
         self, greeting: Greeting, sock: socket.socket, peer: str, port: int, first: bytes = b""
     ) -> None:
         """Serve a connection; `first`: what a sibling has read from it, who has handed it on."""
-        siblings = self._siblings if not first else None
-        hand_on = partial(siblings.hand_on, port=port) if siblings is not None else None
+        hand_on = self._way_on(greeting, port) if self._siblings is not None and not first else None
         try:
             if greeting.leaving:
                 return
             heard = self._counters.hello_heard if self._counters is not None else None
-            stream = await accept_tls(sock, greeting.choose_from(self._serving), first, hand_on, heard)
-        except HandedOn:
+            tables, prove = greeting.choose_from(self._serving), self.challenges.context
+            stream = await accept_tls(sock, tables, first, hand_on, heard, prove)
+        except (HandedOn, Proved):
             return
         except PlainHTTP as plain:
             greeting.end()
@@ -270,6 +298,8 @@ class Worker:
             return
         except HandshakeError as error:
             self._count_failed(error.reason)
+            if error.reason.startswith(CLIENT_REFUSED):
+                await linger(sock)
             return
         except trio.ClosedResourceError:
             self._count_failed("timeout")
@@ -286,6 +316,17 @@ class Worker:
         finally:
             self._connections.discard(connection)
 
+    def _way_on(self, greeting: Greeting, port: int) -> HandOn:
+        """Give how a connection is handed on with what is left of its time when its hello was read."""
+        siblings = self._siblings
+        assert siblings is not None
+
+        def hand_on(sock: socket.socket, data: bytes, ticket: bytes, bundle: str) -> bool:
+            left_s = greeting.deadline - trio.current_time()
+            return siblings.hand_on(sock, data, ticket, bundle, port=port, left_s=left_s)
+
+        return hand_on
+
     def _connection(self, greeting: Greeting, stream: TLSStream, peer: str) -> Connection:
         facts = ClientFacts(
             peer,
@@ -294,6 +335,7 @@ class Worker:
             or self._serving.fingerprint(stream.bundle_id),  # built by this very handshake
             generation=greeting.generation,
             bundle=stream.bundle_id,
+            gate=self._gate(stream),
         )
         connection = Connection(stream, facts, self._site)
         if self._take_leave is not None:
@@ -302,12 +344,21 @@ class Worker:
             _end_if_meant(connection, ending)
         return connection
 
+    def _gate(self, stream: TLSStream) -> ClientGate | None:
+        """Say what this client may ask for; None where no rule asks anybody for a certificate."""
+        if self._site.clients is None:
+            return None
+        gate = self._site.clients.gate(stream, local_port(stream.sock))
+        if self._counters is not None and gate.rule is not None:
+            self._counters.client_known(gate)
+        return gate
+
     def _count_failed(self, reason: str) -> None:
         if self._counters is not None:
             self._counters.handshake_failed(reason)
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
-        client = RedirectingClient(SocketStream(sock), port, self._site.sweeper)
+        client = RedirectingClient(SocketStream(sock), port, self._site.sweeper, self.challenges.text)
         if self._take_leave is not None:
             client.retire()
         self._redirects.add(client)
@@ -318,5 +369,5 @@ class Worker:
 
 
 def _end_if_meant(connection: Connection, ending: Ending) -> None:
-    if connection.bundle in ending.bundles:
+    if ending.means(connection.facts):
         connection.drain(ending.code, ending.by)

@@ -22,6 +22,7 @@ from tlsproxy.tls.engines.port import (
 
 if TYPE_CHECKING:
     from certstore import Bundle
+    from tlsproxy.tls.asking import Asking
 
 __all__ = [
     "Context",
@@ -67,7 +68,9 @@ def load(engine: EngineName, policy: TLSPolicy) -> None:
         import tlsproxy.tls.engines.bundled  # noqa: F401  for its being there
 
 
-def make_context(bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto") -> Context:
+def make_context(
+    bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto", asking: Asking | None = None
+) -> Context:
     """Make a context that serves `bundle`; ContextError where the library refuses it.
 
     Takes a millisecond or two and no event loop: call it in a worker thread. Each call gives a fresh context
@@ -76,7 +79,7 @@ def make_context(bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto")
     if resolve(engine, policy) == "system":
         from tlsproxy.tls.engines.system import SystemContext
 
-        return SystemContext(bundle, policy)
+        return SystemContext(bundle, policy, asking)
     from tlsproxy.tls.engines.bundled import BundledContext
 
-    return BundledContext(bundle, policy)
+    return BundledContext(bundle, policy, asking)

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from OpenSSL.crypto import X509, X509StoreFlags
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
-from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
+from tlsproxy.tls.engines.port import ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from certstore import Bundle
+    from tlsproxy.policy_clients import ClientAuth
+    from tlsproxy.tls.asking import Asking
 
 _TAKE = 65_536
 # ssl.h; pyOpenSSL has no names for them
@@ -79,8 +82,14 @@ class BundledEngine(Reading):
         except SSL.WantReadError:
             return False
         except SSL.Error as error:
-            raise HandshakeError(_reason(error)) from error
+            raise HandshakeError(self._refusal(error)) from error
         return True
+
+    def _refusal(self, error: SSL.Error) -> str:
+        reason = _reason(error)
+        if reason != "certificate_verify_failed":
+            return reason
+        return refusal_of(_lib.SSL_get_verify_result(self._tls._ssl))  # noqa: SLF001  it has no method for it
 
     def write(self, data: Data) -> None:
         """Encrypt all of `data`."""
@@ -108,6 +117,14 @@ class BundledEngine(Reading):
             alpn=tls.get_alpn_proto_negotiated().decode("ascii") or None,
             resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
         )
+
+    def client_chain(self) -> tuple[bytes, ...]:
+        """Give the client's verified chain, the leaf first."""
+        leaf = self.peer_der()
+        if leaf is None:
+            return ()
+        chain = self._tls.get_verified_chain(as_cryptography=True) or ()
+        return tuple(one.public_bytes(Encoding.DER) for one in chain) or (leaf,)
 
     def returning(self) -> BundledEngine:
         """Give a client that wants to resume this client's session."""
@@ -145,17 +162,24 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "bundle_id", "policy")
+    __slots__ = ("_context", "bundle_id", "policy", "rule")
     engine_name = "bundled"
 
-    def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
+    def __init__(self, bundle: Bundle, policy: TLSPolicy, asking: Asking | None = None) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
+        self.rule: ClientAuth | None = asking.rule if asking is not None else None
         self._context = _context(policy)
         try:
             _load(self._context, bundle)
+            if asking is not None:
+                _ask(self._context, asking)
         except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
             raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
+
+    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
+        """Give what the client has shown; of a resumed session perhaps the leaf alone."""
+        return engine.client_chain()
 
     def accept(self) -> BundledEngine:
         """Begin a connection."""
@@ -205,6 +229,21 @@ def _load(context: SSL.Context, bundle: Bundle) -> None:
     key: Any = bundle.key  # of a kind that pyOpenSSL doesn't know: TypeError, and the bundle is refused
     context.use_privatekey(key)
     context.check_privatekey()
+
+
+def _ask(context: SSL.Context, asking: Asking) -> None:
+    """Have clients asked; every authority of the set is an anchor, and lists count where there are any."""
+    required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if asking.is_required else 0
+    context.set_verify(SSL.VERIFY_PEER | required)
+    context.set_session_id(b"tlsproxy")  # without one OpenSSL refuses a client that wants to resume
+    store = context.get_cert_store()
+    assert store is not None, "a context has a store"
+    held = asking.trust
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN | (X509StoreFlags.CRL_CHECK if held.crls else 0))
+    for anchor in held.anchors:
+        store.add_cert(X509.from_cryptography(anchor))
+    for crl in held.crls:
+        store.add_crl(crl)
 
 
 def _reason(error: Exception) -> str:

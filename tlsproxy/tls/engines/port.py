@@ -17,9 +17,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tlsproxy.errors import Fault, ProxyError
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 
-__all__ = ["Context", "ContextError", "Data", "Engine", "EngineLacks", "TLSBroken", "TLSFacts", "reason_of"]
+__all__ = [
+    "Context",
+    "ContextError",
+    "Data",
+    "Engine",
+    "EngineLacks",
+    "TLSBroken",
+    "TLSFacts",
+    "reason_of",
+    "refusal_of",
+]
 
 Data = bytes | bytearray | memoryview
 
@@ -119,6 +130,13 @@ class Engine(Protocol):
         """Say what was negotiated; only after the handshake."""
         ...
 
+    def client_chain(self) -> tuple[bytes, ...]:
+        """Give the client's verified chain in DER, the leaf first; () where it showed none.
+
+        Only after the handshake. Of a resumed session the leaf alone may be known.
+        """
+        ...
+
 
 class Context(Protocol):
     """One bundle under one policy, ready to serve. Never changed once made; any thread may accept."""
@@ -136,6 +154,15 @@ class Context(Protocol):
     @property
     def engine_name(self) -> str:
         """Which library this is: "system" or "bundled"."""
+        ...
+
+    @property
+    def rule(self) -> ClientAuth | None:
+        """By which rule it asks its clients for certificates; None where it doesn't."""
+        ...
+
+    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
+        """Give the chain that the client of a finished handshake has shown; () for none."""
         ...
 
     def accept(self) -> Engine:
@@ -156,8 +183,28 @@ _REASONS = {
     "no_suitable_key_share": "no_shared_group",
     "no_suitable_signature_algorithm": "no_shared_signature_algorithm",
     "no_shared_signature_algorithms": "no_shared_signature_algorithm",
+    "peer_did_not_return_a_certificate": "client_certificate_missing",
+}
+# x509_vfy.h. OpenSSL tells the client by the alert that fits (RFC 8446 section 6.2).
+_VERIFYING = {
+    2: "client_certificate_unknown_authority",
+    3: "client_certificate_without_list",
+    9: "client_certificate_not_yet_valid",
+    10: "client_certificate_expired",
+    12: "client_certificate_list_ended",
+    18: "client_certificate_unknown_authority",
+    19: "client_certificate_unknown_authority",
+    20: "client_certificate_unknown_authority",
+    21: "client_certificate_unknown_authority",
+    23: "client_certificate_revoked",
+    26: "client_certificate_wrong_purpose",
 }
 _ALERT = re.compile(r"alert_(.+)$")
+
+
+def refusal_of(verify_code: int) -> str:
+    """Make our code of OpenSSL's result of verifying a client's certificate."""
+    return _VERIFYING.get(verify_code, "client_certificate_refused")
 
 
 def reason_of(text: str | None) -> str:

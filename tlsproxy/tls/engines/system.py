@@ -18,19 +18,22 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TICKETS, TLSPolicy, group_list
-from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of
+from tlsproxy.tls.engines.port import ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
     from certstore import Bundle
+    from tlsproxy.policy_clients import ClientAuth
+    from tlsproxy.tls.asking import Asking
 
 # SSL_OP_PRIORITIZE_CHACHA (ssl.h; no name in Python): a client that puts ChaCha20 first has no AES in
 # hardware.
 PRIORITIZE_CHACHA = 0x200000
+_DER = 2  # of `_ssl`
 
 
 class SystemEngine(Reading):
@@ -66,6 +69,8 @@ class SystemEngine(Reading):
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLCertVerificationError as error:
+            raise HandshakeError(refusal_of(error.verify_code)) from error
         except ssl.SSLError as error:
             raise HandshakeError(reason_of(error.reason)) from error
         return True
@@ -102,6 +107,15 @@ class SystemEngine(Reading):
             resumed=bool(tls.session_reused),
         )
 
+    def client_chain(self) -> tuple[bytes, ...]:
+        """Give the client's verified chain, the leaf first."""
+        leaf = self.peer_der()
+        if leaf is None:
+            return ()
+        private: Any = self._tls  # public from Python 3.13 on
+        chain = private._sslobj.get_verified_chain() or ()  # noqa: SLF001
+        return tuple(one.public_bytes(_DER) for one in chain) or (leaf,)
+
     def returning(self) -> SystemEngine:
         """Give a client that wants to resume this client's session."""
         return SystemEngine(self._tls.context, server_side=False, session=self._tls.session)
@@ -136,17 +150,24 @@ class SystemEngine(Reading):
 class SystemContext:
     """One bundle in an `ssl.SSLContext`. Keys go there through a memfd: they never touch a disk."""
 
-    __slots__ = ("_context", "bundle_id", "policy")
+    __slots__ = ("_context", "bundle_id", "policy", "rule")
     engine_name = "system"
 
-    def __init__(self, bundle: Bundle, policy: TLSPolicy) -> None:
+    def __init__(self, bundle: Bundle, policy: TLSPolicy, asking: Asking | None = None) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
+        self.rule: ClientAuth | None = asking.rule if asking is not None else None
         self._context = _context(policy)
         try:
-            _load(self._context, bundle.key_pem(), bundle.chain_pem())
+            load_pem(self._context, bundle.key_pem(), bundle.chain_pem())
+            if asking is not None:
+                _ask(self._context, asking)
         except ssl.SSLError as error:
             raise ContextError(bundle.id, self.engine_name, reason_of(error.reason)) from error
+
+    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
+        """Give what the client has shown; of a resumed session perhaps the leaf alone."""
+        return engine.client_chain()
 
     def accept(self) -> SystemEngine:
         """Begin a connection."""
@@ -172,12 +193,26 @@ def _context(policy: TLSPolicy) -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
+def load_pem(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
     """Load a key and its chain; `ssl` takes only paths, so they stand in a file without a disk."""
     with os.fdopen(os.memfd_create("bundle", os.MFD_CLOEXEC), "wb") as file:
         file.write(key_pem + chain_pem)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+
+
+def _ask(context: ssl.SSLContext, asking: Asking) -> None:
+    """Have clients asked; every authority of the set is an anchor, and lists count where there are any."""
+    context.verify_mode = ssl.CERT_REQUIRED if asking.is_required else ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    held = asking.trust
+    if held.crls:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    if held.anchors:
+        with os.fdopen(os.memfd_create("trust", os.MFD_CLOEXEC), "wb") as file:
+            file.write(held.anchors_pem() + held.crls_pem())
+            file.flush()
+            context.load_verify_locations(f"/proc/self/fd/{file.fileno()}")
 
 
 def has_mlkem() -> bool:

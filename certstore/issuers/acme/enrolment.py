@@ -1,0 +1,175 @@
+"""The enrolment: which certificate this device is to have of an ACME authority, and how its renewal goes.
+
+    authority/accounts/enrolment.json    what a person has asked for
+    authority/accounts/renewal.json      when the next is due, and what came of the last tries
+
+Promises: both are whole on the disk at any moment, so that a device goes on after a reboot as it was; a reset
+of what is the customer's takes both along with the accounts. No key is in them. Refuses to know when
+something is due (schedule.py), and who acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from certstore import layout, records
+from certstore.atomic import Disk
+from certstore.errors import StoreCorrupt
+from certstore.issuers.acme.challenges import Challenge
+from certstore.issuers.acme.folders import why_unreadable
+from certstore.issuers.acme.wishes import Server
+from certstore.issuers.csr import KeyType, Wanted
+from certstore.reading import read_file
+
+__all__ = ["Enrolment", "Enrolments", "Renewal"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What is wanted, and of whom. `names` come out normalised; ValueError for one that can't be had.
+
+    ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none.
+    """
+
+    directory: str
+    names: tuple[str, ...]
+    challenge: Challenge
+    key_type: KeyType
+    profile: str | None
+    preferred_chain: str | None
+    ca_pem: str
+    since: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
+
+    @property
+    def server(self) -> Server:
+        """The authority, as the client takes it."""
+        return Server(self.directory, self.ca_pem.encode("ascii"))
+
+    def to_json(self) -> dict[str, object]:
+        """Turn this into what `from_json` reads."""
+        return {
+            "directory": self.directory,
+            "names": list(self.names),
+            "challenge": str(self.challenge),
+            "key_type": str(self.key_type),
+            "profile": self.profile,
+            "preferred_chain": self.preferred_chain,
+            "ca_pem": self.ca_pem,
+            "since": records.moment_text(self.since),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Enrolment:
+        """Read what `to_json` made; ValueError for anything else."""
+        return cls(
+            directory=records.text(data, "directory"),
+            names=records.texts(data, "names"),
+            challenge=Challenge(records.text(data, "challenge")),
+            key_type=KeyType(records.text(data, "key_type")),
+            profile=records.optional(records.text, data, "profile"),
+            preferred_chain=records.optional(records.text, data, "preferred_chain"),
+            ca_pem=records.text(data, "ca_pem"),
+            since=records.moment(data, "since"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """How it goes. bundle: the certificate that the times are for, by its id; None before the first.
+
+    renew_at: a point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority
+    again what it suggests (RFC 9773). failures: in a row; code, words, hint: of the last one; next_at: no
+    try before.
+    """
+
+    bundle: str | None = None
+    renew_at: datetime | None = None
+    ask_at: datetime | None = None
+    failures: int = 0
+    next_at: datetime | None = None
+    code: str = ""
+    words: str = ""
+    hint: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Turn this into what `from_json` reads."""
+        return {
+            "bundle": self.bundle,
+            **{name: at and records.moment_text(at) for name, at in self._times().items()},
+            "failures": self.failures,
+            "code": self.code,
+            "words": self.words,
+            "hint": self.hint,
+        }
+
+    def _times(self) -> dict[str, datetime | None]:
+        return {"renew_at": self.renew_at, "ask_at": self.ask_at, "next_at": self.next_at}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Renewal:
+        """Read what `to_json` made; ValueError for anything else."""
+        return cls(
+            bundle=records.optional(records.bundle_id, data, "bundle"),
+            renew_at=records.optional(records.moment, data, "renew_at"),
+            ask_at=records.optional(records.moment, data, "ask_at"),
+            failures=records.number(data, "failures"),
+            next_at=records.optional(records.moment, data, "next_at"),
+            code=records.text(data, "code"),
+            words=records.text(data, "words"),
+            hint=records.text(data, "hint"),
+        )
+
+
+class Enrolments:
+    """Both files. `load` comes before anything else; what changes something raises StoreError."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        """Take the store's folder, whose lock the caller holds."""
+        self._root, self._disk = root, disk
+        self.enrolment: Enrolment | None = None
+        self.renewal = Renewal()
+
+    def load(self) -> StoreCorrupt | None:
+        """Read both; gives what can't be read. A renewal that can't be read begins anew."""
+        try:
+            self.enrolment = _read(self._root / layout.ENROLMENT, Enrolment.from_json)
+            self.renewal = Renewal()
+            self.renewal = _read(self._root / layout.RENEWAL, Renewal.from_json) or Renewal()
+        except StoreCorrupt as error:
+            return error
+        return None
+
+    def enrol(self, enrolment: Enrolment) -> None:
+        """Want this from now on, and begin at once."""
+        self._disk.remove([self._root / layout.RENEWAL])
+        self._disk.write(self._root / layout.ENROLMENT, records.dump(enrolment.to_json()))
+        self.enrolment, self.renewal = enrolment, Renewal()
+
+    def withdraw(self) -> None:
+        """Want nothing any more."""
+        self._disk.remove([self._root / layout.ENROLMENT, self._root / layout.RENEWAL])
+        self.enrolment, self.renewal = None, Renewal()
+
+    def note(self, renewal: Renewal) -> None:
+        """Write down how it goes; in memory in any case."""
+        if renewal != self.renewal:
+            self.renewal = renewal
+            self._disk.write(self._root / layout.RENEWAL, records.dump(renewal.to_json()))
+
+
+def _read(path: Path, make: Callable[[Mapping[str, object]], T]) -> T | None:
+    try:
+        return make(records.load(read_file(path)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreCorrupt(path, why_unreadable(error)) from error

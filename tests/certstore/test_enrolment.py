@@ -1,0 +1,80 @@
+"""What is wanted of an ACME authority, and how it goes: whole on the disk, and gone with a reset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from certstore import Store, layout
+from certstore.atomic import Disk
+from certstore.issuers import selfsigned
+from certstore.issuers.acme.challenges import Challenge
+from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
+from certstore.issuers.csr import KeyType
+from certstore.issuers.selfsigned import Identity
+from tests.storing import propose
+from tlsproxy.resetting import wish
+
+AT = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+
+
+def wanted(**other) -> Enrolment:
+    made = Enrolment(
+        "https://ca.test/dir", ("B.test", "a.test"), Challenge.HTTP_01, KeyType.EC, None, None, "", AT
+    )
+    return replace(made, **other)
+
+
+@pytest.fixture
+def store(tmp_path, pki, clock):
+    with Store.open(tmp_path / "s", clock=clock) as store:
+        propose(store, pki.leaf())
+        yield store
+
+
+def test_both_are_there_after_a_restart(store):
+    first = Enrolments(store.path, Disk())
+    assert first.load() is None
+    assert (first.enrolment, store.is_enrolled) == (None, False)
+    first.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN"))
+    assert store.is_enrolled
+    first.note(Renewal("0" * 64, AT, AT, 3, AT, "acme_unreachable", "words", "hint"))
+    again = Enrolments(store.path, Disk())
+    assert again.load() is None
+    assert (again.enrolment, again.renewal) == (first.enrolment, first.renewal)
+    assert again.enrolment is not None
+    assert again.enrolment.names == ("a.test", "b.test")
+    again.enrol(wanted(names=("c.test",)))
+    assert again.renewal == Renewal()
+    again.withdraw()
+    assert not store.is_enrolled
+    assert Enrolments(store.path, Disk()).load() is None
+
+
+@pytest.mark.parametrize("file", [layout.ENROLMENT, layout.RENEWAL])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"directory": 1}'])
+def test_damage_is_told_and_never_raised_as_something_else(store, file, content):
+    first = Enrolments(store.path, Disk())
+    first.enrol(wanted())
+    (store.path / file).write_bytes(content)
+    again = Enrolments(store.path, Disk())
+    assert again.load() is not None
+    assert again.renewal == Renewal()
+
+
+@pytest.mark.parametrize("names", [(), ("a b",), ("",), ("*",), ("a.test", "x" * 300)])
+def test_names_that_cant_be_had_are_refused(names):
+    with pytest.raises(ValueError):
+        wanted(names=names)
+
+
+def test_a_reset_of_what_is_the_customers_takes_it_along(store):
+    Enrolments(store.path, Disk()).enrol(wanted())
+
+    def fresh():
+        return selfsigned.issue(Identity(("own.test",), "", "own.test"), selfsigned.new_key(), AT)
+
+    store.reset(wish(["customer", "identity"], store.path, store.path / "none", fresh), via="x")
+    assert not store.is_enrolled

@@ -1,0 +1,258 @@
+"""`tlsproxy acme`: a certificate of an ACME authority, which comes and renews by itself.
+
+Everything is asked of the running proxy, since it is there that an authority looks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tlsproxy.cli.examples import examples
+from tlsproxy.cli.places import asking, find_proxy, place_options
+
+if TYPE_CHECKING:
+    from tlsproxy.control.client import Client
+
+__all__ = ["acme"]
+
+_LOOK_S = 0.5
+_JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+_WAIT = click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Wait until it is there, or the try failed [default: wait].",
+)
+_WORDS = {
+    "account": "finding the account",
+    "order": "placing the order",
+    "answering": "preparing the proof",
+    "validation": "waiting for the authority to see the proof",
+    "issuance": "waiting for the certificate",
+    "download": "fetching the certificate",
+}
+
+
+@click.group(
+    short_help="A certificate of an ACME authority, which renews itself.",
+    epilog=examples(
+        "tlsproxy acme enable --directory https://ca.site.example/acme/acme/directory --ca-file root.pem"
+        " --name device.site.example --agree-tos",
+        "tlsproxy acme status",
+        "tlsproxy acme disable",
+    ),
+)
+def acme() -> None:
+    """A certificate that comes from an ACME authority, and is renewed ahead of its end."""
+
+
+@acme.command(
+    short_help="Have a certificate from now on.",
+    epilog=examples(
+        "tlsproxy acme enable --directory https://acme-v02.api.letsencrypt.org/directory"
+        " --name device.example.com --email admin@example.com --agree-tos",
+        "tlsproxy acme enable --directory https://ca.site.example/acme/acme/directory --ca-file root.pem"
+        " --name device.site.example --ip 192.0.2.7 --agree-tos",
+        "tlsproxy acme enable --directory https://acme.example/dir --eab-kid KID --eab-key-file ./mac.txt"
+        " --name device.example.com --agree-tos",
+    ),
+)
+@click.option("--directory", required=True, metavar="URL", help="The authority's directory (https).")
+@click.option("--name", "names", multiple=True, metavar="HOST", help="A name to be certified. Repeatable.")
+@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="An address. Repeatable.")
+@click.option(
+    "--challenge",
+    type=click.Choice(["http-01", "tls-alpn-01"]),
+    default="http-01",
+    show_default=True,
+    help="How a name is proved: at port 80, for which the proxy has a listener of the kind http, or at port"
+    " 443 within the handshake.",
+)
+@click.option(
+    "--key-type",
+    type=click.Choice(["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]),
+    default="ec",
+    show_default=True,
+    help="The kind of key; each certificate has one of its own.",
+)
+@click.option("--email", "contacts", multiple=True, help="Whom the authority may write to. Repeatable.")
+@click.option("--profile", help="One of the certificate profiles that the authority lists.")
+@click.option("--preferred-chain", metavar="NAME", help="The root that the chain should lead to.")
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Roots in PEM that the authority's own certificate is trusted by, beside the system's.",
+)
+@click.option("--eab-kid", metavar="KID", help="External account binding: the key's name.")
+@click.option(
+    "--eab-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="External account binding: a file that holds the key in base64url, - for stdin.",
+)
+@click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service.")
+@_WAIT
+@place_options
+@_JSON
+def enable(  # noqa: PLR0913, PLR0917  one an option
+    directory: str,
+    names: tuple[str, ...],
+    addresses: tuple[str, ...],
+    challenge: str,
+    key_type: str,
+    contacts: tuple[str, ...],
+    profile: str | None,
+    preferred_chain: str | None,
+    ca_file: Path | None,
+    eab_kid: str | None,
+    eab_key_file: Path | None,
+    agree_tos: bool,  # noqa: FBT001
+    wait: bool,  # noqa: FBT001
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Have a certificate of an ACME authority, now and from now on: it is renewed ahead of its end.
+
+    The authority looks for the proof of each name at this device. A certificate that somebody has imported
+    keeps its place; this one stands ready below it.
+
+    Ends with 0 when the certificate is there, with 1 when the first try failed (it is tried again).
+    """
+    if not names and not addresses:
+        raise click.UsageError("say what is to be certified: --name or --ip")
+    if (eab_kid is None) != (eab_key_file is None):
+        raise click.UsageError("--eab-kid and --eab-key-file belong together")
+    wanted: dict[str, object] = {
+        "directory": directory,
+        "names": [*names, *addresses],
+        "agree_tos": agree_tos,
+        "challenge": challenge,
+        "key_type": key_type,
+        "contacts": list(contacts),
+        "profile": profile,
+        "preferred_chain": preferred_chain,
+        "ca_pem": ca_file.read_text("ascii", "replace") if ca_file is not None else "",
+        "binding": {"kid": eab_kid, "mac_key": _key_in(eab_key_file)} if eab_key_file is not None else None,
+    }
+    with asking(find_proxy(store, config)) as client:
+        before = _fingerprint(client)
+        client.enable_acme(wanted)
+        return _followed(client, before, wait=wait, as_json=as_json)
+
+
+@acme.command(
+    short_help="Say what is wanted, and how it goes.",
+    epilog=examples("tlsproxy acme status", "tlsproxy acme status --json"),
+)
+@place_options
+@_JSON
+def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say which certificate is wanted, when it is renewed, and what failed last."""
+    with asking(find_proxy(store, config)) as client:
+        _tell(client.acme(), as_json=as_json)
+
+
+@acme.command(
+    short_help="Ask for the next certificate now.",
+    epilog=examples("tlsproxy acme renew", "tlsproxy acme renew --no-wait"),
+)
+@_WAIT
+@place_options
+@_JSON
+def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
+    """Ask for the next certificate now, whatever is due. Authorities count: mind their limits."""
+    with asking(find_proxy(store, config)) as client:
+        before = _fingerprint(client)
+        client.renew_acme()
+        return _followed(client, before, wait=wait, as_json=as_json)
+
+
+@acme.command(
+    short_help="Have it renewed no more.",
+    epilog=examples("tlsproxy acme disable", "tlsproxy acme disable && tlsproxy certs remove --source acme"),
+)
+@place_options
+@_JSON
+def disable(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Want no certificate any more. The one that is there stays until its end, or until it is removed."""
+    with asking(find_proxy(store, config)) as client:
+        shown = client.disable_acme()
+    click.echo(json.dumps(shown, indent=2) if as_json else "nothing is asked of the ACME authority any more")
+
+
+def _key_in(file: Path) -> str:
+    return (sys.stdin.read() if str(file) == "-" else file.read_text("ascii", "replace")).strip()
+
+
+def _fingerprint(client: Client) -> object:
+    from certstore import NotFound
+    from tlsproxy.errors import AnswerError
+
+    try:
+        return client.acme()["sha256"]
+    except AnswerError as error:
+        if error.code != NotFound.code:
+            raise
+        return None
+
+
+def _followed(client: Client, before: object, *, wait: bool, as_json: bool) -> int:
+    """Wait for what comes of it, and tell it; gives the exit code."""
+    from tlsproxy.errors import ExitCode
+
+    shown, step = client.acme(), None
+    while wait and shown["sha256"] == before and not shown["failures"]:
+        if shown["step"] != step and not as_json:
+            step = shown["step"]
+            if step is not None:
+                click.echo(f"{_WORDS.get(str(step), step)} ...", err=True)
+        time.sleep(_LOOK_S)
+        shown = client.acme()
+    _tell(shown, as_json=as_json)
+    return ExitCode.FAILED if wait and shown["sha256"] == before else ExitCode.DONE
+
+
+def _tell(shown: dict[str, object], *, as_json: bool) -> None:
+    from tlsproxy.cli.endings import printable
+
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+        return
+    names = shown["names"]
+    assert isinstance(names, list)
+    for line in (
+        f"authority    {shown['directory']}",
+        f"names        {', '.join(names)}, proved by {shown['challenge']}",
+        f"certificate  {_certificate(shown)}",
+        *_doing(shown),
+    ):
+        click.echo(printable(line))
+
+
+def _certificate(shown: dict[str, object]) -> str:
+    if shown["sha256"] is None:
+        return "none yet"
+    renewed = f", renewed from {_day(shown['renew_at'])} on" if shown["renew_at"] is not None else ""
+    return f"valid until {_day(shown['not_after'])}{renewed}"
+
+
+def _doing(shown: dict[str, object]) -> list[str]:
+    if shown["step"] is not None:
+        return [f"now          {_WORDS.get(str(shown['step']), shown['step'])}"]
+    failure = shown["last_failure"]
+    if not isinstance(failure, dict):
+        return []
+    return [
+        f"failed       {failure['words']} [{failure['code']}]",
+        f"             hint: {failure['hint']}",
+        f"             {shown['failures']} in a row; tried again from {_day(shown['next_at'])} on",
+    ]
+
+
+def _day(at: object) -> str:
+    return str(at)[:16].replace("T", " ") + " UTC"

@@ -1,0 +1,22 @@
+"""The part of policy.py about answers for ACME authorities. As there: values only, each with its reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# Answers that are given at a time: a certificate has at most a hundred names at public authorities.
+ANSWERS = 200
+# Until each worker has said that it gives them; one that hangs is found out by its heart a little later.
+ANSWERS_S = 10.0
+# An answer stands as long as an order may take (certstore's ANSWERED); whoever dies takes none back.
+ANSWER_MOST_S = 3_600.0
+
+# The keeper looks so often, at the longest: clocks are set, disks are mended.
+TURN_S = 60.0
+# RFC 9773 section 4.3.3: where an authority suggests nothing, or can't be asked now.
+ASK_AGAIN = timedelta(hours=6)
+# An authority is believed for a week (certstore's LONGEST_WAIT): what is further off is a clock's fault.
+LONGEST_PAUSE = timedelta(days=8)
+# Whatever a certificate that has just come looks like, the next is not asked for at once.
+SOONEST_AGAIN = timedelta(hours=1)
+SOONEST_SHARE = 0.1
