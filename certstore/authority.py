@@ -4,14 +4,15 @@
     authority/device-ca/exported     there, once the certificate was given to somebody
 
 Promises: key and certificate are of one make at any moment, and proved to belong together when they are read;
-no worker may read them. Reading is safe from any thread; what changes something takes the store's lock.
+no worker may read them; one whose key is banned counts as none, so it signs nothing, and is given to nobody.
+Reading is safe from any thread; what changes something takes the store's lock.
 Refuses to know when it is to be made anew (identity.py), and by whom it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certstore import layout
 from certstore.atomic import Disk
 from certstore.bundle import key_from_pem, key_to_pem, spki_of
-from certstore.errors import NotFound, StoreCorrupt, StoreExhausted
+from certstore.errors import NotFound, StoreCorrupt, StoreError, StoreExhausted
 from certstore.issuers.deviceca import Authority
 from certstore.loading import touch
 from certstore.reading import read_file
@@ -35,18 +36,38 @@ _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 class DeviceCA:
     """The folder `authority/device-ca/`."""
 
-    def __init__(self, root: Path, disk: Disk, change: Callable[[], AbstractContextManager[None]]) -> None:
-        """Take the store's folder, and what holds its lock or raises why it can't."""
-        self._root, self._disk, self._change = root, disk, change
+    def __init__(
+        self,
+        root: Path,
+        disk: Disk,
+        change: Callable[[], AbstractContextManager[None]],
+        bans: Container[str],
+    ) -> None:
+        """Take the store's folder, what holds its lock or raises why it can't, and the banned keys."""
+        self._root, self._disk, self._change, self._bans = root, disk, change, bans
         self._known: Authority | None = None
         self.on_kept: Callable[[], None] = lambda: None
-        """Who hears, in the thread that made it, that there is another one: what it issues follows."""
+        """Who hears, in the thread that did it, that it is another one, or lost: what it issues follows."""
 
     def current(self) -> Authority | None:
-        """Give the authority; None where none was made. Raises StoreCorrupt or StoreExhausted."""
-        if self._known is None:
-            self._known = read_authority(self._root)
-        return self._known
+        """Give the authority; None where none was made, or its key is banned.
+
+        Raises StoreCorrupt or StoreExhausted.
+        """
+        known = self._read()
+        return known if known is not None and known.spki not in self._bans else None
+
+    def lost(self) -> Authority | None:
+        """Give the one whose key is banned, until another is kept. Raises as `current`."""
+        known = self._read()
+        return known if known is not None and known.spki in self._bans else None
+
+    def has_key(self, spki: str) -> bool:
+        """Say whether this is its key; of one that can't be read nobody knows it."""
+        with suppress(StoreError):
+            known = self._read()
+            return known is not None and known.spki == spki
+        return False
 
     @property
     def is_exported(self) -> bool:
@@ -56,10 +77,10 @@ class DeviceCA:
     def keep(self, authority: Authority) -> None:
         """Have this authority from now on, also instead of one that can't be read. Raises StoreError.
 
-        One with another key than the one before was given to nobody yet.
+        In the place of one whose key is banned it is nobody's yet, whoever had that one.
         """
         with self._change():
-            if self._known is not None and self._known.spki != authority.spki and self.is_exported:
+            if self._is_lost():
                 self._disk.remove([self._root / layout.EXPORTED])
             content = key_to_pem(authority.key) + authority.certificate.public_bytes(Encoding.PEM)
             self._disk.write(self._root / layout.DEVICE_CA_FILE, content)
@@ -88,6 +109,16 @@ class DeviceCA:
         with self._change():
             self._known = None
             self._disk.remove([self._root / layout.DEVICE_CA_FILE, self._root / layout.EXPORTED])
+
+    def _read(self) -> Authority | None:
+        if self._known is None:
+            self._known = read_authority(self._root)
+        return self._known
+
+    def _is_lost(self) -> bool:
+        with suppress(StoreError):
+            return self.lost() is not None
+        return False
 
 
 def is_exported(root: Path) -> bool:

@@ -23,9 +23,14 @@ _TABLE: Final[dict[str, Entry]] = {
         "the device's own authority was made anew, for: {names}; the one before is good until {not_after}",
         "import the new one where the device is used: tlsproxy device-ca export",
     ),
+    "device_ca_lost": Entry(
+        _W,
+        "the banned key is that of the device's own authority: nothing is issued with it any more",
+        "remove that authority wherever it was imported; the proxy makes another: tlsproxy device-ca export",
+    ),
     "device_ca_banned": Entry(
         _W,
-        "the key of the device's own authority is banned: there is another authority now, for: {names}",
+        "the key of the device's own authority ({before}) is banned: there is another now, for: {names}",
         "remove the one before wherever it was imported, and import the new one: tlsproxy device-ca export",
     ),
     "device_ca_uncovered": Entry(

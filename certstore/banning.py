@@ -1,8 +1,8 @@
 """Banning: a ban that is a change by itself, for a key that is known to be lost.
 
 Promises: a device whose own key is banned has another one in the same step, so that nobody is left without a
-certificate; what else had the key gives way to the next source. Refuses to know how an identity is made: its
-maker is handed in.
+certificate; what else had the key gives way to the next source; the device's own authority issues nothing
+more with it, and is told. Refuses to know how an identity is made: its maker is handed in.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from certstore.authority import DeviceCA
 from certstore.bundle import Bundle
 from certstore.changing import Case, Changing
 from certstore.findings import found
@@ -32,6 +33,7 @@ class Banning:
     changing: Changing
     succession: Succession
     shelf: Shelf
+    device_ca: DeviceCA
     clock: Callable[[], datetime]
 
     def ban(self, case: Case, spki: str, fresh: Fresh | None) -> Receipt:
@@ -40,6 +42,8 @@ class Banning:
         if spki in self.shelf.bans:
             note = found("already_banned", key=spki)
             return self.changing.change_nothing(case, note, active.number if active is not None else 0)
+        if self.device_ca.has_key(spki):
+            case.tell(found("device_ca_lost"))
         hit = [slot for slot in slots.values() if self.shelf.spki(slot.bundle) == spki]
         if hit:
             case.receipt = replace(case.receipt, source=min((s.source for s in hit), key=lambda s: s.rank))

@@ -1,8 +1,10 @@
 """The request that waits for the manufacturer's answer: a key and what was asked for it, in one folder.
 
-Promises: key and request appear by one rename. Reading is safe from any thread; the rest wants the store's
-lock. A key that can't be read as one can never get its certificate, so it counts as absent; one that only
-can't be read now is an error. The key never stands in a repr.
+Promises: key and request appear by one rename. Where another key takes the place of one that waits, the key
+goes first, each by a rename of its own: between the two the request is another key's, which tells still who
+asks, but is shown to nobody. Reading is safe from any thread; the rest wants the store's lock. A key that
+can't be read as one can never get its certificate, so it counts as absent; one that only can't be read now is
+an error. The key never stands in a repr.
 """
 
 from __future__ import annotations
@@ -41,11 +43,16 @@ class Waiting:
 
     @property
     def identity(self) -> Identity | None:
-        """Who asks; None where that can't be read."""
+        """Who asks; None where that can't be read, or was not asked for this key yet."""
         if self.asked is None or spki_of(self.asked.public_key()) != self.spki:
             return None
+        return self.known
+
+    @property
+    def known(self) -> Identity | None:
+        """Who asks, for this key or the one before it; None where that can't be read."""
         with suppress(ValueError):
-            return factory.identity_in(self.asked)
+            return factory.identity_in(self.asked) if self.asked is not None else None
         return None
 
     @property
@@ -91,8 +98,12 @@ def put(root: Path, disk: Disk, wanted: Identity, waiting: Waiting | None) -> Wa
         raise RandomNotReady
     key = selfsigned.new_key()
     asked = factory.request(wanted, key)
-    remove(root, disk)
-    disk.place_folder(folder, {layout.KEY: key_to_pem(key), layout.FACTORY_CSR: request_pem(asked)})
+    content = {layout.KEY: key_to_pem(key), layout.FACTORY_CSR: request_pem(asked)}
+    if folder.exists():
+        for name, text in content.items():  # the key first, see above
+            disk.write(folder / name, text, aside_in=root / layout.FACTORY)
+    else:
+        disk.place_folder(folder, content)
     return Waiting(key, asked)
 
 

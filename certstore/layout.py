@@ -87,6 +87,12 @@ __all__ = [
 ]
 
 KNOWN_FORMAT = 1
+"""Raised when a version that doesn't know what is new would do harm with it, so that it only serves it.
+
+Harm is: to serve what is banned, to show or erase what it mustn't, to drop what it writes anew. What an older
+version may pass by (another folder, a field that it leaves as it is) doesn't raise it. No version was
+released yet that lacks any of what stands above: all of it is format 1 (tests/certstore/test_layout.py).
+"""
 
 FORMAT = PurePosixPath("FORMAT")
 LOCK = PurePosixPath("lock")

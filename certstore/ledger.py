@@ -103,6 +103,11 @@ class Ledger:
         except KeyError:
             raise NotFound("receipt", id) from None
 
+    def is_refused(self, id: str) -> bool:  # noqa: A002  it is the receipt's id
+        """Say whether a change was not carried out; of one that nobody knows any more it was."""
+        receipt = self._receipts.get(id)
+        return receipt is not None and receipt.state is State.REFUSED
+
     def newest(self, limit: int) -> tuple[Receipt, ...]:
         """Give at most `limit` receipts, the newest first."""
         return tuple(reversed(tuple(self._receipts.values())))[: max(limit, 0)]

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4, TripleDES
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -196,6 +197,14 @@ def _decrypt_pbes2(parameters: Element, data: bytes, form: Form, purse: Purse) -
 
 
 def _open(cipher: str, key: bytes, iv: bytes, data: bytes, purse: Purse) -> bytes:
+    """Decrypt, as far as this system's OpenSSL does: one that is built for FIPS leaves old ciphers out."""
+    try:
+        return _opened(cipher, key, iv, data, purse)
+    except UnsupportedAlgorithm:
+        raise UnknownProtectionError(cipher) from None
+
+
+def _opened(cipher: str, key: bytes, iv: bytes, data: bytes, purse: Purse) -> bytes:
     """Decrypt, and take the padding off: it is what shows a wrong pass phrase."""
     if cipher == "RC4":
         return Cipher(ARC4(key), mode=None).decryptor().update(data)

@@ -90,11 +90,12 @@ class Factory:
             if slot is not None and not (self._is_lost(slot) and (unsafe_reseal or not slot.sealed)):
                 return self._request_again(slot, serial, names, unsafe_reseal=unsafe_reseal)
             waiting = read_waiting(self._root)
-            known = waiting.identity if waiting is not None else None
+            known = waiting.known if waiting is not None else None
             wanted = _wanted(known or default, serial, names)
             if waiting is not None and waiting.spki in self._shelf.bans:
                 waiting = None
-            if waiting is None or known is None or _told(known) != _told(wanted):
+            asks = waiting.identity if waiting is not None else None
+            if waiting is None or asks is None or _told(asks) != _told(wanted):
                 waiting = put(self._root, self._disk, wanted, waiting)
             return waiting.state
 
@@ -154,8 +155,8 @@ class Factory:
 
     def _serial(self, slot: Slot | None, waiting: Waiting | None) -> str:
         """Tell the serial number that this device has asked for, or has."""
-        if waiting is not None and waiting.identity is not None:
-            return waiting.identity.serial
+        if waiting is not None and waiting.known is not None:
+            return waiting.known.serial
         with suppress(StoreError):
             return factory.serial_in(self._shelf.bundle(slot.bundle).leaf.subject) if slot is not None else ""
         return ""

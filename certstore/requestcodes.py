@@ -48,6 +48,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "the request {id} for {names} waited in vain since {made_at}, and was removed with its key",
         "make a new one if it is still needed: tlsproxy certs csr --name NAME",
     ),
+    "requests_foreign": Entry(
+        _W,
+        "{count} requests waited here with keys that another unit has, too, and were removed: {ids}",
+        "make new ones here: tlsproxy certs csr --name NAME; an answer to the old ones is the other unit's",
+    ),
     "request_damaged": Entry(
         _W,
         "a certificate request can't be read: {why}",

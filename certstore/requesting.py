@@ -11,6 +11,10 @@ costs nothing while nothing waits, so there is no step that a crash could leave 
 disk, proved and confirmed, before the request's own copy of the key goes; in between both are there, and the
 next look finishes it. What was asked for is kept beside the bundle, so that its successor can be asked for
 ahead of its end (`prepare`), once.
+
+What comes with a backup lies here before the change that it belongs to is carried out, as a ban does
+(bans.py). So it names the receipt of that change: where a power cut came between, the next start has refused
+that one, and lets its requests go.
 """
 
 from __future__ import annotations
@@ -81,9 +85,14 @@ class Requesting:
         self._succession, self._shelf = succession, shelf
         self._clock, self._clock_plausible, self._change = clock, clock_plausible, change
 
-    def load(self) -> tuple[Finding, ...]:
-        """Read what waits, and finish what the last run left; tells what can't be read."""
+    def load(self, is_refused: Callable[[str], bool]) -> tuple[Finding, ...]:
+        """Read what waits, and finish what the last run left; tells what can't be read.
+
+        is_refused: whether the change with this receipt was not carried out.
+        """
         damaged = self._requests.load()
+        void = [one.id for one in self.all() if one.brought_by and is_refused(one.brought_by)]
+        self._drop(void)
         self.settle()
         return tuple(found("request_damaged", why=error) for error in damaged)
 
@@ -172,6 +181,19 @@ class Requesting:
             self._requests.remove(id)
         return request
 
+    def forget(self) -> tuple[Request, ...]:
+        """Remove all that wait, since their keys are another unit's; gives them. Raises StoreError.
+
+        What they were to renew is asked for anew, when that is due, with a key of this unit's own.
+        """
+        with self._change():
+            gone = self.all()
+            for request in gone:
+                if request.renews is not None and request.renews in self._requests.answered:
+                    self._requests.note_answered(request.renews, request.wanted)
+                self._requests.remove(request.id)
+        return gone
+
     def expire(self) -> tuple[Request, ...]:
         """Remove what waited in vain for too long; gives it. Nothing while the clock can't be right."""
         if not any(self._is_over(one) for one in self.all()):
@@ -223,24 +245,30 @@ class Requesting:
             self._requests.forget_answered(lambda bundle: bundle not in kept)
 
     @contextmanager
-    def restoring(self, taken: Iterable[tuple[Request, PrivateKey]]) -> Iterator[None]:
+    def restoring(self, receipt: str, taken: Iterable[tuple[Request, PrivateKey]]) -> Iterator[None]:
         """Let the requests of a backup that don't wait here do so; none where what is done within fails.
 
-        Raises Refusal (`requests_full`) or StoreError.
+        receipt: that of the change that is done within. Raises Refusal (`requests_full`) or StoreError.
         """
         came = list[str]()
+        before = self._succession.view.active
         try:
             for request, key in taken:
                 if request.id not in self._requests.table and self._requests.of(request.spki) is None:
                     self._check_room()
-                    self._requests.put(request, key)
                     came.append(request.id)
+                    self._requests.put(replace(request, brought_by=receipt), key)
             yield
-        except (Refusal, StoreError):
-            for id_ in came:
-                with suppress(StoreError):
-                    self._requests.remove(id_)
+        except BaseException:
+            if self._succession.view.active is before:  # else it is served, whatever came behind that
+                self._drop(came)
             raise
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        """Let go of requests that never came, in memory at least: the next start finds the others again."""
+        for id_ in ids:
+            with suppress(StoreError):
+                self._requests.drop(id_)
 
     def _answer_to(self, request: Request) -> str | None:
         """Give the bundle that answers a request for good, proved to be whole."""

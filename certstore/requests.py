@@ -39,7 +39,8 @@ class Request:
     """A request that waits; `pem` is what is handed to an authority, and holds nothing secret.
 
     `since` is the number of the next generation when it was made: what answers it comes later. `renews` is
-    the bundle whose successor it asks for.
+    the bundle whose successor it asks for. `brought_by` is the receipt of the change that it came with from a
+    backup: it waits only if that change was not refused.
     """
 
     id: str
@@ -51,13 +52,14 @@ class Request:
     since: int
     renews: str | None
     pem: str
+    brought_by: str | None = None
 
     def __post_init__(self) -> None:
         if not REQUEST_ID.fullmatch(self.id):
             raise ValueError("no request id")
 
     def to_json(self) -> dict[str, object]:
-        """Turn this into what `from_json` reads."""
+        """Turn this into what `from_json` reads; but how it came here concerns nobody else."""
         return {
             "id": self.id,
             **self.wanted.to_json(),
@@ -83,6 +85,7 @@ class Request:
             since=records.number(data, "since"),
             renews=records.optional(records.bundle_id, data, "renews"),
             pem=records.text(data, "pem"),
+            brought_by=records.text(data, "brought_by") if "brought_by" in data else None,
         )
 
 
@@ -146,14 +149,21 @@ class Requests:
     def put(self, request: Request, key: PrivateKey) -> None:
         """Write a new request with its key, whole or not at all."""
         assert spki_of(key.public_key()) == request.spki, "another request's key"
-        content = {layout.KEY: key_to_pem(key), layout.REQUEST: records.dump(request.to_json())}
+        came = {"brought_by": request.brought_by} if request.brought_by is not None else {}
+        asked = records.dump({**request.to_json(), **came})
+        content = {layout.KEY: key_to_pem(key), layout.REQUEST: asked}
         self._disk.place_folder(self._root / layout.request_folder(request.id), content)
         self.table = _table({**self.table, request.id: request})
 
     def remove(self, id: str) -> None:  # noqa: A002  it is the request's id
         """Remove a request, key and all."""
         self._disk.remove_folder(self._root / layout.request_folder(id))
-        self.table = _table({known: one for known, one in self.table.items() if known != id})
+        self._forget(id)
+
+    def drop(self, id: str) -> None:  # noqa: A002  it is the request's id
+        """Remove a request that never came: in memory also where the disk fails."""
+        self._forget(id)
+        self._disk.remove_folder(self._root / layout.request_folder(id))
 
     def note_answered(self, bundle: str, wanted: Wanted) -> None:
         """Remember what a bundle's certificate was asked for with, for its successor."""
@@ -169,6 +179,9 @@ class Requests:
         if gone:
             self._disk.remove(self._root / layout.answered_file(bundle) for bundle in gone)
             self.answered = MappingProxyType({b: a for b, a in self.answered.items() if b not in gone})
+
+    def _forget(self, id: str) -> None:  # noqa: A002  it is the request's id
+        self.table = _table({known: one for known, one in self.table.items() if known != id})
 
     def _note(self, bundle: str, answered: Answered) -> None:
         if self.answered.get(bundle) != answered:

@@ -62,7 +62,8 @@ class Restoring:
         fresh = tuple(one for one in backup.bundles if one.id in named)
         bans = set(backup.banned).difference(self.shelf.bans.table)
         banned = {*self.shelf.bans.table, *bans}
-        with self.requests.restoring(one for one in backup.requests if one[0].spki not in banned):
+        requests = [one for one in backup.requests if one[0].spki not in banned]
+        with self.requests.restoring(case.receipt.id, requests):
             return self.changing.put(case, slots, fresh, bans=bans)
 
     def _without_banned(self, case: Case, backup: Backup, wanted: list[Slot]) -> list[Slot]:

@@ -91,14 +91,14 @@ class Store(Kept):
         )
         place = (root, disk)
         self.requests = Requesting(place, succession, self._shelf, clock, plausible, self._change)
-        self.device_ca = DeviceCA(root, disk, self._change)
+        self.device_ca = DeviceCA(root, disk, self._change, self._shelf.bans)
         shelf, around = self._shelf, self.circumstances
         self._proposing = Proposing(
             changes, succession, shelf, self._probations, self.requests, clock, around, boot_clock
         )
         self._reverting = Reverting(changes, succession, self._archive, self._shelf, self._probations, clock)
         self._restoring = Restoring(changes, succession, self._shelf, self.requests, clock)
-        self._banning = Banning(changes, succession, self._shelf, clock)
+        self._banning = Banning(changes, succession, self._shelf, self.device_ca, clock)
         self._resetting = Resetting(changes, succession, self._erasing, self._ledger, self._shelf, clock)
         self._erasing.on_erased = self._forget_erased
         self._pruning = Pruning(self._archive, self._shelf)
@@ -112,7 +112,7 @@ class Store(Kept):
         self._handled.load()
         self._succession.view = View.of(recovered.active, recovered.slots)
         self._succession.next_number, self._succession.owed = recovered.next_number, recovered.owed
-        self.recovered = (*recovered.findings, *self.requests.load())
+        self.recovered = (*recovered.findings, *self.requests.load(self._ledger.is_refused))
         self.settled = recovered.settled
         self.factory.settle()
 
@@ -293,7 +293,10 @@ class Store(Kept):
             raise ValueError("a key is named by the SHA-256 of its SPKI, in lower-case hex")
         with self._change():
             ban = partial(self._banning.ban, spki=spki, fresh=fresh)
-            return self._changes.handle(Source.GENERATED, via, ban, cause=Cause.BAN)
+            receipt = self._changes.handle(Source.GENERATED, via, ban, cause=Cause.BAN)
+        if self.device_ca.has_key(spki):
+            self.device_ca.on_kept()
+        return receipt
 
     def restore(self, backup: Backup, *, via: str, identity: bool = False) -> Receipt:
         """Have what customer and ACME had in a backup instead of what they have; `identity`: all sources.
@@ -349,7 +352,7 @@ class Store(Kept):
 
     def _forget_erased(self) -> None:
         """Let go in memory of what a reset has erased."""
-        self.requests.load()
+        self.requests.load(self._ledger.is_refused)
         self.device_ca.forget()
 
     @contextmanager

@@ -61,11 +61,6 @@ _TABLE: Final[dict[str, Entry]] = {
         "the key for {names} (from {source}) came with the store of another unit: two devices may hold it",
         "have the certificate issued anew for a new key, and the old one revoked; or remove it here",
     ),
-    "foreign_request": Entry(
-        _W,
-        "the key of the request {id} for {names} came with the store of another unit: others may have it",
-        "make a new one here (tlsproxy certs csr), and take this one away: tlsproxy certs csr remove {id}",
-    ),
     "image_with_key": Entry(
         _W,
         "the device's own key is older than this unit's first start: other units may have the same",

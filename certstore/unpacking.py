@@ -96,9 +96,9 @@ def _unzip(data: bytes, room: Room) -> tuple[Member, ...]:
         raise ArchiveError("archive_too_large", limit=f"{MOST_MEMBERS} files")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return tuple(
-                _unzipped(archive, entry, room) for entry in archive.infolist() if not entry.is_dir()
-            )
+            # not by is_dir(), which fails for a name that is empty, or begins with a zero
+            files = (entry for entry in archive.infolist() if not entry.filename.endswith("/"))
+            return tuple(_unzipped(archive, entry, room) for entry in files)
     except ArchiveError:
         raise
     except _BAD_ZIP as error:

@@ -1,9 +1,9 @@
 """The device's own authority as time goes by: made, renewed ahead of its end, told where it falls short.
 
 Promises: what somebody may trust already changes by nobody's doing but a person's (`renewed_now`) or its own
-end, and then with the same key; unless that was banned: then there is another one at the next turn. Whatever
-is made is on the disk before it is told, or signs anything. Refuses to know how a root is made (certstore),
-and who is told.
+end, and then with the same key; unless that is banned: then another one takes its place at once. Whatever is
+made is on the disk before it is told, or signs anything. Refuses to know how a root is made (certstore), and
+who is told.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ class AuthorityKeeper:
 
     def __init__(self, store: Store, tell: Tell) -> None:
         """Take the store, and who is told."""
-        self._ca, self._is_banned, self._tell = store.device_ca, store.is_banned, tell
+        self._ca, self._tell = store.device_ca, tell
         self._missing_since: datetime | None = None
         self._told: tuple[str, ...] = ()
 
     def turn(self, wanted: Identity, now: datetime) -> Authority:
         """Give the authority for who is called so now; made anew where that is due. Raises StoreError."""
         current: Authority | None = None
+        lost: Authority | None = None
         damage: StoreCorrupt | None = None
         try:
-            current = self._ca.current()
+            current, lost = self._ca.current(), self._ca.lost()
         except StoreCorrupt as error:
             damage = error
-        if current is not None and self._is_banned(current.spki):
-            return self._replace(wanted, now)
+        if lost is not None:
+            return self._replace(lost, wanted, now)
         missing = uncovered_names(current, wanted) if current is not None else ()
         self._missing_since = min(self._missing_since or now, now) if missing else None
         is_exported = self._ca.is_exported
@@ -70,11 +71,11 @@ class AuthorityKeeper:
         self._tell_made(made, current if is_exported else None)
         return made
 
-    def _replace(self, wanted: Identity, now: datetime) -> Authority:
+    def _replace(self, lost: Authority, wanted: Identity, now: datetime) -> Authority:
         """Have another one instead of one whose key is banned."""
         made = deviceca.make(wanted.names, wanted, now)
         self._ca.keep(made)
-        told = found("device_ca_banned", names=_listed(made.names))
+        told = found("device_ca_banned", names=_listed(made.names), before=lost.fingerprint)
         self._tell("make_device_ca", authority_facts(made), told)
         return made
 
@@ -97,10 +98,9 @@ def renewed_now(store: Store, wanted: Identity, now: datetime) -> Authority:
     Raises NotFound where there is none, or StoreError.
     """
     current = store.device_ca.current()
-    if current is None:
+    if current is None and store.device_ca.lost() is None:
         raise NotFound("device authority", "")
-    before = None if store.is_banned(current.spki) else current
-    made = deviceca.make(wanted.names, wanted, now, before)
+    made = deviceca.make(wanted.names, wanted, now, current)
     store.device_ca.keep(made)
     return made
 

@@ -64,7 +64,7 @@ class UnitGuard:
         if self._registration.damaged is not None:
             self._tell(found("unit_record_damaged", why=self._registration.damaged))
         seen, self._troubles = self._look()
-        own, others = self._keys(own=True), self._keys(own=False) | self._waiting()
+        own, others = self._keys(own=True), self._keys(own=False)
         if self._registration.damaged is not None:
             own = frozenset()  # nobody knows what came first
         return judge_unit(known, seen, own, others, secrets.token_hex(16))
@@ -77,7 +77,7 @@ class UnitGuard:
                 self._troubles = (*self._troubles, found("clone_not_settled", why=why))
             else:
                 self._tell(found("cloned_image"))
-                self._forget_request()
+                self._forget_requests()
         if verdict.machine_changed:
             self._tell(found("machine_id_changed"))
         for finding in self.standing:
@@ -91,11 +91,14 @@ class UnitGuard:
         except StoreError as error:
             self._tell(found("store_read_only", why=error))
 
-    def _forget_request(self) -> None:
-        """Let no two units have the key that the manufacturer is to certify."""
+    def _forget_requests(self) -> None:
+        """Let no two units have a key that is yet to be certified, by the manufacturer or anybody else."""
         try:
             if self._store.factory.forget_request():
                 self._tell(found("factory_request_foreign"))
+            if gone := self._store.requests.forget():
+                ids = ", ".join(request.id for request in gone)
+                self._tell(found("requests_foreign", count=len(gone), ids=ids))
         except StoreError as error:
             self._troubles = (*self._troubles, found("clone_not_settled", why=error))
 
@@ -116,9 +119,6 @@ class UnitGuard:
         slots = [slot for slot in self._store.slots() if (slot.source is Source.GENERATED) == own]
         return frozenset(spki for slot in slots if (spki := self._spki(slot)) is not None)
 
-    def _waiting(self) -> frozenset[str]:
-        return frozenset(request.spki for request in self._store.requests.all())
-
     def _spki(self, slot: Slot) -> str | None:
         try:
             return self._store.meta(slot.bundle).spki
@@ -133,6 +133,3 @@ class UnitGuard:
                 yield found("image_with_key")
             else:
                 yield found("foreign_keys", names=", ".join(slot.names) or "no names", source=slot.source)
-        for request in self._store.requests.all() if self._inherited else ():
-            if request.spki in self._inherited:
-                yield found("foreign_request", id=request.id, names=", ".join(request.wanted.names))

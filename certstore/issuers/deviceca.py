@@ -34,7 +34,7 @@ from certstore.bundle import Bundle, PrivateKey, is_issued_by, spki_of
 from certstore.extensions import read
 from certstore.firstboot import BUILD_DATE
 from certstore.issuers import selfsigned
-from certstore.issuers.selfsigned import BACKDATED, Identity, general_names, subject_of
+from certstore.issuers.selfsigned import BACKDATED, Identity, general_names, key_usage, subject_of
 from certstore.names import is_address
 
 __all__ = ["LIFETIME", "Authority", "make", "reach"]
@@ -120,7 +120,7 @@ def make(
         .not_valid_before(start)
         .not_valid_after(start + LIFETIME - timedelta(seconds=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_certificates_only(), critical=True)
+        .add_extension(key_usage(key_cert_sign=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_constraints(tuple(sorted(set(names)))), critical=True)
         .add_extension(ski, critical=False)
@@ -169,17 +169,3 @@ def _name_of(one: x509.GeneralName) -> str:
 def _subject(identity: Identity) -> x509.Name:
     """Name it so that a person finds it in a list of authorities, and takes it for no other device's."""
     return subject_of(replace(identity, common_name=f"{identity.common_name} (authority of this device)"))
-
-
-def _certificates_only() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

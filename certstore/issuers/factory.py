@@ -24,7 +24,7 @@ from certstore.issuers.selfsigned import (
     PRINTABLE,
     Identity,
     general_names,
-    signing_only,
+    key_usage,
     subject_of,
 )
 
@@ -47,7 +47,7 @@ def request(identity: Identity, key: PrivateKey) -> x509.CertificateSigningReque
         x509.CertificateSigningRequestBuilder()
         .subject_name(subject_of(identity))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(signing_only(), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(general_names(identity.names)), critical=False)
     )

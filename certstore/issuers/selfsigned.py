@@ -41,9 +41,9 @@ __all__ = [
     "Identity",
     "general_names",
     "issue",
+    "key_usage",
     "leaf_builder",
     "new_key",
-    "signing_only",
     "subject_of",
 ]
 
@@ -106,7 +106,7 @@ def leaf_builder(
         .serial_number(x509.random_serial_number())  # 159 random bits, positive
         .not_valid_before(start)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(signing_only(), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
@@ -145,15 +145,15 @@ def general_names(names: Iterable[str]) -> list[x509.GeneralName]:
     ]
 
 
-def signing_only() -> x509.KeyUsage:
-    """Give the key usage of TLS servers with ephemeral keys: digitalSignature alone."""
+def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    """Give a key usage: TLS servers with ephemeral keys sign, authorities of ours sign certificates."""
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=digital_signature,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=False,
+        key_cert_sign=key_cert_sign,
         crl_sign=False,
         encipher_only=False,
         decipher_only=False,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import RC2
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-from certstore import rc2
+from certstore import protection, rc2
 from certstore.derivation import MOST_ROUNDS, Purse, TooCostlyError, Work, pbkdf2, pem_key, pkcs12, scrypt
-from certstore.protection import Form, forms_of
+from certstore.protection import Form, UnknownProtectionError, decrypt_pem, forms_of
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,14 @@ def test_a_passphrase_is_tried_in_each_of_its_forms_and_none_at_all_last():
     assert both[1].wide == b"\0\xc3\0\xa4\0\0"
     assert forms_of((b"\xe4",))[0].wide == b"\0\xe4\0\0"
     assert "ab" not in repr(forms_of((b"ab",)))
+
+
+@pytest.mark.parametrize("cipher", ["DES-CBC", "DES-EDE3-CBC", "AES-256-CBC"])
+def test_a_cipher_that_this_systems_openssl_leaves_out_is_named_and_nothing_breaks(cipher, monkeypatch):
+    def refuse(*_args: object) -> None:
+        raise UnsupportedAlgorithm("built for FIPS")
+
+    monkeypatch.setattr(protection, "Cipher", refuse)
+    block = 16 if cipher.startswith("AES") else 8
+    with pytest.raises(UnknownProtectionError):
+        decrypt_pem(f"{cipher},{bytes(block).hex()}", bytes(32), Form(b"x", b""), Purse())

@@ -8,11 +8,14 @@ import io
 import lzma
 import tracemalloc
 import zipfile
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certstore.decode import LARGEST_FILE, decode
-from certstore.unpacking import MOST_UNPACKED, ArchiveError, Room, is_archive, unpack
+from certstore.unpacking import MOST_UNPACKED, ArchiveError, Member, Room, is_archive, unpack
 from tests.pki import Pki
 from tests.vectors.intake.packed import tarred, zipped
 
@@ -81,3 +84,33 @@ def test_a_header_of_tar_after_another_that_says_how_long_the_name_is_needs_no_r
     header[148:156] = b"%06o\0 " % sum(header)
     with pytest.raises(ArchiveError, match="archive_too_large"):
         unpack(bytes(header) * 5000, Room())
+
+
+@pytest.mark.parametrize("name", [b"\0pem", b"\0\0\0\0", b"////", b"a\n\x1b["])
+def test_a_name_that_no_file_can_have_is_a_name_all_the_same(pki: Pki, name: bytes):
+    """zipfile cuts a name at its first zero, and then asks for the last character of nothing."""
+    data = zipped({"pppp": pki.leaf().chain_pem}).replace(b"pppp", name)
+    found = decode([("a.zip", data)])
+    assert len(found.certificates) == (0 if name == b"////" else 2)
+    assert all(finding.words.isprintable() for finding in found.findings)
+
+
+def test_an_entry_without_any_name_is_read():
+    out = io.BytesIO()
+    entry = zipfile.ZipInfo("x")
+    entry.filename = ""
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(entry, b"one")
+    assert [member.content for member in unpack(out.getvalue(), Room())] == [b"one"]
+
+
+WHOLE = (zipped(FILES), tarred(FILES), gzip.compress(tarred(FILES)))
+
+
+@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=6), st.sampled_from(WHOLE))
+def test_a_damaged_archive_gives_files_or_a_reason(at: int, damage: bytes, whole: bytes):
+    at %= len(whole)
+    with suppress(ArchiveError):
+        assert all(isinstance(one, Member) for one in unpack(whole[:at] + damage + whole[at:], Room()))
+    with suppress(ArchiveError):
+        unpack(whole[:at] + damage + whole[at + len(damage) :], Room())

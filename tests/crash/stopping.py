@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,16 +22,18 @@ from certstore import shelf
 from certstore.atomic import Disk
 from certstore.backup import Backup
 from certstore.bans import Reason
-from certstore.bundle import Bundle
+from certstore.bundle import Bundle, spki_of
 from certstore.decode import Candidate
 from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
 from certstore.findings import found
-from certstore.issuers import deviceca
+from certstore.issuers import csr, deviceca
+from certstore.issuers.csr import KeyType, Wanted
 from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
 from certstore.receipts import State
 from certstore.requesting import Wish
+from certstore.requests import Request
 from certstore.slots import Slot, Source
 from certstore.store import Store
 
@@ -138,6 +140,21 @@ def restore(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.restore(Backup(at, 7, (slot,), (bundle,)), via="crash")
 
 
+ASKED = Wanted(("waiting.test",), KeyType.EC)
+
+
+def restore_with_requests(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    """Bring back a slot, a ban, and a request that waits; the bundle's key is the ban's opposite: served."""
+    store = on_probation(root, disk)
+    at, key, lost = now(), csr.new_key(KeyType.EC), csr.new_key(KeyType.EC)
+    slot = Slot(Source.CUSTOMER, bundle.names, bundle.id, bundle.id, "x", False, "000001-00000000", at, 1)
+    spki, pem = spki_of(key.public_key()), csr.request(ASKED, key)
+    request = Request("0123abcd", ASKED, spki, at, at + timedelta(days=9), "x", 1, None, pem)
+    arm()
+    banned = (spki_of(lost.public_key()),)
+    store.restore(Backup(at, 7, (slot,), (bundle,), banned, ((request, key),)), via="crash")
+
+
 DEVICE = Identity(("px-1.example",), "PX-1", "px-1")
 
 
@@ -150,6 +167,13 @@ def mend_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = Store.open(root, clock=now, disk=disk)
     arm()
     store.factory.request(DEVICE, serial="PX-2")
+
+
+def replace_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    """Ask again after the key that waits was banned; nobody says the serial number a second time."""
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.factory.request(Identity(("other.example",), "PX-other", "other"))
 
 
 def install_factory(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
@@ -240,10 +264,28 @@ def remove_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store.requests.remove(store.requests.all()[0].id)
 
 
+def forget_requests(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = on_probation(root, disk)
+    arm()
+    store.factory.forget_request()
+    store.requests.forget()
+
+
 def prepare_request(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = on_probation(root, disk)
     arm()
     store.requests.prepare()
+
+
+def replace_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    """Ban the authority's key, and keep another one in its place."""
+    store = on_probation(root, disk)
+    before = store.device_ca.current()
+    assert before is not None
+    arm()
+    store.ban(before.spki, via="crash")
+    wanted = Identity(("device.test",), "", "device.test")
+    store.device_ca.keep(deviceca.make(wanted.names, wanted, now()))
 
 
 def renew_authority(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
@@ -272,8 +314,10 @@ ACTS = {
         activate,
         remove,
         restore,
+        restore_with_requests,
         request_factory,
         mend_request,
+        replace_request,
         install_factory,
         reset,
         reset_customer,
@@ -286,8 +330,10 @@ ACTS = {
         ban_the_own_key,
         make_request,
         remove_request,
+        forget_requests,
         prepare_request,
         renew_authority,
+        replace_authority,
     )
 }
 

@@ -191,6 +191,39 @@ async def test_removed_the_next_look_makes_another_one(family):
     assert family.root.issued(family.leaf.leaf)
 
 
+async def test_with_a_banned_key_nothing_is_issued_from_that_moment_on_and_it_is_given_to_nobody(family):
+    await family.scene.caretaker.first_start()
+    store = family.scene.store
+    store.device_ca.export()
+    lost, leaf, hurried = family.root, family.leaf, list[bool]()
+    store.device_ca.on_kept = lambda: hurried.append(True)
+    receipt = store.ban(lost.spki, via="x")
+    assert receipt.codes == ("device_ca_lost", "now_banned")
+    assert hurried == [True], "nobody waits a minute for this"
+    assert store.device_ca.current() is None
+    with pytest.raises(NotFound):
+        store.device_ca.export()
+    assert family.leaf == leaf, "it is served until there is another, for its own key is nobody's"
+    family.scene.pass_time(minutes=1)
+    assert not lost.issued(family.leaf.leaf)
+    assert lost.fingerprint in family.told[-1][1].words
+
+
+async def test_a_banned_one_is_replaced_by_the_next_start_too(family, now):
+    await family.scene.caretaker.first_start()
+    lost, path = family.root, family.scene.store.path
+    family.scene.store.ban(lost.spki, via="x")
+    family.scene.store.close()
+    scene = Scene(path, now)
+    again = Family(scene)
+    await scene.caretaker.first_start()
+    scene.pass_time(minutes=1)
+    assert again.codes == ["device_ca_banned"]
+    assert again.root.spki != lost.spki
+    assert again.root.issued(again.leaf.leaf)
+    scene.store.close()
+
+
 async def test_a_banned_authority_makes_way_for_another_one_that_nobody_has_yet(family):
     await family.scene.caretaker.first_start()
     store, before, key = family.scene.store, family.root, family.leaf.spki

@@ -92,3 +92,8 @@ async def test_the_command_line_shows_and_exports_it_with_a_proxy_and_without(
         assert renewed.document["spki"] == authority.spki
     else:
         assert renewed.code != ExitCode.DONE
+    config = place.path.parent / "tlsproxy.toml"
+    banned = await run("certs", "ban", str(file), "--yes", "--config", str(config))
+    assert "[device_ca_lost]" in banned.out
+    assert (await command(place, "show")).code == ExitCode.FAILED, "nobody is to trust it any more"
+    assert (await command(place, "export")).code == ExitCode.FAILED

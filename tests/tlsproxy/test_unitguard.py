@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from certstore import Bundle, Finding, Identity, Registration, Scope, Seen, Source, Store, StoreNotWritable
+from certstore import (
+    Bundle,
+    Finding,
+    Identity,
+    Registration,
+    Scope,
+    Seen,
+    Source,
+    State,
+    Store,
+    StoreNotWritable,
+    Wish,
+)
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
-from certstore.requesting import Wish as RequestWish
 from certstore.unit import Unit
+from tests.requesting import answered, hand_in
 from tests.storing import NotingPublisher, propose
 from tlsproxy.resetting import wish
 from tlsproxy.unitguard import UnitGuard
@@ -202,21 +214,50 @@ async def test_a_copy_lets_go_of_the_key_that_waits_for_the_manufacturer(tmp_pat
     assert not (copy / "authority" / "factory" / "request").exists()
 
 
-async def test_a_request_that_waited_in_a_copied_store_is_told_until_it_is_gone(path, tmp_path):
+async def test_a_copy_lets_go_of_requests_whose_keys_both_units_have_and_says_which(path, tmp_path, pki):
     with Store.open(path, clock=clock) as store:
-        before = store.requests.make(RequestWish(("waits.test",)), via="test")
+        asked = store.requests.make(Wish(("pump.test",)), via="x")
+        await Start(store, UNIT_A).guard.settle()
+        assert store.requests.all() == (asked,), "its own stays"
     copy = tmp_path / "b"
     shutil.copytree(path, copy)
     with Store.open(copy, clock=clock) as store:
+        words = list[str]()
         start = Start(store, UNIT_B)
+        start.guard._tell = lambda finding: words.append(f"{finding.code} {finding.words} {finding.hint}")
         await start.guard.settle()
-        assert [code for code in start.told if code == "foreign_request"] == ["foreign_request"]
-        ours = store.requests.make(RequestWish(("ours.test",)), via="test")
+        (told,) = [one for one in words if one.startswith("requests_foreign")]
+        assert asked.id in told
+        assert "csr --name" in told
+        assert store.requests.all() == ()
+    assert not any((copy / "authority" / "csr").iterdir())
     with Store.open(copy, clock=clock) as store:
+        mine = store.requests.make(Wish(("pump.test",)), via="x")
         start = Start(store, UNIT_B)
         await start.guard.settle()
-        (told,) = [finding for finding in start.guard.standing if finding.code == "foreign_request"]
-        assert before.id in told.words
-        assert ours.id not in told.words
-        store.requests.remove(before.id)
-        assert "foreign_request" not in start.standing
+        assert "requests_foreign" not in start.told
+        assert store.requests.all() == (mine,)
+
+
+async def test_a_renewal_that_waited_on_another_unit_is_asked_for_anew_with_a_key_of_this_one(tmp_path, pki):
+    times = [clock()]
+    path, copy = tmp_path / "a", tmp_path / "b"
+    with Store.open(path, clock=lambda: times[-1]) as store:
+        Registration(path).save(Unit.of("salt", UNIT_A))
+        propose(store, pki.leaf(names=("own.test",), issuer=None), GENERATED)
+        first = store.requests.make(Wish(("pump.test",)), via="x")
+        receipt = hand_in(store, answered(pki, first))
+        assert receipt.state is State.CONFIRMED
+        assert receipt.bundle is not None
+        times.append(store.bundle(receipt.bundle).not_after - timedelta(days=1))
+        foreign = store.requests.prepare()
+        assert foreign is not None
+        assert store.requests.prepare() is None, "once is enough"
+    shutil.copytree(path, copy)
+    with Store.open(copy, clock=lambda: times[-1]) as store:
+        await Start(store, UNIT_B).guard.settle()
+        assert store.requests.all() == ()
+        own = store.requests.prepare()
+        assert own is not None
+        assert own.spki != foreign.spki
+        assert own.wanted.names == foreign.wanted.names

@@ -117,9 +117,16 @@ def _shown(place: Whereabouts) -> dict[str, object]:
             return client.authority()
     except NotRunningError:
         authority = read_authority(place.store)
-    if authority is None:
+    if authority is None or authority.spki in _banned(place):
         raise NotFound("device authority", "")
     return authority_to_json(authority, is_exported=is_exported(place.store))
+
+
+def _banned(place: Whereabouts) -> set[str]:
+    from tlsproxy.cli.views import view_of
+
+    with view_of(place) as view:
+        return {ban.spki for ban in view.bans()}
 
 
 def _tell(shown: dict[str, object]) -> None:

@@ -65,8 +65,6 @@ class Siblings:
         self._keys: OrderedDict[bytes, tuple[int, str]] = OrderedDict()
         self._there: Collection[int] = ()
         self._is_ending = False
-        self.handed_on = self.adopted = 0
-        """How many connections went, and came."""
 
     @property
     def are_there(self) -> bool:
@@ -108,7 +106,6 @@ class Siblings:
             return False
         if not mailbox.post(self._mailboxes[seat], sock, _TERMS.pack(port, self._clock() + left_s) + data):
             return False
-        self.handed_on += 1
         self._unseen.add(seat)
         self._has_posted.set()
         return True
@@ -154,7 +151,6 @@ class Siblings:
 
     def _take_in_some(self, own: socket.socket, adopt: Adopt, most: int) -> None:
         for sock, data, port, by in islice(_posted(own), most):
-            self.adopted += 1
             adopt(sock, data, port, by - self._clock())
 
 
