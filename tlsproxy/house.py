@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import trio
 
-from certstore import Finding, Generation, Meta, Receipt, Store, StoreError, found
-from tlsproxy import device, hardware, policy_notices
+from certstore import Finding, Generation, Receipt, Store, found
+from tlsproxy import device, hardware
 from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
@@ -36,7 +36,7 @@ from tlsproxy.controller import Controller, TellReceipt
 from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.inboxes import inboxes_of
-from tlsproxy.ladder import Ladder, Telling
+from tlsproxy.ladder import Ladder
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
 from tlsproxy.net.servicemanager import keep_informed, notify
@@ -48,10 +48,11 @@ from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Kept
 from tlsproxy.provisioning import FactoryDesk
 from tlsproxy.reload import Reloader
+from tlsproxy.reporting import Reporter
 from tlsproxy.requestkeeping import keep_requests
 from tlsproxy.resetting import Resetter
 from tlsproxy.signals import SIGNALS, Gate
-from tlsproxy.telling import Teller, untold
+from tlsproxy.telling import Teller
 from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
@@ -110,31 +111,34 @@ class House:
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
     _acme: AcmeKeeper = field(init=False)
+    _reporter: Reporter = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
         """Run everything until a signal has ended it in order."""
         before = self.program.handed_over if self.program is not None else None
         self._probation = ProbationKeeper(self.store)
+        here = (self.config, self.doors, self.crew, self.publishing, self.store, self.upstreams)
+        self._reporter = Reporter(*here, self.teller)
         since = before.since if before is not None else self.clock()
         controller = self._controller(Process(os.getpid(), since, epoch=self.crew.epoch))
         caretaker = self._caretaker(controller)
         self._watch_expiry(controller, caretaker)
         resetter = self._watch_unit(controller, caretaker)
-        self._tell_followers(controller, before)
+        self._reporter.attach(controller, before)
         async with trio.open_nursery() as nursery:
             # before anybody is told that we serve: who then asks for the end must get an orderly one
             await nursery.start(self._obey_signals, nursery.cancel_scope)
             nursery.start_soon(self.upstreams.run, lambda: self.crew.workers)
             ended = trio.Event()
             await nursery.start(self._work, workers_before(before), ended)
-            nursery.start_soon(keep_informed, self._words, lambda: self.crew.is_well)
+            nursery.start_soon(keep_informed, self._reporter.words, lambda: self.crew.is_well)
             await caretaker.first_start()
             self.crew.open()
             self.doors.close_left()
             close_oldest(self.crew.workers, self.crew.epoch)
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
-                keeping.start_soon(self._look_at_rung, controller)
+                keeping.start_soon(self._reporter.look_at_rung, controller)
                 keeping.start_soon(self._acme.run)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 self._watch_probations(keeping, controller)
@@ -143,9 +147,9 @@ class House:
                     keeping.start_soon(metrics_port.run, self.config.metrics, controller.metrics)
                 for inbox in resetter.inboxes:
                     await keeping.start(inbox.run)
-                self._tell_serving(first=before is None)
+                self._reporter.serving(first=before is None)
                 keeping.start_soon(self._reload_when_asked, controller)
-                notify(f"READY=1\nSTATUS={self._words()}")
+                notify(f"READY=1\nSTATUS={self._reporter.words()}")
                 task_status.started(self.doors.statuses)
                 await ended.wait()
                 keeping.cancel_scope.cancel()
@@ -154,14 +158,14 @@ class House:
 
     def _watch_expiry(self, controller: Controller, caretaker: Caretaker) -> None:
         """Have certificates that end told, here and to whom the device's maker named."""
-        self._ladder = Ladder(self.store, self.clock, partial(self._tell_step, controller.meter))
+        self._ladder = Ladder(self.store, self.clock, partial(self._reporter.step, controller.meter))
         caretaker.look_at_expiry = self._ladder.turn
-        tell = audited(controller.audit, partial(self._tell_trouble, controller.meter))
+        tell = audited(controller.audit, partial(self._reporter.trouble, controller.meter))
         caretaker.look_at_requests = partial(keep_requests, self.store, tell)
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
             self.store.device_ca.on_kept = caretaker.hurry
-        trouble = partial(self._tell_trouble, controller.meter)
+        trouble = partial(self._reporter.trouble, controller.meter)
         self.notifier.on_report, self.notifier.on_finding = controller.meter.count_notice, trouble
         told = (controller.propose_acme, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
@@ -175,7 +179,7 @@ class House:
 
     def _watch_unit(self, controller: Controller, caretaker: Caretaker) -> Resetter:
         """Have a store that was copied here get a key of its own before it is served; gives what resets."""
-        trouble = partial(self._tell_trouble, controller.meter)
+        trouble = partial(self._reporter.trouble, controller.meter)
         foresee = controller.forecasting_for
         inboxes = tuple(inboxes_of(self.config, self.store, foresee, self.clock, controller.tell, trouble))
         own = controller.fresh_identity
@@ -207,42 +211,6 @@ class House:
             if before is None:
                 raise  # somebody stands there and waits
             _log.error("control_lost", why=str(error), hint=error.hint)
-
-    def _tell_followers(self, controller: Controller, before: HandedOver | None) -> None:
-        """Have followers told of everything, also of what was settled at this start or left untold."""
-        self.publishing.on_served = self.teller.served
-        self.crew.on_worker = self.teller.worker
-        self.upstreams.on_change, self.upstreams.count = self.teller.upstream, self.crew.sums.add
-        self.teller.expect(self.store.receipts())
-        ended = {receipt.id: receipt for receipt in self.store.settled}
-        if before is not None and before.events is not None:
-            ended |= {receipt.id: receipt for receipt in untold(self.store.receipts(), before.events)}
-        for receipt in ended.values():
-            controller.tell(receipt)
-        self._tell_findings((*self.store.recovered, *self.doors.lost))
-
-    def _tell_trouble(self, meter: Meter, finding: Finding) -> None:
-        meter.count_finding(finding)
-        self._tell_findings((finding,))
-
-    def _tell_findings(self, findings: Iterable[Finding]) -> None:
-        """Tell findings that belong to no candidate: what a start put right, trouble with a directory."""
-        for finding in findings:
-            _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
-            self.teller.finding(finding)
-
-    async def _look_at_rung(self, controller: Controller) -> None:
-        """Tell of another rung, whatever has led there: a change, time that goes by, damage."""
-        while True:
-            self.teller.rung(controller.health().rung)
-            await trio.sleep(policy_notices.RUNG_LOOK_S)
-
-    def _tell_step(self, meter: Meter, telling: Telling) -> None:
-        """Tell, from a worker thread, that a certificate's life ends."""
-        tell = _log.error if telling.finding.is_error else _log.warning
-        tell("expiry", **telling.facts())
-        self.teller.expiry(telling)
-        trio.from_thread.run_sync(meter.count_expiry, telling)
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -358,43 +326,6 @@ class House:
         self.crew.on_bundle_lost = caretaker.lose
         return caretaker
 
-    def _tell_serving(self, *, first: bool) -> None:
-        if not first:
-            self.teller.reloaded(self.crew.epoch)
-        served = self.publishing.served
-        _log.info(
-            "serving" if first else "reloaded",
-            listeners=[_shown(status) for status in self.doors.statuses],
-            generation=served and served.number,
-            workers=self.crew.birth.seats,
-            epoch=self.crew.epoch,
-            fingerprint=default.fingerprint if (default := self._default()) is not None else None,
-            engine=resolve(self.config.tls.engine, self.config.tls.policy),
-            inbox=str(self.config.inbox),
-        )
-
-    def _words(self) -> str:
-        """Say in a line what is served, for the service manager's status."""
-        served, default = self.publishing.served, self._default()
-        if served is None or default is None:
-            what = "a certificate in memory only" if self.publishing.in_memory else "nothing yet"
-            return f"serving {what}"
-        workers = sum(worker.stage == "accepting" for worker in self.crew.statuses())
-        until = f"{default.facts.not_after:%Y-%m-%d %H:%M} UTC"
-        return f"generation {served.number}, certificate valid until {until}, {workers} workers"
-
-    def _default(self) -> Meta | None:
-        """Tell of the bundle that whoever names nothing is served."""
-        default = served.default if (served := self.publishing.served) is not None else None
-        try:
-            return self.store.meta(default) if default is not None else None
-        except StoreError:
-            return None
-
 
 def _audit_moved(audit: AuditLog, generation: Generation) -> None:
     audit.note(ITSELF, "move_rows", "live", generation=generation.number, cause=str(generation.cause))
-
-
-def _shown(status: ListenerStatus) -> dict[str, object]:
-    return {"address": status.address, "kind": status.kind, "port": status.port}

@@ -26,7 +26,7 @@ BROAD_EXCEPTS = {
     "tlsproxy/caretaker.py",
     "tlsproxy/control/connections.py",
     "tlsproxy/workers/examination.py",
-    "tlsproxy/workers/process.py",
+    "tlsproxy/workers/duties.py",
     "tlsproxy/cli/endings.py",
     "tlsproxy/control/connection.py",
     "tlsproxy/support/collecting.py",

@@ -14,7 +14,7 @@ from tlsproxy.errors import ThreadError
 from tlsproxy.net.dial import resolve
 from tlsproxy.signals import SIGNALS, end_is_asked
 from tlsproxy.threads import in_thread, in_thread_at_last, in_thread_or_here
-from tlsproxy.workers import process
+from tlsproxy.workers import duties
 
 
 class Shortage:
@@ -92,7 +92,7 @@ async def test_what_is_short_is_done_here(shortage) -> None:
 async def test_a_worker_without_a_thread_builds_a_generation_all_the_same(shortage) -> None:
     """It ended, with all its connections."""
     shortage(1)
-    assert await process._in_a_thread(lambda: str(threading.get_ident())) == str(threading.get_ident())
+    assert await duties._in_a_thread(lambda: str(threading.get_ident())) == str(threading.get_ident())
 
 
 async def test_a_name_of_an_upstream_for_which_no_thread_is_left_is_an_error_of_that_connection(

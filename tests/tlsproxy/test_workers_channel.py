@@ -13,18 +13,8 @@ import trio
 
 from tlsproxy.handover import WorkerState
 from tlsproxy.workers.channel import Channel
-from tlsproxy.workers.messages import (
-    FromWorker,
-    Ping,
-    Pong,
-    Prepare,
-    Said,
-    Started,
-    ToWorker,
-    decode_from_worker,
-    decode_to_worker,
-    encode,
-)
+from tlsproxy.workers.messages import Ping, Pong, Prepare, Said, Started
+from tlsproxy.workers.protocol import FromWorker, ToWorker, decode_from_worker, decode_to_worker, encode
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from tlsproxy.upstream.guard import Guards
 from tlsproxy.workers.birth import Birth
 from tlsproxy.workers.guarding import guards_of, rooms_of
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import Checked, Setup, Tripped, decode_from_worker, decode_to_worker, encode
+from tlsproxy.workers.messages import Checked, Setup, Tripped
+from tlsproxy.workers.protocol import decode_from_worker, decode_to_worker, encode
 
 UPSTREAM = "http://127.0.0.1:3000"
 CONFIG = f"""

@@ -15,7 +15,8 @@ from tlsproxy.observe.counters import Counters
 from tlsproxy.observe.labels import REASONS
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.tls.engines import TLSFacts
-from tlsproxy.workers.messages import Counts, decode_from_worker, encode
+from tlsproxy.workers.messages import Counts
+from tlsproxy.workers.protocol import decode_from_worker, encode
 from tlsproxy.workers.testimony import Names, believed
 
 NAMES = Names(("/", "/api"), (UPSTREAM,))

@@ -20,16 +20,10 @@ from tlsproxy.listening import Doors
 from tlsproxy.net import mailbox
 from tlsproxy.workers.channel import Channel
 from tlsproxy.workers.memory import Memory
-from tlsproxy.workers.messages import (
-    MAX_WORD_BYTES,
-    Checked,
-    FromWorker,
-    ListeningAt,
-    Setup,
-    decode_from_worker,
-)
+from tlsproxy.workers.messages import Checked, ListeningAt, Setup
 from tlsproxy.workers.papers import NO_PAPERS, Papers
 from tlsproxy.workers.proofs import Answers
+from tlsproxy.workers.protocol import MAX_WORD_BYTES, FromWorker, decode_from_worker
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn

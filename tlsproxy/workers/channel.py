@@ -23,7 +23,8 @@ from typing import Generic, TypeVar
 
 import trio
 
-from tlsproxy.workers.messages import MAX_MESSAGE_BYTES, FromWorker, Said, ToWorker, encode
+from tlsproxy.workers.messages import Said
+from tlsproxy.workers.protocol import MAX_MESSAGE_BYTES, FromWorker, ToWorker, encode
 
 __all__ = ["Channel"]
 

@@ -40,11 +40,11 @@ from tlsproxy.workers.messages import (
     BundleLost,
     ConfirmAsked,
     Count,
-    FromWorker,
     Said,
     Stop,
     TicketKeys,
 )
+from tlsproxy.workers.protocol import FromWorker
 from tlsproxy.workers.remote import Place, Publication, RemoteWorker, Stage
 from tlsproxy.workers.sharing import share_out
 from tlsproxy.workers.testimony import sum_up, take

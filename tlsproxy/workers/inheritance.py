@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tlsproxy.handover import HandedOver
 from tlsproxy.workers.channel import Channel
-from tlsproxy.workers.messages import MAX_WORD_BYTES, FromWorker, decode_from_worker
+from tlsproxy.workers.protocol import MAX_WORD_BYTES, FromWorker, decode_from_worker
 from tlsproxy.workers.remote import Place, RemoteWorker, Stage
 
 __all__ = ["workers_before"]

@@ -1,9 +1,8 @@
-"""What a supervisor and its workers say to each other: values, and their form on the wire.
+"""What a supervisor and its workers say to each other, as values; protocol.py has their form on the wire.
 
-Promises: each message is one line of JSON with its `type`; what the other side says in an unknown type is
-passed by, since after a reload a supervisor speaks with workers of an older version. So a message is never
-given another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to
-know sockets and who acts on what.
+Promises: after a reload a supervisor speaks with workers of an older version, so a message is never given
+another meaning: it gets new fields with defaults, or a new name. Keys are in none of them. Refuses to know
+sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
                            Checked (whether an upstream is up), Answers (to ACME authorities);
@@ -18,7 +17,6 @@ know sockets and who acts on what.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 
@@ -26,11 +24,9 @@ from tlsproxy.config.values import BreakerConfig, Engine, HealthCheckConfig, Lim
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
-from tlsproxy.workers.proofs import Answering, Answers
+from tlsproxy.workers.proofs import Answers
 
 __all__ = [
-    "MAX_MESSAGE_BYTES",
-    "MAX_WORD_BYTES",
     "AcceptOn",
     "BundleLost",
     "Checked",
@@ -43,7 +39,6 @@ __all__ = [
     "Counts",
     "EndBundles",
     "EndClients",
-    "FromWorker",
     "Leaving",
     "ListeningAt",
     "Ping",
@@ -58,19 +53,9 @@ __all__ = [
     "Started",
     "Stop",
     "TicketKeys",
-    "ToWorker",
     "Tripped",
     "TurnAway",
-    "decode_from_worker",
-    "decode_to_worker",
-    "encode",
 ]
-
-# A generation of 10,000 rows and slots has some 6 MB.
-MAX_MESSAGE_BYTES = 67_108_864
-# What a worker says is short: its counts are the longest, some 500 KB at most (policy.METRIC_SERIES). Reading
-# a liar's lists takes the supervisor fifteen times their size, so this costs 130 MB for half a second.
-MAX_WORD_BYTES = 8_388_608
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,77 +299,3 @@ class ConfirmAsked(_Message, frozen=True):
     word: str
     bundle: str
     generation: int
-
-
-ToWorker = (
-    Setup
-    | Prepare
-    | Commit
-    | AcceptOn
-    | SiblingKeys
-    | Ping
-    | Count
-    | Checked
-    | Answers
-    | Retire
-    | TurnAway
-    | Stop
-    | CloseTunnels
-    | EndBundles
-    | EndClients
-    | ConfirmJudged
-)
-FromWorker = (
-    Started
-    | Answering
-    | Prepared
-    | Committed
-    | Pong
-    | Counts
-    | Leaving
-    | Quiet
-    | TicketKeys
-    | Said
-    | BundleLost
-    | Tripped
-    | ConfirmAsked
-)
-M = TypeVar("M")
-
-_encoder = msgspec.json.Encoder()
-_to_worker = msgspec.json.Decoder(ToWorker)
-_from_worker = msgspec.json.Decoder(FromWorker)
-
-
-class _Tagged(msgspec.Struct):
-    type: str
-
-
-_tagged = msgspec.json.Decoder(_Tagged)
-_KNOWN = frozenset(kind.__name__ for kind in (*ToWorker.__args__, *FromWorker.__args__))
-
-
-def encode(message: ToWorker | FromWorker) -> bytes:
-    """Give a message's line."""
-    return _encoder.encode(message) + b"\n"
-
-
-def decode_to_worker(line: bytes) -> ToWorker | None:
-    """Read a line of the supervisor; None for a message that we don't know. Raises ValueError."""
-    return _decode(_to_worker, line)
-
-
-def decode_from_worker(line: bytes) -> FromWorker | None:
-    """Read a line of a worker; None for a message that we don't know. Raises ValueError."""
-    return _decode(_from_worker, line)
-
-
-def _decode(decoder: msgspec.json.Decoder[M], line: bytes) -> M | None:
-    try:
-        return decoder.decode(line)
-    except msgspec.ValidationError:
-        if _tagged.decode(line).type in _KNOWN:
-            raise
-        return None
-    except RecursionError as error:
-        raise ValueError("a message is nested too deeply") from error

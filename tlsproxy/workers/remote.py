@@ -27,7 +27,6 @@ from tlsproxy.workers.messages import (
     Committed,
     Count,
     Counts,
-    FromWorker,
     Leaving,
     Ping,
     Pong,
@@ -41,6 +40,7 @@ from tlsproxy.workers.messages import (
     TurnAway,
 )
 from tlsproxy.workers.proofs import Answering, Answers
+from tlsproxy.workers.protocol import FromWorker
 from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
