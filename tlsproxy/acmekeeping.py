@@ -35,6 +35,7 @@ from certstore import (
 )
 from certstore.atomic import Disk
 from tlsproxy import policy_acme as policy
+from tlsproxy.acmetimes import Times, failed_at
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ProxyError, ThreadError
 from tlsproxy.observe.audit import Actor, AuditLog
@@ -182,41 +183,13 @@ class AcmeKeeper:
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
         bundle = await in_thread(self._current)
-        if bundle is not None and not self._is_forced:
-            renewal = await self._scheduled(enrolments, issuer, enrolment, bundle)
-            assert renewal.renew_at is not None, "a certificate has its point"
-            if now < renewal.renew_at:
-                return (renewal.renew_at - now).total_seconds()
+        if not self._is_forced:
+            times = Times(enrolments, issuer, enrolment, bundle)
+            due = await times.after_absence(now) or await times.next_due(now)
+            if now < due:
+                return (due - now).total_seconds()
         await self._obtain(enrolments, issuer, enrolment, bundle)
         return 0.0
-
-    async def _scheduled(
-        self, enrolments: Enrolments, issuer: Issuer, enrolment: Enrolment, bundle: Bundle
-    ) -> Renewal:
-        """Give when a certificate is to be renewed: chosen once, and anew where its authority wishes."""
-        from certstore.issuers.acme.enrolment import Renewal
-        from certstore.issuers.acme.errors import AcmeError
-        from certstore.issuers.acme.schedule import due_at, within
-
-        renewal, now = enrolments.renewal, self._clock()
-        if renewal.bundle != bundle.id:
-            leaf = bundle.leaf
-            point = due_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, _chance())
-            renewal = Renewal(bundle.id, renew_at=point, ask_at=now)
-        if renewal.ask_at is None or now >= renewal.ask_at:
-            again = now + policy.ASK_AGAIN
-            try:
-                info = await issuer.renewal_info(enrolment.server, bundle.leaf)
-            except AcmeError as error:
-                _log.info("acme_suggestion_missing", code=error.code, why=str(error))
-                info = None
-            if info is not None:
-                again = info.again_at
-                if not (renewal.renew_at is not None and info.start <= renewal.renew_at < info.end):
-                    renewal = replace(renewal, renew_at=within(info, _chance()))
-            renewal = replace(renewal, ask_at=again)
-        await in_thread(lambda: enrolments.note(renewal))
-        return renewal
 
     async def _obtain(
         self, enrolments: Enrolments, issuer: Issuer, enrolment: Enrolment, bundle: Bundle | None
@@ -232,17 +205,17 @@ class AcmeKeeper:
             )
             receipt = await self._bring_in(issuer, issued)
         except AcmeError as error:
-            await self._fail(enrolments, error.finding, error)
+            await self._fail(enrolments, bundle, error.finding, error)
             return
         except Refusal as refusal:
-            await self._fail(enrolments, refusal.findings[0])
+            await self._fail(enrolments, bundle, refusal.findings[0])
             return
         finally:
             self._progress = None
         self._is_forced = False
         if receipt.state is State.REFUSED:
             why = next(finding for finding in receipt.findings if finding.is_error)
-            await self._fail(enrolments, found("acme_certificate_refused", why=why.words))
+            await self._fail(enrolments, bundle, found("acme_certificate_refused", why=why.words))
             return
         self._told = ""
         life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
@@ -259,18 +232,16 @@ class AcmeKeeper:
         await issuer.taken(issued)
         return receipt
 
-    async def _fail(self, enrolments: Enrolments, finding: Finding, error: AcmeError | None = None) -> None:
-        from certstore.issuers.acme.schedule import pause
-
+    async def _fail(
+        self, enrolments: Enrolments, bundle: Bundle | None, finding: Finding, error: AcmeError | None = None
+    ) -> None:
         self._is_forced = False
-        failures, now = enrolments.renewal.failures + 1, self._clock()
-        is_lasting = error is not None and error.is_lasting
-        next_at = now + pause(failures, _chance(), is_lasting=is_lasting)
-        if error is not None and error.retry_at is not None:
-            next_at = max(next_at, error.retry_at)
+        now = self._clock()
+        renewal = failed_at(now, enrolments.renewal, bundle, error)
         words = {"code": finding.code, "words": finding.words, "hint": finding.hint}
-        renewal = replace(enrolments.renewal, failures=failures, next_at=next_at, **words)  # type: ignore[arg-type]
-        _log.warning("acme_failed", failures=failures, next_at=next_at.isoformat(), **words)
+        renewal = replace(renewal, **words)  # type: ignore[arg-type]
+        next_at = renewal.next_at and renewal.next_at.isoformat()
+        _log.warning("acme_failed", failures=renewal.failures, next_at=next_at, **words)
         if self._told != finding.code:  # once for each thing that is wrong, until it goes well
             self._told = finding.code
             self._tell(finding)

@@ -87,8 +87,8 @@ class Renewal:
     """How it goes. bundle: the certificate that the times are for, by its id; None before the first.
 
     renew_at: a point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority
-    again what it suggests (RFC 9773). failures: in a row; code, words, hint: of the last one; next_at: no
-    try before.
+    again what it suggests (RFC 9773). failures: in a row; recent: when the last few were; code, words, hint:
+    of the last one; next_at: no try before.
     """
 
     bundle: str | None = None
@@ -99,6 +99,7 @@ class Renewal:
     code: str = ""
     words: str = ""
     hint: str = ""
+    recent: tuple[datetime, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
@@ -109,6 +110,7 @@ class Renewal:
             "code": self.code,
             "words": self.words,
             "hint": self.hint,
+            "recent": [records.moment_text(at) for at in self.recent],
         }
 
     def _times(self) -> dict[str, datetime | None]:
@@ -126,6 +128,9 @@ class Renewal:
             code=records.text(data, "code"),
             words=records.text(data, "words"),
             hint=records.text(data, "hint"),
+            recent=tuple(map(records.parse_moment, records.texts(data, "recent")))
+            if "recent" in data
+            else (),
         )
 
 
@@ -164,6 +169,10 @@ class Enrolments:
         if renewal != self.renewal:
             self.renewal = renewal
             self._disk.write(self._root / layout.RENEWAL, records.dump(renewal.to_json()))
+
+
+def _recent(data: Mapping[str, object]) -> tuple[str, ...]:
+    return records.texts(data, "recent") if "recent" in data else ()  # older versions wrote none
 
 
 def _read(path: Path, make: Callable[[Mapping[str, object]], T]) -> T | None:

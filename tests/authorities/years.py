@@ -1,0 +1,223 @@
+"""A device that lives through years in a moment: the real keeper, client and store, on trio's clock.
+
+What is not real: the authority's network (tests/authorities/scripted.py), and the waiting. Power and the
+authority come and go by `Weather`, from a seed, so that each run is the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import httpx2
+import trio
+
+from certstore import Candidate, Finding, Receipt, Source, Store
+from certstore.atomic import Disk
+from certstore.examination import InProcess
+from certstore.issuers.acme.challenges import Challenge
+from certstore.issuers.acme.enrolment import Enrolment, Enrolments
+from certstore.issuers.acme.issuing import Issuer, Surroundings
+from certstore.issuers.csr import KeyType
+from tests.authorities.answering import Recorder
+from tests.authorities.scripted import EPOCH, Scripted, answer, says
+from tests.authorities.store import at_once
+from tests.pki import Pki
+from tests.storing import OpenGate
+from tlsproxy.acmekeeping import AcmeKeeper, Terms
+from tlsproxy.control.peers import Peer
+from tlsproxy.observe.audit import AuditLog
+
+NAME = "device.test"
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when until when, in seconds of the clock; and what it is."""
+
+    begin: float
+    end: float
+    kind: str = ""
+
+    def overlap(self, other: Span) -> float:
+        return min(self.end, other.end) - max(self.begin, other.begin)
+
+
+KINDS = ("dead", "failing", "busy", "limited", "blind")
+
+
+def spans(
+    chance: random.Random, until_s: float, gap_s: float, shortest_s: float, longest_s: float
+) -> list[Span]:
+    """Make troubles that come at random, each of another length and kind."""
+    made, at = list[Span](), chance.expovariate(1 / gap_s)
+    while at < until_s:
+        lasts = chance.uniform(shortest_s, longest_s)
+        made.append(Span(at, at + lasts, chance.choice(KINDS)))
+        at += lasts + chance.expovariate(1 / gap_s)
+    return made
+
+
+@dataclass
+class Life:
+    """One device with its authority. `live` it, then look at what it noted."""
+
+    root: Path
+    authority: Scripted
+    outages: Sequence[Span]
+    cuts: Sequence[Span]
+    until_s: float
+    answering: Recorder = field(default_factory=Recorder)
+    taken: list[tuple[float, datetime, datetime]] = field(default_factory=list)  # at, not before, not after
+    orders: list[float] = field(default_factory=list)
+    unproved: list[float] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, root: Path, pki: Pki, *, days: float, years: float, seed: int, suggests: bool) -> Life:
+        chance, until_s = random.Random(seed), years * 365 * DAY_S
+        outages = spans(chance, until_s, 8 * DAY_S, 60.0, 3 * DAY_S)
+        cuts = spans(chance, until_s, 20 * DAY_S, 20.0, DAY_S)
+        life = cls(root, Scripted(pki, lambda *_: False), outages, cuts, until_s)
+        life.authority.days, life.authority.has_renewal_info = days, suggests
+        life.authority.sees, life.authority.script = life._sees, life._script
+        return life
+
+    def clock(self) -> datetime:
+        return EPOCH + timedelta(seconds=trio.current_time())
+
+    # --- the authority
+
+    def _outage(self) -> Span | None:
+        now = trio.current_time()
+        return next((one for one in self.outages if one.begin <= now < one.end), None)
+
+    def _script(self, method: str, path: str) -> httpx2.Response | None:
+        outage = self._outage()
+        if path == "/neworder" and method == "POST" and (outage is None or outage.kind == "blind"):
+            self.orders.append(trio.current_time())
+        match outage.kind if outage is not None else "":
+            case "dead":
+                raise httpx2.ConnectError("nobody there")
+            case "failing":
+                return says(500, "serverInternal")
+            case "busy" if outage is not None:
+                wait = min(outage.end - trio.current_time(), 3_600.0)
+                return says(503, "serverInternal", **{"Retry-After": str(int(wait) + 1)})
+            case "limited" if outage is not None and path == "/neworder":
+                over = min(outage.end, trio.current_time() + 6 * 3_600.0)
+                at = format_datetime(EPOCH + timedelta(seconds=over), usegmt=True)
+                return says(429, "rateLimited", **{"Retry-After": at})
+        return self._suggestion() if path.startswith("/ari/") else None
+
+    def _suggestion(self) -> httpx2.Response:
+        """Suggest a tenth of the life, as public authorities do (RFC 9773 section 4.2)."""
+        leaf = self.authority.issued[-1]
+        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        share = 0.5 if end - begin < timedelta(days=10) else 0.6
+        window = {"start": begin + (end - begin) * share, "end": begin + (end - begin) * (share + 0.1)}
+        said = {name: at.isoformat() for name, at in window.items()}
+        return answer(200, {"suggestedWindow": said}, **{"Retry-After": "21600"})
+
+    def _sees(self, name: str, whole: str) -> bool:
+        outage = self._outage()
+        is_blind = outage is not None and outage.kind == "blind"  # somebody has closed port 80
+        if is_blind:
+            self.unproved.append(trio.current_time())
+        answers = {(one.name, one.key_authorization) for one in self.answering.given}
+        return not is_blind and (name, whole) in answers
+
+    # --- the device
+
+    async def live(self) -> None:
+        """Enrol, and stand through all of it; each cut of the power finds whatever is being done."""
+        if not self.taken:
+            with self._store() as store:
+                await self._keeper(store).enable(self._enrolment, Terms(is_agreed=True), Peer(1, 0, 0))
+        for cut in (*self.cuts, Span(self.until_s, self.until_s)):
+            with self._store() as store:
+                with trio.CancelScope(deadline=cut.begin):
+                    await self._keeper(store).run()
+                self.answering.given.clear()
+            await trio.sleep_until(cut.end)
+
+    def _store(self) -> Store:
+        return Store.open(self.root, clock=self.clock)
+
+    def _enrolment(self, since: datetime) -> Enrolment:
+        server = self.authority.server.directory
+        return Enrolment(server, (NAME,), Challenge.HTTP_01, KeyType.EC, None, None, "", since)
+
+    def _keeper(self, store: Store) -> AcmeKeeper:
+        async def propose(candidate: Candidate) -> Receipt:
+            await trio.lowlevel.checkpoint()
+            receipt = store.propose(candidate, source=Source.ACME, via="acme", examiner=InProcess(OpenGate()))
+            leaf = store.bundle(
+                next(slot.bundle for slot in store.slots() if slot.source is Source.ACME)
+            ).leaf
+            self.taken.append((trio.current_time(), leaf.not_valid_before_utc, leaf.not_valid_after_utc))
+            return receipt
+
+        def tell(finding: Finding) -> None:
+            self.told.append(finding.code)
+
+        audit = AuditLog(store.path, self.clock)
+        return _Virtual(store, self.answering, self.clock, propose, tell, audit, authority=self.authority)
+
+    # --- what is to be seen
+
+    def lapses(self) -> Iterator[tuple[Span, Span]]:
+        """Give each time without a valid certificate, and the time in which that was to be prevented."""
+        ends = [*(at for at, _, _ in self.taken[1:]), self.until_s]
+        for (_, begin, end), successor in zip(self.taken, ends, strict=True):
+            expired = (end - EPOCH).total_seconds()
+            if successor > expired:
+                life = (end - begin).total_seconds()
+                yield Span(expired, successor), Span(expired - life / 3, expired)
+
+    def longest_chance(self, span: Span) -> float:
+        """Give the longest time within it, in seconds, in which device and authority were there."""
+        bad = sorted((*self.outages, *self.cuts), key=lambda one: one.begin)
+        longest, at = 0.0, span.begin
+        for one in bad:
+            if one.overlap(span) > 0:
+                longest = max(longest, one.begin - at)
+                at = max(at, one.end)
+        return max(longest, span.end - at)
+
+
+class _Virtual(AcmeKeeper):
+    """The keeper, with an authority in memory and no thread: a virtual clock runs on while one works."""
+
+    def __init__(self, *rest: object, authority: Scripted) -> None:
+        super().__init__(*rest)  # type: ignore[arg-type]
+        self._authority = authority
+
+    def _read(self) -> tuple[Enrolments, Issuer]:
+        root, disk = self._store.path, Disk()
+        enrolments = Enrolments(root, disk)
+        surroundings = Surroundings(
+            clock=self._clock,
+            random=random.Random(7).random,
+            transport=lambda _: self._authority,
+            offload=at_once,
+        )
+        issuer = Issuer(root, disk, surroundings)
+        assert enrolments.load() is None
+        assert issuer.load() == ()
+        return enrolments, issuer
+
+
+def most_within(moments: Sequence[float], seconds: float) -> int:
+    """Count the most of them that fall into a window of this length."""
+    most, first = 0, 0
+    for number, at in enumerate(moments):
+        while at - moments[first] >= seconds:
+            first += 1
+        most = max(most, number - first + 1)
+    return most
