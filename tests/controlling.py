@@ -196,8 +196,8 @@ def acme_of(controller: Controller) -> AcmeKeeper:
     def untold(_finding: Finding) -> None:
         """Tell nobody."""
 
-    propose, audit = controller.propose_acme, controller.audit
-    return AcmeKeeper(controller.store, Recorder(), controller.clock, propose, untold, audit)
+    told = (controller, untold, controller.audit)
+    return AcmeKeeper(controller.store, Recorder(), controller.clock, *told)
 
 
 def as_user(access: Access, own: int) -> Access:

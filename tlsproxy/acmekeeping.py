@@ -11,11 +11,12 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -25,8 +26,10 @@ from certstore import (
     Candidate,
     Finding,
     NotFound,
+    Reason,
     Receipt,
     Refusal,
+    Slot,
     Source,
     State,
     Store,
@@ -35,7 +38,8 @@ from certstore import (
 )
 from certstore.atomic import Disk
 from tlsproxy import policy_acme as policy
-from tlsproxy.acmetimes import Times, failed_at
+from tlsproxy.acmetimes import Times, is_shadowed
+from tlsproxy.acmewishes import shown, wish_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ProxyError, ThreadError
 from tlsproxy.observe.audit import Actor, AuditLog
@@ -43,15 +47,17 @@ from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
 if TYPE_CHECKING:
-    from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
+    from certstore.issuers.acme.enrolment import Enrolment, Enrolments
     from certstore.issuers.acme.errors import AcmeError
     from certstore.issuers.acme.issuing import Issuer
-    from certstore.issuers.acme.wishes import Binding, Issued, Progress, Wish
+    from certstore.issuers.acme.wishes import Binding, Issued, Progress, Server
 
-__all__ = ["AcmeKeeper", "AcmeRefusedError", "Terms"]
+__all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
 _log = logger("acme")
 _chance = random.SystemRandom().random
+# The codes of RFC 5280 section 5.3.1.
+_CODES: Final = {Reason.SUPERSEDED: 4, Reason.CESSATION: 5, Reason.KEY_COMPROMISE: 1}
 
 
 class AcmeRefusedError(ProxyError):
@@ -70,13 +76,28 @@ class AcmeRefusedError(ProxyError):
         return self._hint
 
 
+class Changes(Protocol):
+    """What changes the store, and tells of it (controller.py)."""
+
+    async def propose_acme(self, candidate: Candidate) -> Receipt:
+        """Bring in what an authority has issued. Raises StoreError."""
+        ...
+
+    async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
+        """Carry out a change. Raises StoreError or Refusal."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is said to an authority once, when an account is made there; binding: where it asks for one."""
+    """What is said to authorities once, when an account is made there.
+
+    bindings: for those that ask for one, by their directory.
+    """
 
     contacts: Sequence[str] = ()
     is_agreed: bool = False
-    binding: Binding | None = None
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
 
 
 class AcmeKeeper:
@@ -87,13 +108,13 @@ class AcmeKeeper:
         store: Store,
         answering: Answering,
         clock: Callable[[], datetime],
-        propose: Callable[[Candidate], Awaitable[Receipt]],
+        changes: Changes,
         tell: Callable[[Finding], None],
         audit: AuditLog,
     ) -> None:
-        """Take the store, who answers, the wall clock, what brings in a candidate, and who is told."""
+        """Take the store, who answers, the wall clock, what changes the store, and who is told."""
         self._store, self._answering, self._clock = store, answering, clock
-        self._propose, self._tell, self._audit = propose, tell, audit
+        self._changes, self._tell, self._audit = changes, tell, audit
         self._wake, self._doing = trio.Event(), trio.CancelScope()
         self._is_forced = False
         self._progress: Progress | None = None
@@ -103,23 +124,24 @@ class AcmeKeeper:
     # --- what is asked
 
     async def enable(self, make: Callable[..., Enrolment], terms: Terms, by: Peer) -> None:
-        """Find or make the account, and want a certificate from now on.
+        """Find or make the accounts, and want a certificate from now on.
 
         make: gives what is wanted; ValueError where that can't be had. Raises AcmeRefusedError or StoreError.
         """
         enrolment = make(since=self._clock())
         enrolments, issuer = await self._open()
         with _refusing():
-            await issuer.register(
-                enrolment.server,
-                contacts=terms.contacts,
-                terms_agreed=terms.is_agreed,
-                binding=terms.binding,
-            )
+            for server in enrolment.servers:
+                await issuer.register(
+                    server,
+                    contacts=terms.contacts,
+                    terms_agreed=terms.is_agreed,
+                    binding=terms.bindings.get(server.directory),
+                )
         await in_thread(lambda: enrolments.enrol(enrolment))
         self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
         self._begin_anew()
-        await issuer.forget(keep=[_wish(enrolment)])
+        await issuer.forget(keep=[wish_of(enrolment)])
 
     async def disable(self, by: Peer) -> None:
         """Want nothing any more: the certificate that is there stays until its end. Raises StoreError."""
@@ -137,6 +159,41 @@ class AcmeKeeper:
         await in_thread(lambda: enrolments.note(replace(enrolments.renewal, next_at=None)))
         self._wake.set()
 
+    async def revoke(self, reason: Reason, by: Peer) -> None:
+        """Have the certificate that is there revoked, and ask for another; at the end of all use for none.
+
+        One whose key is known to others goes at once, with what was begun with it. Raises AcmeRefusedError,
+        NotFound or StoreError.
+        """
+        enrolments, issuer = await self._open()
+        slot, bundle = await in_thread(self._newest)
+        enrolment = enrolments.enrolment
+        if enrolment is None or slot is None or bundle is None:
+            raise NotFound("certificate of an ACME authority", "")
+        server = enrolment.server_at(enrolments.renewal.authority)
+        with _refusing():
+            await issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
+        self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
+        if reason is Reason.CESSATION:
+            await self.disable(by)
+        else:
+            self._is_forced = True
+            await in_thread(lambda: enrolments.note(replace(enrolments.renewal, next_at=None)))
+        if reason.ends or reason is Reason.CESSATION:
+            remove = partial(Store.remove, key=slot.key, via="acme", reason=reason)
+            await self._changes.change("remove", remove, by)
+        self._begin_anew()
+
+    async def roll_over(self, by: Peer) -> None:
+        """Give the accounts new keys. Raises AcmeRefusedError, NotFound or StoreError."""
+        enrolments, issuer = await self._open()
+        if enrolments.enrolment is None:
+            raise NotFound("ACME enrolment", "")
+        for server in enrolments.enrolment.servers:
+            with _refusing():
+                await issuer.roll_over(server)
+            self._note_act(by, "roll_over_acme", directory=server.directory)
+
     def _note_act(self, by: Peer, what: str, **facts: object) -> None:
         self._audit.note(Actor("socket", uid=by.uid, pid=by.pid), what, "done", **facts)
 
@@ -146,7 +203,7 @@ class AcmeKeeper:
         if enrolments.enrolment is None:
             return None
         bundle = await in_thread(self._current)
-        return _shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress)
+        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
@@ -183,61 +240,60 @@ class AcmeKeeper:
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
         bundle = await in_thread(self._current)
+        times = Times(enrolments, issuer, enrolment, bundle)
         if not self._is_forced:
-            times = Times(enrolments, issuer, enrolment, bundle)
+            if enrolment.pauses and await in_thread(lambda: is_shadowed(self._store, enrolment, now)):
+                return policy.TURN_S
             due = await times.after_absence(now) or await times.next_due(now)
             if now < due:
                 return (due - now).total_seconds()
-        await self._obtain(enrolments, issuer, enrolment, bundle)
+        try:
+            await self._obtain(times)
+        finally:
+            self._progress = None  # last of all: whoever waits for it then reads what came of it
         return 0.0
 
-    async def _obtain(
-        self, enrolments: Enrolments, issuer: Issuer, enrolment: Enrolment, bundle: Bundle | None
-    ) -> None:
+    async def _obtain(self, times: Times) -> None:
         """Ask for a certificate, and bring it in; whatever comes of it is written down."""
         from certstore.issuers.acme.enrolment import Renewal
         from certstore.issuers.acme.errors import AcmeError
 
-        wish = _wish(enrolment, bundle)
+        server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
+        answerers = {times.enrolment.challenge: self._answering}
         try:
-            issued = await issuer.issue(
-                enrolment.server, wish, {enrolment.challenge: self._answering}, self._note
-            )
-            receipt = await self._bring_in(issuer, issued)
+            issued = await times.issuer.issue(server, wish, answerers, self._note)
+            receipt = await self._bring_in(times.issuer, issued)
         except AcmeError as error:
-            await self._fail(enrolments, bundle, error.finding, error)
+            await self._fail(times, server, error.finding, error)
             return
         except Refusal as refusal:
-            await self._fail(enrolments, bundle, refusal.findings[0])
+            await self._fail(times, server, refusal.findings[0])
             return
-        finally:
-            self._progress = None
         self._is_forced = False
         if receipt.state is State.REFUSED:
             why = next(finding for finding in receipt.findings if finding.is_error)
-            await self._fail(enrolments, bundle, found("acme_certificate_refused", why=why.words))
+            await self._fail(times, server, found("acme_certificate_refused", why=why.words))
             return
         self._told = ""
         life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
         again = self._clock() + min(policy.SOONEST_AGAIN, life * policy.SOONEST_SHARE)
-        await in_thread(lambda: enrolments.note(Renewal(next_at=again)))
-        _log.info(
-            "acme_issued", names=list(issued.names), not_after=issued.leaf.not_valid_after_utc.isoformat()
-        )
+        renewal = Renewal(next_at=again, authority=server.directory)
+        await in_thread(lambda: times.enrolments.note(renewal))
+        until = issued.leaf.not_valid_after_utc.isoformat()
+        _log.info("acme_issued", names=list(issued.names), authority=server.directory, not_after=until)
 
     async def _bring_in(self, issuer: Issuer, issued: Issued) -> Receipt:
         if not self._store.is_enrolled:  # a reset came in between: nobody wants it any more
             raise NotFound("ACME enrolment", "")
-        receipt = await self._propose(issued.candidate())
+        receipt = await self._changes.propose_acme(issued.candidate())
         await issuer.taken(issued)
         return receipt
 
     async def _fail(
-        self, enrolments: Enrolments, bundle: Bundle | None, finding: Finding, error: AcmeError | None = None
+        self, times: Times, server: Server, finding: Finding, error: AcmeError | None = None
     ) -> None:
         self._is_forced = False
-        now = self._clock()
-        renewal = failed_at(now, enrolments.renewal, bundle, error)
+        renewal = times.after_failure(self._clock(), server, error)
         words = {"code": finding.code, "words": finding.words, "hint": finding.hint}
         renewal = replace(renewal, **words)  # type: ignore[arg-type]
         next_at = renewal.next_at and renewal.next_at.isoformat()
@@ -245,7 +301,7 @@ class AcmeKeeper:
         if self._told != finding.code:  # once for each thing that is wrong, until it goes well
             self._told = finding.code
             self._tell(finding)
-        await in_thread(lambda: enrolments.note(renewal))
+        await in_thread(lambda: times.enrolments.note(renewal))
 
     def _note(self, progress: Progress) -> None:
         self._progress = progress
@@ -281,18 +337,22 @@ class AcmeKeeper:
 
     def _current(self) -> Bundle | None:
         """Give ACME's newest certificate that has all names that are wanted; None where there is none."""
+        return self._newest()[1]
+
+    def _newest(self) -> tuple[Slot | None, Bundle | None]:
+        """Give it with its slot."""
         wanted = self._known[0].enrolment if self._known is not None else None
         if wanted is None:
-            return None
+            return None, None
         fit = [
             s for s in self._store.slots() if s.source is Source.ACME and set(wanted.names) <= set(s.names)
         ]
         for slot in sorted(fit, key=lambda slot: slot.newness, reverse=True):
             try:
-                return self._store.bundle(slot.bundle)
+                return slot, self._store.bundle(slot.bundle)
             except StoreError as error:
                 _log.error("acme_bundle_lost", bundle=slot.bundle, why=str(error))
-        return None
+        return None, None
 
 
 @contextmanager
@@ -303,40 +363,3 @@ def _refusing() -> Iterator[None]:
         yield
     except AcmeError as error:
         raise AcmeRefusedError(error.code, str(error), error.hint) from error
-
-
-def _wish(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
-    from certstore.issuers.acme.renewalinfo import certificate_id
-    from certstore.issuers.acme.wishes import Wish
-
-    return Wish(
-        enrolment.names,
-        enrolment.key_type,
-        enrolment.profile,
-        replaces=certificate_id(bundle.leaf) if bundle is not None else None,
-        preferred_chain=enrolment.preferred_chain,
-    )
-
-
-def _shown(
-    enrolment: Enrolment, renewal: Renewal, bundle: Bundle | None, progress: Progress | None
-) -> dict[str, object]:
-    """Give it as the API does."""
-    failed = renewal.failures > 0
-    last: Mapping[str, str] = {"code": renewal.code, "words": renewal.words, "hint": renewal.hint}
-    until = bundle.leaf.not_valid_after_utc.isoformat() if bundle is not None else None
-    return {
-        "directory": enrolment.directory,
-        "names": list(enrolment.names),
-        "challenge": str(enrolment.challenge),
-        "key_type": str(enrolment.key_type),
-        "profile": enrolment.profile,
-        "since": enrolment.since.isoformat(),
-        "step": str(progress.step) if progress is not None else None,
-        "failures": renewal.failures,
-        "last_failure": dict(last) if failed else None,
-        "next_at": renewal.next_at.isoformat() if renewal.next_at is not None else None,
-        "renew_at": renewal.renew_at.isoformat() if renewal.renew_at is not None else None,
-        "sha256": bundle.fingerprint if bundle is not None else None,
-        "not_after": until,
-    }

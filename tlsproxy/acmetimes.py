@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from certstore import Bundle
+from certstore import Bundle, Source, Store, covers
 from tlsproxy import policy_acme as policy
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
     from certstore.issuers.acme.errors import AcmeError
     from certstore.issuers.acme.issuing import Issuer
+    from certstore.issuers.acme.wishes import Server
 
-__all__ = ["Times", "failed_at"]
+__all__ = ["Times", "is_shadowed"]
 
 _log = logger("acme")
 _chance = random.SystemRandom().random
@@ -76,11 +77,12 @@ class Times:
         if renewal.bundle != bundle.id:
             leaf = bundle.leaf
             point = due_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, _chance())
-            renewal = Renewal(bundle.id, renew_at=point, ask_at=now)
+            renewal = Renewal(bundle.id, renew_at=point, ask_at=now, authority=renewal.authority)
         if renewal.ask_at is None or now >= renewal.ask_at:
             again = now + policy.ASK_AGAIN
             try:
-                info = await self.issuer.renewal_info(self.enrolment.server, bundle.leaf)
+                server = self.enrolment.server_at(renewal.authority)
+                info = await self.issuer.renewal_info(server, bundle.leaf)
             except AcmeError as error:
                 _log.info("acme_suggestion_missing", code=error.code, why=str(error))
                 info = None
@@ -92,21 +94,45 @@ class Times:
         await self._note(renewal)
         return renewal
 
+    def whose_turn(self, now: datetime) -> Server:
+        """Give the authority to ask now; the first where none would listen, which was waited for."""
+        from certstore.issuers.acme.schedule import turn_of
+
+        renewal, servers = self.enrolments.renewal, self.enrolment.servers
+        barred = [now < renewal.barred.get(one.directory, now) for one in servers]
+        return servers[turn_of(renewal.failures, barred) or 0]
+
+    def after_failure(self, now: datetime, server: Server, error: AcmeError | None) -> Renewal:
+        """Give how it stands after one more failure: when to try again, what counts against the limits."""
+        from certstore.issuers.acme.schedule import HOUR_KEPT, TRIES_AT_FIRST, next_try, pause, turn_of
+
+        renewal, servers = self.enrolments.renewal, self.enrolment.servers
+        failures, recent = renewal.failures + 1, (*renewal.recent, now)[-HOUR_KEPT:]
+        barred = {one: at for one, at in renewal.barred.items() if now < at}
+        if error is not None and error.retry_at is not None:
+            barred[server.directory] = error.retry_at
+        # what nobody but a person can mend with one authority may go well with another
+        tried_all = len(servers) == 1 or failures > 2 * TRIES_AT_FIRST
+        is_lasting = error is not None and error.is_lasting and tried_all
+        wait = pause(failures, _chance(), is_lasting=is_lasting, left=_left(self.bundle, now))
+        next_at = next_try(now, wait, recent)
+        until = [barred.get(one.directory, now) for one in servers]
+        following = turn_of(failures, [next_at + policy.PATIENCE < at for at in until])
+        next_at = max(next_at, min(until) if following is None else until[following])
+        return replace(renewal, failures=failures, recent=recent, barred=barred, next_at=next_at)
+
     async def _note(self, renewal: Renewal) -> None:
         await in_thread(lambda: self.enrolments.note(renewal))
 
 
-def failed_at(now: datetime, renewal: Renewal, bundle: Bundle | None, error: AcmeError | None) -> Renewal:
-    """Give how it stands after one more failure: when to try again, what counts against the limits."""
-    from certstore.issuers.acme.schedule import HOUR_KEPT, next_try, pause
-
-    failures, recent = renewal.failures + 1, (*renewal.recent, now)[-HOUR_KEPT:]
-    is_lasting = error is not None and error.is_lasting
-    wait = pause(failures, _chance(), is_lasting=is_lasting, left=_left(bundle, now))
-    next_at = next_try(now, wait, recent)
-    if error is not None and error.retry_at is not None:
-        next_at = max(next_at, error.retry_at)
-    return replace(renewal, failures=failures, recent=recent, next_at=next_at)
+def is_shadowed(store: Store, enrolment: Enrolment, now: datetime) -> bool:
+    """Say whether a certificate that the customer brought has all the names that are wanted."""
+    return any(
+        slot.source is Source.CUSTOMER
+        and all(any(covers(mine, name) for mine in slot.names) for name in enrolment.names)
+        and now < store.meta(slot.bundle).facts.not_after
+        for slot in store.slots()
+    )
 
 
 def _left(bundle: Bundle | None, now: datetime) -> timedelta | None:

@@ -167,7 +167,7 @@ class House:
             self.store.device_ca.on_kept = caretaker.hurry
         trouble = partial(self._reporter.trouble, controller.meter)
         self.notifier.on_report, self.notifier.on_finding = controller.meter.count_notice, trouble
-        told = (controller.propose_acme, trouble, controller.audit)
+        told = (controller, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:

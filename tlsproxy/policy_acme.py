@@ -20,3 +20,5 @@ LONGEST_PAUSE = timedelta(days=8)
 # Whatever a certificate that has just come looks like, the next is not asked for at once.
 SOONEST_AGAIN = timedelta(hours=1)
 SOONEST_SHARE = 0.1
+# An authority that won't listen for longer than this, and has a fallback, is passed over.
+PATIENCE = timedelta(hours=1)

@@ -79,9 +79,16 @@ def wait_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, pki: Pki, *, binding: bool = False, **environment: str) -> Iterator[Pebble]:
-    """Run one: strict, half of all nonces refused, no authorization used twice, two roots."""
+def running(
+    folder: Path, pki: Pki, *, binding: bool = False, beside: Pebble | None = None, **environment: str
+) -> Iterator[Pebble]:
+    """Run one: strict, half of all nonces refused, no authorization used twice, two roots.
+
+    beside: another one, which looks at the same ports.
+    """
     api, management, http, tls, dns, dns_management = free_ports(6)
+    if beside is not None:
+        http, tls = beside.http, beside.tls
     issued = pki.leaf(("localhost", "127.0.0.1"))
     (folder / "srv.pem").write_bytes(issued.chain_pem)
     (folder / "srv.key").write_bytes(issued.key_pem)

@@ -154,20 +154,12 @@ class Life:
         return Enrolment(server, (NAME,), Challenge.HTTP_01, KeyType.EC, None, None, "", since)
 
     def _keeper(self, store: Store) -> AcmeKeeper:
-        async def propose(candidate: Candidate) -> Receipt:
-            await trio.lowlevel.checkpoint()
-            receipt = store.propose(candidate, source=Source.ACME, via="acme", examiner=InProcess(OpenGate()))
-            leaf = store.bundle(
-                next(slot.bundle for slot in store.slots() if slot.source is Source.ACME)
-            ).leaf
-            self.taken.append((trio.current_time(), leaf.not_valid_before_utc, leaf.not_valid_after_utc))
-            return receipt
-
         def tell(finding: Finding) -> None:
             self.told.append(finding.code)
 
         audit = AuditLog(store.path, self.clock)
-        return _Virtual(store, self.answering, self.clock, propose, tell, audit, authority=self.authority)
+        told = (_Changes(self, store), tell, audit)
+        return _Virtual(store, self.answering, self.clock, *told, authority=self.authority)
 
     # --- what is to be seen
 
@@ -189,6 +181,26 @@ class Life:
                 longest = max(longest, one.begin - at)
                 at = max(at, one.end)
         return max(longest, span.end - at)
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """Brings in what comes, and notes when."""
+
+    life: Life
+    store: Store
+
+    async def propose_acme(self, candidate: Candidate) -> Receipt:
+        await trio.lowlevel.checkpoint()
+        examiner = InProcess(OpenGate())
+        receipt = self.store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
+        slot = next(slot for slot in self.store.slots() if slot.source is Source.ACME)
+        leaf = self.store.bundle(slot.bundle).leaf
+        self.life.taken.append((trio.current_time(), leaf.not_valid_before_utc, leaf.not_valid_after_utc))
+        return receipt
+
+    async def change(self, what: str, *_: object) -> Receipt:
+        raise AssertionError(f"nobody asks for {what} here")
 
 
 class _Virtual(AcmeKeeper):

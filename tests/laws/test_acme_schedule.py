@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certstore.issuers.acme.renewalinfo import RenewalInfo
-from certstore.issuers.acme.schedule import HOUR_KEPT, after_absence, due_at, next_try, pause, within
+from certstore.issuers.acme.schedule import HOUR_KEPT, after_absence, due_at, next_try, pause, turn_of, within
 
 BEGIN = datetime(2026, 11, 26, tzinfo=UTC)
 CHANCES = st.floats(0, 1, exclude_max=True)
@@ -90,3 +90,18 @@ def test_ten_thousand_devices_that_were_made_in_one_moment_are_not_due_in_one():
     busiest = max(sum(1 for one in due if start <= one < start + timedelta(hours=1)) for start in due[::500])
     assert due[-1] - due[0] > timedelta(days=4)
     assert busiest < 150
+
+
+@given(st.integers(0, 50))
+def test_the_first_authority_is_asked_three_times_then_each_by_turns(failures):
+    whose = turn_of(failures, [False, False])
+    assert whose == (0 if failures < 3 else (failures - 2) % 2)
+    assert turn_of(failures, [False]) == 0
+
+
+@given(st.integers(0, 50), st.lists(st.booleans(), min_size=1, max_size=4))
+def test_no_authority_is_asked_that_will_not_listen(failures, barred):
+    whose = turn_of(failures, barred)
+    assert (whose is None) is all(barred)
+    if whose is not None:
+        assert not barred[whose]

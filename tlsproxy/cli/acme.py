@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["acme"]
 
 _LOOK_S = 0.5
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 _WAIT = click.option(
     "--wait/--no-wait",
@@ -78,14 +80,14 @@ def acme() -> None:
     type=click.Choice(["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]),
     default="ec",
     show_default=True,
-    help="The kind of key; each certificate has one of its own.",
+    help="The kind of key.",
 )
 @click.option("--email", "contacts", multiple=True, help="Whom the authority may write to. Repeatable.")
 @click.option("--profile", help="One of the certificate profiles that the authority lists.")
 @click.option("--preferred-chain", metavar="NAME", help="The root that the chain should lead to.")
 @click.option(
     "--ca-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=_FILE,
     help="Roots in PEM that the authority's own certificate is trusted by, beside the system's.",
 )
 @click.option("--eab-kid", metavar="KID", help="External account binding: the key's name.")
@@ -94,7 +96,21 @@ def acme() -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     help="External account binding: a file that holds the key in base64url, - for stdin.",
 )
-@click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service.")
+@click.option("--agree-tos", is_flag=True, help="Agree to the terms of service of all authorities named.")
+@click.option(
+    "--keep-key",
+    is_flag=True,
+    help="Renew with the key that is there, for whoever pins it [default: a new one].",
+)
+@click.option(
+    "--pause-in-shadow",
+    is_flag=True,
+    help="Ask for nothing while a certificate that was imported has all names [default: go on below it].",
+)
+@click.option("--fallback-directory", metavar="URL", help="Whom to ask where that one fails again and again.")
+@click.option("--fallback-ca-file", type=_FILE, help="As --ca-file, for the fallback.")
+@click.option("--fallback-eab-kid", metavar="KID", help="As --eab-kid, for the fallback.")
+@click.option("--fallback-eab-key-file", type=_FILE, help="As --eab-key-file, for the fallback.")
 @_WAIT
 @place_options
 @_JSON
@@ -111,6 +127,12 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     eab_kid: str | None,
     eab_key_file: Path | None,
     agree_tos: bool,  # noqa: FBT001
+    keep_key: bool,  # noqa: FBT001
+    pause_in_shadow: bool,  # noqa: FBT001
+    fallback_directory: str | None,
+    fallback_ca_file: Path | None,
+    fallback_eab_kid: str | None,
+    fallback_eab_key_file: Path | None,
     wait: bool,  # noqa: FBT001
     store: Path | None,
     config: Path | None,
@@ -125,10 +147,9 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     """
     if not names and not addresses:
         raise click.UsageError("say what is to be certified: --name or --ip")
-    if (eab_kid is None) != (eab_key_file is None):
-        raise click.UsageError("--eab-kid and --eab-key-file belong together")
+    fallback = _authority(fallback_directory, fallback_ca_file, fallback_eab_kid, fallback_eab_key_file)
     wanted: dict[str, object] = {
-        "directory": directory,
+        **(_authority(directory, ca_file, eab_kid, eab_key_file) or {}),
         "names": [*names, *addresses],
         "agree_tos": agree_tos,
         "challenge": challenge,
@@ -136,11 +157,12 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "contacts": list(contacts),
         "profile": profile,
         "preferred_chain": preferred_chain,
-        "ca_pem": ca_file.read_text("ascii", "replace") if ca_file is not None else "",
-        "binding": {"kid": eab_kid, "mac_key": _key_in(eab_key_file)} if eab_key_file is not None else None,
+        "keep_key": keep_key,
+        "pause_in_shadow": pause_in_shadow,
+        "fallback": fallback,
     }
     with asking(find_proxy(store, config)) as client:
-        before = _fingerprint(client)
+        before = _Before(_fingerprint(client))
         client.enable_acme(wanted)
         return _followed(client, before, wait=wait, as_json=as_json)
 
@@ -167,7 +189,8 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
 def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
     """Ask for the next certificate now, whatever is due. Authorities count: mind their limits."""
     with asking(find_proxy(store, config)) as client:
-        before = _fingerprint(client)
+        shown = client.acme()
+        before = _Before(shown["sha256"], shown["failures"])
         client.renew_acme()
         return _followed(client, before, wait=wait, as_json=as_json)
 
@@ -183,6 +206,69 @@ def disable(store: Path | None, config: Path | None, as_json: bool) -> None:  # 
     with asking(find_proxy(store, config)) as client:
         shown = client.disable_acme()
     click.echo(json.dumps(shown, indent=2) if as_json else "nothing is asked of the ACME authority any more")
+
+
+@acme.command(
+    short_help="Have the certificate revoked.",
+    epilog=examples("tlsproxy acme revoke --yes", "tlsproxy acme revoke --reason key-compromise --yes"),
+)
+@click.option(
+    "--reason",
+    type=click.Choice(["superseded", "cessation-of-operation", "key-compromise"]),
+    default="superseded",
+    show_default=True,
+    help="key-compromise takes it away with its key, at once and for good; cessation-of-operation ends the"
+    " enrolment, too.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask whether it is meant.")
+@place_options
+@_JSON
+def revoke(
+    reason: str,
+    yes: bool,  # noqa: FBT001
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Have the authority revoke the certificate that is there. A new one is asked for at once.
+
+    Until it is there, the revoked one stays (clients that look up revocations refuse it), but for the reason
+    key-compromise: then the next good certificate takes its place, at last the device's own.
+    """
+    if not yes:
+        click.confirm("Nothing brings a revoked certificate back. Revoke it?", abort=True, err=True)
+    with asking(find_proxy(store, config)) as client:
+        _tell(client.revoke_acme(reason), as_json=as_json)
+
+
+@acme.command(
+    name="roll-over",
+    short_help="Give the account a new key.",
+    epilog=examples("tlsproxy acme roll-over"),
+)
+@place_options
+@_JSON
+def roll_over(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Give the account at the authority a new key (that of the certificate stays)."""
+    with asking(find_proxy(store, config)) as client:
+        _tell(client.roll_over_acme(), as_json=as_json)
+
+
+def _authority(
+    directory: str | None, ca_file: Path | None, kid: str | None, key_file: Path | None
+) -> dict[str, object] | None:
+    """Say which authority, as the API takes it."""
+    if (kid is None) != (key_file is None):
+        raise click.UsageError("the name and the file of an account binding's key belong together")
+    if directory is None:
+        if ca_file is not None or kid is not None:
+            raise click.UsageError("say which authority the fallback is: --fallback-directory")
+        return None
+    return {
+        "directory": directory,
+        "ca_pem": ca_file.read_text("ascii", "replace") if ca_file is not None else "",
+        "binding": {"kid": kid, "mac_key": _key_in(key_file)} if key_file is not None else None,
+    }
 
 
 def _key_in(file: Path) -> str:
@@ -201,12 +287,23 @@ def _fingerprint(client: Client) -> object:
         return None
 
 
-def _followed(client: Client, before: object, *, wait: bool, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How it stood when somebody asked for another one."""
+
+    sha256: object
+    failures: object = 0
+
+    def is_now(self, shown: dict[str, object]) -> bool:
+        return shown["sha256"] == self.sha256 and shown["failures"] == self.failures
+
+
+def _followed(client: Client, before: _Before, *, wait: bool, as_json: bool) -> int:
     """Wait for what comes of it, and tell it; gives the exit code."""
     from tlsproxy.errors import ExitCode
 
     shown, step = client.acme(), None
-    while wait and shown["sha256"] == before and not shown["failures"]:
+    while wait and (before.is_now(shown) or shown["step"] is not None):
         if shown["step"] != step and not as_json:
             step = shown["step"]
             if step is not None:
@@ -214,7 +311,7 @@ def _followed(client: Client, before: object, *, wait: bool, as_json: bool) -> i
         time.sleep(_LOOK_S)
         shown = client.acme()
     _tell(shown, as_json=as_json)
-    return ExitCode.FAILED if wait and shown["sha256"] == before else ExitCode.DONE
+    return ExitCode.FAILED if wait and shown["sha256"] == before.sha256 else ExitCode.DONE
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -226,7 +323,7 @@ def _tell(shown: dict[str, object], *, as_json: bool) -> None:
     names = shown["names"]
     assert isinstance(names, list)
     for line in (
-        f"authority    {shown['directory']}",
+        f"authority    {shown['directory']}{_otherwise(shown)}",
         f"names        {', '.join(names)}, proved by {shown['challenge']}",
         f"certificate  {_certificate(shown)}",
         *_doing(shown),
@@ -234,11 +331,16 @@ def _tell(shown: dict[str, object], *, as_json: bool) -> None:
         click.echo(printable(line))
 
 
+def _otherwise(shown: dict[str, object]) -> str:
+    return f", else {shown['fallback']}" if shown["fallback"] is not None else ""
+
+
 def _certificate(shown: dict[str, object]) -> str:
     if shown["sha256"] is None:
         return "none yet"
     renewed = f", renewed from {_day(shown['renew_at'])} on" if shown["renew_at"] is not None else ""
-    return f"valid until {_day(shown['not_after'])}{renewed}"
+    other = f", of {shown['issued_by']}" if shown["issued_by"] != shown["directory"] else ""
+    return f"valid until {_day(shown['not_after'])}{renewed}{other}"
 
 
 def _doing(shown: dict[str, object]) -> list[str]:

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 from starlette.responses import JSONResponse, Response
 
-from certstore import Challenge, KeyType, NotFound
+from certstore import Challenge, KeyType, NotFound, Reason
 from tlsproxy.acmekeeping import Terms
 from tlsproxy.control.candidates import read_body
 from tlsproxy.control.documents import Count, Hash
 from tlsproxy.control.operations import Answer, Ask, Operation
 from tlsproxy.control.values import JSON_TYPE, BadRequestError, decoded
+
+if TYPE_CHECKING:
+    from certstore.issuers.acme.wishes import Binding
 
 __all__ = ["OPERATIONS"]
 
@@ -27,6 +31,7 @@ _MOST_NAMES = 100  # as many as public authorities put into one certificate
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 _Url: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 _Mail: TypeAlias = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
+_Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=100_000)]
 # Others are answered by name servers, whom this proxy doesn't reach yet.
 _OURS = (Challenge.HTTP_01, Challenge.TLS_ALPN_01)
 
@@ -36,6 +41,20 @@ class BindingDocument(msgspec.Struct, forbid_unknown_fields=True):
 
     kid: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     mac_key: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class FallbackDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """Another authority, which is asked where the first fails again and again; as in `EnrolmentDocument`."""
+
+    directory: _Url
+    ca_pem: _Pem = ""
+    binding: BindingDocument | None = None
+
+
+class RevocationDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a certificate is revoked (RFC 5280 section 5.3.1)."""
+
+    reason: Reason = Reason.SUPERSEDED
 
 
 class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,8 +68,13 @@ class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
     contacts: Annotated[list[_Mail], msgspec.Meta(max_length=10)] = []
     profile: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
     preferred_chain: Annotated[str, msgspec.Meta(min_length=1, max_length=500)] | None = None
-    ca_pem: Annotated[str, msgspec.Meta(max_length=100_000)] = ""
+    ca_pem: _Pem = ""
     binding: BindingDocument | None = None
+    fallback: FallbackDocument | None = None
+    keep_key: Annotated[bool, msgspec.Meta(description="Renew with the key that is there.")] = False
+    pause_in_shadow: Annotated[
+        bool, msgspec.Meta(description="Ask for nothing while a customer's certificate has all the names.")
+    ] = False
 
 
 class FailureDocument(msgspec.Struct):
@@ -70,6 +94,10 @@ class AcmeDocument(msgspec.Struct):
     key_type: KeyType
     profile: str | None
     since: datetime
+    fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
+    keep_key: bool
+    pause_in_shadow: bool
+    issued_by: Annotated[str | None, msgspec.Meta(description="The directory of whom the certificate is.")]
     step: str | None
     failures: Annotated[Count, msgspec.Meta(description="In a row, since the last certificate.")]
     last_failure: FailureDocument | None
@@ -87,15 +115,14 @@ async def _show(ask: Ask) -> Response:
 
 
 async def _enable(ask: Ask) -> Response:
-    from certstore.issuers.acme.enrolment import Enrolment
-    from certstore.issuers.acme.wishes import Binding
+    from certstore.issuers.acme.enrolment import Enrolment, Fallback
 
     wanted = decoded(await read_body(ask), EnrolmentDocument)
     if wanted.challenge not in _OURS:
         raise _unusable(f"{wanted.challenge} isn't answered here: take {' or '.join(_OURS)}")
-    given = wanted.binding
+    other = wanted.fallback
     try:
-        binding = Binding(given.kid, _bytes(given.mac_key)) if given is not None else None
+        bindings = dict(_bindings(wanted))
         make = partial(
             Enrolment,
             directory=wanted.directory,
@@ -105,8 +132,11 @@ async def _enable(ask: Ask) -> Response:
             profile=wanted.profile,
             preferred_chain=wanted.preferred_chain,
             ca_pem=_ascii(wanted.ca_pem),
+            fallback=Fallback(other.directory, _ascii(other.ca_pem)) if other is not None else None,
+            keeps_key=wanted.keep_key,
+            pauses=wanted.pause_in_shadow,
         )
-        terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, binding=binding)
+        terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, bindings=bindings)
         await ask.backing.enrolling.enable(make, terms, ask.peer)
     except ValueError as error:
         raise _unusable(str(error)) from error
@@ -119,10 +149,30 @@ async def _renew(ask: Ask) -> Response:
     return await _show(ask)
 
 
+async def _revoke(ask: Ask) -> Response:
+    asked = decoded(await read_body(ask), RevocationDocument)
+    wanted = await _show(ask)
+    await ask.backing.enrolling.revoke(asked.reason, ask.peer)
+    return wanted if asked.reason is Reason.CESSATION else await _show(ask)
+
+
+async def _roll_over(ask: Ask) -> Response:
+    await ask.backing.enrolling.roll_over(ask.peer)
+    return await _show(ask)
+
+
 async def _disable(ask: Ask) -> Response:
     wanted = await _show(ask)
     await ask.backing.enrolling.disable(ask.peer)
     return wanted
+
+
+def _bindings(wanted: EnrolmentDocument) -> Iterator[tuple[str, Binding]]:
+    from certstore.issuers.acme.wishes import Binding
+
+    for one in (wanted, wanted.fallback):
+        if one is not None and one.binding is not None:
+            yield one.directory, Binding(one.binding.kid, _bytes(one.binding.mac_key))
 
 
 def _unusable(why: str) -> BadRequestError:
@@ -172,6 +222,26 @@ OPERATIONS = (
         _renew,
         (_STANDING,),
         problems=(404, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/acme/revoke",
+        "revokeAcme",
+        "Have the authority revoke the certificate that is there, and ask for another one; at the end of all"
+        " use for none.",
+        _revoke,
+        (Answer("It is revoked; what is wanted, or was.", AcmeDocument),),
+        bodies={JSON_TYPE: RevocationDocument},
+        problems=(400, 404, 408, 413, 422, 502, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/acme/roll-over",
+        "rollOverAcme",
+        "Give the accounts at the authorities new keys.",
+        _roll_over,
+        (_STANDING,),
+        problems=(404, 502, 503),
     ),
     Operation(
         "DELETE",

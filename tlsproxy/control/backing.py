@@ -127,6 +127,14 @@ class Enrolling(Protocol):
         """Ask for the next one now."""
         ...
 
+    async def revoke(self, reason: Reason, by: Peer) -> None:
+        """Have the certificate that is there revoked, and ask for another, but where all use ends."""
+        ...
+
+    async def roll_over(self, by: Peer) -> None:
+        """Give the accounts new keys."""
+        ...
+
     async def standing(self) -> dict[str, object] | None:
         """Say what is wanted, and how it goes; None where nothing is."""
         ...

@@ -241,6 +241,14 @@ class Client:
         """Have the next one asked for now."""
         return self._ask("POST", "/v1/acme/renew")
 
+    def revoke_acme(self, reason: str) -> dict[str, object]:
+        """Have the certificate that is there revoked."""
+        return self._ask("POST", "/v1/acme/revoke", {"reason": reason})
+
+    def roll_over_acme(self) -> dict[str, object]:
+        """Give the accounts new keys."""
+        return self._ask("POST", "/v1/acme/roll-over")
+
     def disable_acme(self) -> dict[str, object]:
         """Want nothing any more; gives what was wanted."""
         return self._ask("DELETE", "/v1/acme")

@@ -11,10 +11,10 @@ something is due (schedule.py), and who acts on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from certstore import layout, records
 from certstore.atomic import Disk
@@ -25,16 +25,26 @@ from certstore.issuers.acme.wishes import Server
 from certstore.issuers.csr import KeyType, Wanted
 from certstore.reading import read_file
 
-__all__ = ["Enrolment", "Enrolments", "Renewal"]
+__all__ = ["Enrolment", "Enrolments", "Fallback", "Renewal"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Another authority; as in `Enrolment`."""
+
+    directory: str
+    ca_pem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
     """What is wanted, and of whom. `names` come out normalised; ValueError for one that can't be had.
 
-    ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none.
+    ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none. fallback: whom to ask
+    where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
+    pinned. pauses: ask for nothing while a customer's certificate has all the names.
     """
 
     directory: str
@@ -45,14 +55,25 @@ class Enrolment:
     preferred_chain: str | None
     ca_pem: str
     since: datetime
+    fallback: Fallback | None = None
+    keeps_key: bool = False
+    pauses: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
+        if self.fallback is not None and self.fallback.directory == self.directory:
+            raise ValueError("the fallback is the same authority")
 
     @property
-    def server(self) -> Server:
-        """The authority, as the client takes it."""
-        return Server(self.directory, self.ca_pem.encode("ascii"))
+    def servers(self) -> tuple[Server, ...]:
+        """The authorities, as the client takes them; the first is asked first."""
+        first = Server(self.directory, self.ca_pem.encode("ascii"))
+        other = self.fallback
+        return (first,) if other is None else (first, Server(other.directory, other.ca_pem.encode("ascii")))
+
+    def server_at(self, directory: str) -> Server:
+        """Give the authority with this directory; the first where none has it."""
+        return next((one for one in self.servers if one.directory == directory), self.servers[0])
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
@@ -65,6 +86,10 @@ class Enrolment:
             "preferred_chain": self.preferred_chain,
             "ca_pem": self.ca_pem,
             "since": records.moment_text(self.since),
+            "fallback": self.fallback
+            and {"directory": self.fallback.directory, "ca_pem": self.fallback.ca_pem},
+            "keeps_key": self.keeps_key,
+            "pauses": self.pauses,
         }
 
     @classmethod
@@ -79,6 +104,7 @@ class Enrolment:
             preferred_chain=records.optional(records.text, data, "preferred_chain"),
             ca_pem=records.text(data, "ca_pem"),
             since=records.moment(data, "since"),
+            **_of_later_versions(data),
         )
 
 
@@ -88,7 +114,8 @@ class Renewal:
 
     renew_at: a point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority
     again what it suggests (RFC 9773). failures: in a row; recent: when the last few were; code, words, hint:
-    of the last one; next_at: no try before.
+    of the last one; next_at: no try before. authority: the directory of whom the last certificate came from;
+    barred: until when authorities have said that they won't listen, by directory.
     """
 
     bundle: str | None = None
@@ -100,6 +127,8 @@ class Renewal:
     words: str = ""
     hint: str = ""
     recent: tuple[datetime, ...] = ()
+    authority: str = ""
+    barred: Mapping[str, datetime] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
@@ -111,6 +140,8 @@ class Renewal:
             "words": self.words,
             "hint": self.hint,
             "recent": [records.moment_text(at) for at in self.recent],
+            "authority": self.authority,
+            "barred": {one: records.moment_text(at) for one, at in self.barred.items()},
         }
 
     def _times(self) -> dict[str, datetime | None]:
@@ -171,8 +202,23 @@ class Enrolments:
             self._disk.write(self._root / layout.RENEWAL, records.dump(renewal.to_json()))
 
 
-def _recent(data: Mapping[str, object]) -> tuple[str, ...]:
-    return records.texts(data, "recent") if "recent" in data else ()  # older versions wrote none
+def _of_later_versions(data: Mapping[str, object]) -> dict[str, Any]:
+    """Read what the first version didn't write."""
+    other = data.get("fallback")
+    if other is not None and not isinstance(other, dict):
+        raise ValueError("fallback is something else than an object")  # as all damage
+    return {
+        "fallback": other and Fallback(records.text(other, "directory"), records.text(other, "ca_pem")),
+        "keeps_key": records.flag({"keeps_key": False, **data}, "keeps_key"),
+        "pauses": records.flag({"pauses": False, **data}, "pauses"),
+    }
+
+
+def _barred(data: Mapping[str, object]) -> dict[str, datetime]:
+    found = data.get("barred", {})
+    if not isinstance(found, dict):
+        raise ValueError("barred is something else than an object")  # noqa: TRY004  as all damage
+    return {directory: records.moment(found, directory) for directory in found}
 
 
 def _read(path: Path, make: Callable[[Mapping[str, object]], T]) -> T | None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from certstore.issuers.acme.renewalinfo import RenewalInfo
 
-__all__ = ["HOUR_KEPT", "after_absence", "due_at", "next_try", "pause", "within"]
+__all__ = ["HOUR_KEPT", "TRIES_AT_FIRST", "after_absence", "due_at", "next_try", "pause", "turn_of", "within"]
 
 # Let's Encrypt's advice: a third of the life is left for what may go wrong, half of a short one.
 _SHARE: Final = 2 / 3
@@ -32,6 +32,8 @@ _LONGEST_WITHOUT: Final = timedelta(hours=6)
 # Let's Encrypt refuses to look at a name for the sixth time within an hour, and others took that over.
 HOUR_KEPT: Final = 4
 _HOUR: Final = timedelta(hours=1)
+# So often the first authority is asked before another one is.
+TRIES_AT_FIRST: Final = 3
 # Who runs is never so late; so the device was off, and with it perhaps all others of its site.
 _LATE: Final = timedelta(minutes=5)
 _SPREAD: Final = timedelta(hours=1)
@@ -90,3 +92,13 @@ def after_absence(due: datetime, now: datetime, left: timedelta | None, chance: 
     if left is None or left <= timedelta():
         return _SPREAD_WITHOUT * chance
     return min(_SPREAD, left * _SHARE_OF_REST) * chance
+
+
+def turn_of(failures: int, barred: Sequence[bool]) -> int | None:
+    """Say whose turn it is after so many failures in a row: the first authority's, then each one's by turns.
+
+    barred: of each authority, in order, whether it has said that it won't listen yet. None where none does.
+    """
+    count = len(barred)
+    first = 0 if failures < TRIES_AT_FIRST else (failures - TRIES_AT_FIRST + 1) % count
+    return next((place % count for place in range(first, first + count) if not barred[place % count]), None)

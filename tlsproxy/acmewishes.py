@@ -1,0 +1,67 @@
+"""What is asked of ACME authorities, as a wish for the client; and how it goes, as the API shows it. Pure.
+
+The client is imported when somebody has enrolled: nobody else carries it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from certstore import Bundle, KeyType
+
+if TYPE_CHECKING:
+    from certstore.issuers.acme.enrolment import Enrolment, Renewal
+    from certstore.issuers.acme.wishes import Progress, Wish
+
+__all__ = ["shown", "wish_of"]
+
+
+def wish_of(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
+    """Give what the client is to bring, as the successor of `bundle` where there is one."""
+    from certstore.issuers.acme.renewalinfo import certificate_id
+    from certstore.issuers.acme.wishes import Wish
+
+    same_key = None
+    if (
+        bundle is not None
+        and enrolment.keeps_key
+        and KeyType.of(bundle.key.public_key()) is enrolment.key_type
+    ):
+        same_key = bundle.key
+    return Wish(
+        enrolment.names,
+        enrolment.key_type,
+        enrolment.profile,
+        same_key=same_key,
+        replaces=certificate_id(bundle.leaf) if bundle is not None else None,
+        preferred_chain=enrolment.preferred_chain,
+    )
+
+
+def shown(
+    enrolment: Enrolment, renewal: Renewal, bundle: Bundle | None, progress: Progress | None
+) -> dict[str, object]:
+    """Give it as the API does."""
+    failed = renewal.failures > 0
+    last: Mapping[str, str] = {"code": renewal.code, "words": renewal.words, "hint": renewal.hint}
+    until = bundle.leaf.not_valid_after_utc.isoformat() if bundle is not None else None
+    return {
+        "directory": enrolment.directory,
+        "names": list(enrolment.names),
+        "challenge": str(enrolment.challenge),
+        "key_type": str(enrolment.key_type),
+        "profile": enrolment.profile,
+        "since": enrolment.since.isoformat(),
+        "fallback": enrolment.fallback and enrolment.fallback.directory,
+        "keep_key": enrolment.keeps_key,
+        "pause_in_shadow": enrolment.pauses,
+        "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),
+        "step": str(progress.step) if progress is not None else None,
+        "failures": renewal.failures,
+        "last_failure": dict(last) if failed else None,
+        "next_at": renewal.next_at.isoformat() if renewal.next_at is not None else None,
+        "renew_at": renewal.renew_at.isoformat() if renewal.renew_at is not None else None,
+        "sha256": bundle.fingerprint if bundle is not None else None,
+        "not_after": until,
+    }
