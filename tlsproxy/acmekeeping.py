@@ -11,8 +11,8 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -115,8 +115,7 @@ class AcmeKeeper:
         """Take the store, who answers, the wall clock, what changes the store, and who is told."""
         self._store, self._answering, self._clock = store, answering, clock
         self._changes, self._tell, self._audit = changes, tell, audit
-        self._wake, self._doing = trio.Event(), trio.CancelScope()
-        self._is_forced = False
+        self._wake, self._doing, self._turning = trio.Event(), trio.CancelScope(), trio.Lock()
         self._progress: Progress | None = None
         self._known: tuple[Enrolments, Issuer] | None = None
         self._told = self._failed = ""
@@ -130,34 +129,36 @@ class AcmeKeeper:
         """
         enrolment = make(since=self._clock())
         enrolments, issuer = await self._open()
-        with _refusing():
-            for server in enrolment.servers:
-                await issuer.register(
-                    server,
-                    contacts=terms.contacts,
-                    terms_agreed=terms.is_agreed,
-                    binding=terms.bindings.get(server.directory),
-                )
-        await in_thread(lambda: enrolments.enrol(enrolment))
-        self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
-        self._begin_anew()
-        await issuer.forget(keep=[wish_of(enrolment)])
+        async with self._alone():
+            with _refusing():
+                for server in enrolment.servers:
+                    await issuer.register(
+                        server,
+                        contacts=terms.contacts,
+                        terms_agreed=terms.is_agreed,
+                        binding=terms.bindings.get(server.directory),
+                    )
+            await in_thread(lambda: enrolments.enrol(enrolment))
+            self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
+            await issuer.forget(keep=[wish_of(enrolment)])
 
     async def disable(self, by: Peer) -> None:
         """Want nothing any more: the certificate that is there stays until its end. Raises StoreError."""
+        async with self._alone():
+            await self._withdraw(by)
+
+    async def _withdraw(self, by: Peer) -> None:
         enrolments, issuer = await self._open()
         await in_thread(enrolments.withdraw)
         self._note_act(by, "disable_acme")
-        self._begin_anew()
         await issuer.forget()
 
     async def renew(self, by: Peer) -> None:
         """Ask for the next one now, whatever is due, and whatever has failed. Raises StoreError."""
         enrolments, _ = await self._open()
-        self._note_act(by, "renew_acme")
-        self._is_forced = True
-        await in_thread(lambda: enrolments.note(replace(enrolments.renewal, next_at=None)))
-        self._wake.set()
+        async with self._alone():
+            self._note_act(by, "renew_acme")
+            await in_thread(enrolments.ask)
 
     async def revoke(self, reason: Reason, by: Peer) -> None:
         """Have the certificate that is there revoked, and ask for another; at the end of all use for none.
@@ -166,33 +167,43 @@ class AcmeKeeper:
         NotFound or StoreError.
         """
         enrolments, issuer = await self._open()
-        slot, bundle = await in_thread(self._newest)
-        enrolment = enrolments.enrolment
-        if enrolment is None or slot is None or bundle is None:
-            raise NotFound("certificate of an ACME authority", "")
-        server = enrolment.server_at(enrolments.renewal.authority)
-        with _refusing():
-            await issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
-        self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
-        if reason is Reason.CESSATION:
-            await self.disable(by)
-        else:
-            self._is_forced = True
-            await in_thread(lambda: enrolments.note(replace(enrolments.renewal, next_at=None)))
-        if reason.ends or reason is Reason.CESSATION:
-            remove = partial(Store.remove, key=slot.key, via="acme", reason=reason)
-            await self._changes.change("remove", remove, by)
-        self._begin_anew()
+        async with self._alone():
+            slot, bundle = await in_thread(self._newest)
+            enrolment = enrolments.enrolment
+            if enrolment is None or slot is None or bundle is None:
+                raise NotFound("certificate of an ACME authority", "")
+            server = enrolment.server_at(enrolments.renewal.authority)
+            with _refusing():
+                await issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
+            self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
+            if reason is Reason.CESSATION:
+                await self._withdraw(by)
+            else:
+                await in_thread(enrolments.ask)
+            if reason.ends or reason is Reason.CESSATION:
+                remove = partial(Store.remove, key=slot.key, via="acme", reason=reason)
+                await self._changes.change("remove", remove, by)
 
     async def roll_over(self, by: Peer) -> None:
         """Give the accounts new keys. Raises AcmeRefusedError, NotFound or StoreError."""
         enrolments, issuer = await self._open()
         if enrolments.enrolment is None:
             raise NotFound("ACME enrolment", "")
-        for server in enrolments.enrolment.servers:
-            with _refusing():
-                await issuer.roll_over(server)
-            self._note_act(by, "roll_over_acme", directory=server.directory)
+        async with self._alone():
+            for server in enrolments.enrolment.servers:
+                with _refusing():
+                    await issuer.roll_over(server)
+                self._note_act(by, "roll_over_acme", directory=server.directory)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let go of what is under way, which goes on, or begins anew, when the block has ended."""
+        self._doing.cancel()
+        try:
+            async with self._turning:
+                yield
+        finally:
+            self._wake.set()
 
     def _note_act(self, by: Peer, what: str, **facts: object) -> None:
         self._audit.note(Actor("socket", uid=by.uid, pid=by.pid), what, "done", **facts)
@@ -219,7 +230,8 @@ class AcmeKeeper:
             self._wake, left = trio.Event(), 0.0
             try:
                 with trio.CancelScope() as self._doing:
-                    left = await self._turn()
+                    async with self._turning:
+                        left = await self._turn()
                 self._failed = ""
             except (StoreError, ThreadError) as error:
                 if self._failed != str(error):  # told once, tried each turn
@@ -241,7 +253,7 @@ class AcmeKeeper:
             return (renewal.next_at - now).total_seconds()
         bundle = await in_thread(self._current)
         times = Times(enrolments, issuer, enrolment, bundle)
-        if not self._is_forced:
+        if not renewal.is_asked:
             if enrolment.pauses and await in_thread(lambda: is_shadowed(self._store, enrolment, now)):
                 return policy.TURN_S
             due = await times.after_absence(now) or await times.next_due(now)
@@ -269,7 +281,6 @@ class AcmeKeeper:
         except Refusal as refusal:
             await self._fail(times, server, refusal.findings[0])
             return
-        self._is_forced = False
         if receipt.state is State.REFUSED:
             why = next(finding for finding in receipt.findings if finding.is_error)
             await self._fail(times, server, found("acme_certificate_refused", why=why.words))
@@ -292,7 +303,6 @@ class AcmeKeeper:
     async def _fail(
         self, times: Times, server: Server, finding: Finding, error: AcmeError | None = None
     ) -> None:
-        self._is_forced = False
         renewal = times.after_failure(self._clock(), server, error)
         words = {"code": finding.code, "words": finding.words, "hint": finding.hint}
         renewal = replace(renewal, **words)  # type: ignore[arg-type]
@@ -306,11 +316,6 @@ class AcmeKeeper:
     def _note(self, progress: Progress) -> None:
         self._progress = progress
         _log.info("acme_progress", step=str(progress.step), names=list(progress.names))
-
-    def _begin_anew(self) -> None:
-        """Let go of what is under way for what was wanted before; what is wanted still goes on."""
-        self._doing.cancel()
-        self._wake.set()
 
     # --- what is there
 

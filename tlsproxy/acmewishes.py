@@ -57,6 +57,7 @@ def shown(
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
         "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),
+        "asking": renewal.is_asked or progress is not None,
         "step": str(progress.step) if progress is not None else None,
         "failures": renewal.failures,
         "last_failure": dict(last) if failed else None,

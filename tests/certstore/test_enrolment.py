@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -46,8 +46,14 @@ def test_both_are_there_after_a_restart(store):
     assert (again.enrolment, again.renewal) == (first.enrolment, first.renewal)
     assert again.enrolment is not None
     assert again.enrolment.names == ("a.test", "b.test")
+    again.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN", since=AT + timedelta(days=1)))
+    assert again.enrolment == first.enrolment, "what is wanted already goes on"
+    assert again.renewal == replace(first.renewal, is_asked=True, next_at=None), "and is tried now"
+    again.note(Renewal("0" * 64, AT, AT))
+    again.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN"))
+    assert again.renewal == Renewal("0" * 64, AT, AT)
     again.enrol(wanted(names=("c.test",)))
-    assert again.renewal == Renewal()
+    assert again.renewal == Renewal(is_asked=True)
     again.withdraw()
     assert not store.is_enrolled
     assert Enrolments(store.path, Disk()).load() is None

@@ -37,11 +37,16 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def to(
-        cls, port: int, *, server_name: str = "device.test", context: ssl.SSLContext | None = None
+        cls,
+        port: int,
+        *,
+        server_name: str = "device.test",
+        context: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
     ) -> AsyncIterator[Client]:
         """Connect and shake hands; closed at the end of the block."""
         stream = trio.SSLStream(
-            await trio.open_tcp_stream("127.0.0.1", port),
+            await trio.open_tcp_stream(address, port),
             context or trusting_nobody(),
             server_hostname=server_name,
             https_compatible=True,

@@ -36,10 +36,10 @@ class Load:
         return self.requests, self.messages, self.events, len(self.handshakes)
 
 
-async def keep_asking(port: int, load: Load, name: int) -> None:
+async def keep_asking(port: int, load: Load, name: int, address: str = "127.0.0.1") -> None:
     numbers = itertools.count()
     while not load.ending:
-        async with Client.to(port) as client:
+        async with Client.to(port, address=address) as client:
             while not load.ending:
                 number = next(numbers)
                 answer = await client.get(f"/client/{name}?n={number}")
@@ -52,9 +52,9 @@ async def keep_asking(port: int, load: Load, name: int) -> None:
                 await trio.sleep(0.02)
 
 
-async def keep_talking(port: int, load: Load, name: int) -> None:
+async def keep_talking(port: int, load: Load, name: int, address: str = "127.0.0.1") -> None:
     async with trio_websocket.open_websocket(
-        "127.0.0.1", port, f"/ws/{name}", use_ssl=trusting_nobody()
+        address, port, f"/ws/{name}", use_ssl=trusting_nobody()
     ) as socket:
         for number in itertools.count():
             if load.ending:

@@ -35,6 +35,7 @@ PACKAGES = {
     "sslscan": "sslscan",
     "sslyze": "",
     "testssl": "testssl.sh",
+    "caddy": "",
     "waitress-serve": "",
     "zbarimg": "zbar-tools",
 }

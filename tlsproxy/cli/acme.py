@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,9 +161,8 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "fallback": fallback,
     }
     with asking(find_proxy(store, config)) as client:
-        before = _Before(_fingerprint(client))
         client.enable_acme(wanted)
-        return _followed(client, before, wait=wait, as_json=as_json)
+        return _followed(client, 0, wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -189,10 +187,9 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
 def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
     """Ask for the next certificate now, whatever is due. Authorities count: mind their limits."""
     with asking(find_proxy(store, config)) as client:
-        shown = client.acme()
-        before = _Before(shown["sha256"], shown["failures"])
+        failures = client.acme()["failures"]
         client.renew_acme()
-        return _followed(client, before, wait=wait, as_json=as_json)
+        return _followed(client, failures, wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -275,35 +272,12 @@ def _key_in(file: Path) -> str:
     return (sys.stdin.read() if str(file) == "-" else file.read_text("ascii", "replace")).strip()
 
 
-def _fingerprint(client: Client) -> object:
-    from certstore import NotFound
-    from tlsproxy.errors import AnswerError
-
-    try:
-        return client.acme()["sha256"]
-    except AnswerError as error:
-        if error.code != NotFound.code:
-            raise
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """How it stood when somebody asked for another one."""
-
-    sha256: object
-    failures: object = 0
-
-    def is_now(self, shown: dict[str, object]) -> bool:
-        return shown["sha256"] == self.sha256 and shown["failures"] == self.failures
-
-
-def _followed(client: Client, before: _Before, *, wait: bool, as_json: bool) -> int:
-    """Wait for what comes of it, and tell it; gives the exit code."""
+def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) -> int:
+    """Wait for what comes of it, beside the failures that there were, and tell it; gives the exit code."""
     from tlsproxy.errors import ExitCode
 
     shown, step = client.acme(), None
-    while wait and (before.is_now(shown) or shown["step"] is not None):
+    while wait and shown["asking"] and (shown["failures"] == failures or shown["step"] is not None):
         if shown["step"] != step and not as_json:
             step = shown["step"]
             if step is not None:
@@ -311,7 +285,7 @@ def _followed(client: Client, before: _Before, *, wait: bool, as_json: bool) -> 
         time.sleep(_LOOK_S)
         shown = client.acme()
     _tell(shown, as_json=as_json)
-    return ExitCode.FAILED if wait and shown["sha256"] == before.sha256 else ExitCode.DONE
+    return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ something is due (schedule.py), and who acts on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,7 +115,8 @@ class Renewal:
     renew_at: a point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority
     again what it suggests (RFC 9773). failures: in a row; recent: when the last few were; code, words, hint:
     of the last one; next_at: no try before. authority: the directory of whom the last certificate came from;
-    barred: until when authorities have said that they won't listen, by directory.
+    barred: until when authorities have said that they won't listen, by directory. is_asked: somebody wants
+    one at once, whatever is due, until it has come.
     """
 
     bundle: str | None = None
@@ -129,6 +130,7 @@ class Renewal:
     recent: tuple[datetime, ...] = ()
     authority: str = ""
     barred: Mapping[str, datetime] = field(default_factory=dict)
+    is_asked: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
@@ -142,6 +144,7 @@ class Renewal:
             "recent": [records.moment_text(at) for at in self.recent],
             "authority": self.authority,
             "barred": {one: records.moment_text(at) for one, at in self.barred.items()},
+            "is_asked": self.is_asked,
         }
 
     def _times(self) -> dict[str, datetime | None]:
@@ -185,10 +188,20 @@ class Enrolments:
         return None
 
     def enrol(self, enrolment: Enrolment) -> None:
-        """Want this from now on, and begin at once."""
-        self._disk.remove([self._root / layout.RENEWAL])
+        """Want this from now on, and a certificate for it at once; what is wanted already goes on."""
+        before = self.enrolment
+        if before is not None and replace(before, since=enrolment.since) == enrolment:
+            if self.renewal.failures or self.renewal.is_asked:
+                self.ask()
+            return
+        # the renewal first: a crash in between has another one asked for, and loses nothing
+        self.note(Renewal(is_asked=True))
         self._disk.write(self._root / layout.ENROLMENT, records.dump(enrolment.to_json()))
-        self.enrolment, self.renewal = enrolment, Renewal()
+        self.enrolment = enrolment
+
+    def ask(self) -> None:
+        """Want the next one now, whatever is due, and whatever has failed."""
+        self.note(replace(self.renewal, is_asked=True, next_at=None))
 
     def withdraw(self) -> None:
         """Want nothing any more."""
