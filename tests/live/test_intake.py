@@ -19,17 +19,9 @@ from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
 
-# Of each form one, from every tool: a command takes half a second.
-BY_COMMAND = (
-    *("pem-utf16le", "openssl-trusted-certificate", "der-pkcs1", "p7-ber-signed", "p7-netscape"),
-    *("p12-openssl-aes", "p12-openssl-rc2-40", "p12-keytool", "p12-umlauts-aes", "p12-none-cryptography"),
-    *("key-pkcs8-scrypt", "key-old-aes256", "zip-of-p12", "tar-xz", "chain-two-ways"),
-    *("p12-wrong-passphrase", "p12-without-passphrase", "java-jks", "putty-key", "csr-pem"),
-    *("hostile-p12-mac-3000000", "hostile-scrypt-memory", "hostile-zip-bomb", "hostile-deep-ber"),
-    *("zip-in-zip", "chain-other-key"),
-)
 # These take seconds of computing each (600,000 rounds, in Python); a busy machine makes that more than an
-# examination has. tests/certstore/test_intake.py reads them without a deadline.
+# examination has, and then they are refused for that. tests/certstore/test_intake.py reads them without a
+# deadline.
 SLOW = frozenset(
     {
         *("p12-openssl-600000-rounds", "p12-certtool-aes", "p12-certtool-rc2-40", "p12-null-certtool"),
@@ -94,6 +86,9 @@ class Onlooker:
     async def expect(self, case: Case, receipt: Any) -> None:
         """Hold a receipt against the table, and remember what has to be served from now on."""
         codes = {finding["code"] for finding in receipt["findings"]}
+        if case.name in SLOW and codes == {"examination_failed"}:
+            assert receipt["state"] == "refused"
+            return
         assert codes >= set(case.codes), (case.name, codes)
         if errors_of(case):
             told = [one["code"] for one in receipt["findings"] if one["severity"] == "error"]
@@ -109,20 +104,20 @@ async def test_every_file_is_taken_or_refused_with_its_codes_and_clients_are_ser
     tmp_path: Path,
 ) -> None:
     cases = corpus()
-    by_name = {case.name: case for case in cases}
-    with trio.fail_after(900):
+    assert len(cases) >= 80
+    with trio.fail_after(1_500):
         async with http_service() as http:
             config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
             async with running(config) as proxy, Client.to(proxy.port) as steady:
                 transport = httpx2.AsyncHTTPTransport(uds=str(proxy.store / "run" / "control.sock"))
                 async with httpx2.AsyncClient(transport=transport, base_url="http://x", timeout=60) as client:
                     onlooker = Onlooker(proxy, steady, client)
-                    for number, case in enumerate(case for case in cases if case.name not in SLOW):
+                    for number, case in enumerate(cases):
                         await onlooker.expect(case, await upload(client, case, as_form=number % 2 == 0))
                         await onlooker.look(case.name)
-                    for name in BY_COMMAND:
-                        await onlooker.expect(by_name[name], await command(proxy, by_name[name]))
-                        await onlooker.look(name)
+                    for case in cases:
+                        await onlooker.expect(case, await command(proxy, case))
+                        await onlooker.look(case.name)
                 words = {case.passphrase.encode() for case in cases if case.passphrase}
                 kept = [path for path in proxy.store.rglob("*") if path.is_file()]
                 for path in kept:

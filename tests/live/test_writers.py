@@ -12,14 +12,17 @@ import pytest
 import trio
 
 from certstore import Receipt, Source, State, Store
+from tests.authorities.pebble import Pebble
 from tests.crash.wholeness import assert_consistent
 from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, write_config
+from tests.live.test_acme import acme, directory, pebble, scene
 from tests.pki import Issued, Pki
 from tests.storing import candidate_of
 from tlsproxy.control.values import candidate_to_json
 
+__all__ = ["pebble"]  # a fixture
 DEADLINE_S = 180
 
 
@@ -73,9 +76,9 @@ async def wait_settled(proxy: Proxy, ids: set[str]) -> None:
 async def test_command_api_inbox_and_another_program_write_at_once(
     tmp_path: Path, pki: Pki, upstream: int
 ) -> None:
-    acme = tmp_path / "acme"
-    acme.mkdir()
-    watch = f'[[watch]]\npath = "{acme}"\nslot = "acme"'
+    other = tmp_path / "other"
+    other.mkdir()
+    watch = f'[[watch]]\npath = "{other}"\nslot = "acme"'
     config = write_config(tmp_path, {"/": f"http://127.0.0.1:{upstream}"}, more=watch)
     commanded, asked, dropped, watched = ([pki.leaf() for _ in range(n)] for n in (3, 8, 6, 4))
     customers = {one.bundle().id for one in (*commanded, *asked, *dropped)}
@@ -88,7 +91,7 @@ async def test_command_api_inbox_and_another_program_write_at_once(
                 writers.start_soon(by_command, proxy, tmp_path, commanded)
                 writers.start_soon(by_api, proxy, asked)
                 writers.start_soon(by_files, proxy.inbox, dropped)
-                writers.start_soon(by_files, acme, watched)
+                writers.start_soon(by_files, other, watched)
             await wait_settled(proxy, customers | others)
             async with Client.to(proxy.port) as client:
                 last = client.fingerprint
@@ -108,6 +111,40 @@ async def test_command_api_inbox_and_another_program_write_at_once(
     known = {one.bundle().id: one.bundle().fingerprint for one in (*commanded, *asked, *dropped)}
     assert last == known[slots[Source.CUSTOMER].bundle]
     assert not seen & {one.bundle().fingerprint for one in watched} or seen & set(known.values())
+
+
+async def test_an_acme_authority_writes_beside_the_customer(tmp_path: Path, pki: Pki, pebble: Pebble) -> None:
+    """The keeper's certificates go into ACME's place, whoever else writes meanwhile."""
+    commanded, asked, dropped = ([pki.leaf() for _ in range(n)] for n in (3, 6, 4))
+    customers = {one.bundle().id for one in (*commanded, *asked, *dropped)}
+    issued, seen = list[object](), set[str]()
+
+    async def by_acme(proxy: Proxy) -> None:
+        words = (*directory(pebble, tmp_path), "--name", "device.test")
+        issued.append((await acme(proxy, "enable", *words))["sha256"])
+        for _ in range(2):
+            issued.append((await acme(proxy, "renew"))["sha256"])
+
+    with trio.fail_after(DEADLINE_S):
+        async with scene(tmp_path, pebble) as (proxy, _), trio.open_nursery() as clients:
+            clients.start_soon(keep_asking, proxy.port, seen)
+            async with trio.open_nursery() as writers:
+                writers.start_soon(by_acme, proxy)
+                writers.start_soon(by_command, proxy, tmp_path, commanded)
+                writers.start_soon(by_api, proxy, asked)
+                writers.start_soon(by_files, proxy.inbox, dropped)
+            await wait_settled(proxy, customers)
+            clients.cancel_scope.cancel()
+    with Store.open(proxy.store, clock=lambda: datetime.now(UTC)) as store:
+        assert_consistent(store)
+        receipts = [one for one in reversed(store.receipts(500)) if one.via != "identity"]
+        slots = {slot.source: slot for slot in store.slots()}
+        assert store.bundle(slots[Source.ACME].bundle).fingerprint == issued[-1]
+    assert_one_order(receipts)
+    assert {one.bundle for one in receipts if one.source is Source.CUSTOMER} == customers
+    assert [one.via for one in receipts if one.source is Source.ACME] == ["acme"] * 3
+    assert len(set(issued)) == 3
+    assert slots[Source.CUSTOMER].bundle in customers
 
 
 def assert_one_order(receipts: list[Receipt]) -> None:
