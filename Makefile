@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools pebble
+TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools pebble knot
 # sslyze wants an older cryptography than we do, so it has an environment of its own.
 SCAN_VENV := .venv-scan
 SCAN_WHEELS := sslyze==6.3.1

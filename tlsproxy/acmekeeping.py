@@ -271,7 +271,7 @@ class AcmeKeeper:
         from certstore.issuers.acme.errors import AcmeError
 
         server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
-        answerers = {times.enrolment.challenge: self._answering}
+        answerers = {times.enrolment.challenge: self._answering_for(times.enrolment)}
         try:
             issued = await times.issuer.issue(server, wish, answerers, self._note)
             receipt = await self._bring_in(times.issuer, issued)
@@ -292,6 +292,14 @@ class AcmeKeeper:
         await in_thread(lambda: times.enrolments.note(renewal))
         until = issued.leaf.not_valid_after_utc.isoformat()
         _log.info("acme_issued", names=list(issued.names), authority=server.directory, not_after=until)
+
+    def _answering_for(self, enrolment: Enrolment) -> Answering:
+        """Give who answers: the workers, or a name server."""
+        if enrolment.name_server is None:
+            return self._answering
+        from tlsproxy.acmedns import DnsUpdates
+
+        return DnsUpdates(enrolment.name_server)
 
     async def _bring_in(self, issuer: Issuer, issued: Issued) -> Receipt:
         if not self._store.is_enrolled:  # a reset came in between: nobody wants it any more

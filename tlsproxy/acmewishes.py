@@ -54,6 +54,7 @@ def shown(
         "profile": enrolment.profile,
         "since": enrolment.since.isoformat(),
         "fallback": enrolment.fallback and enrolment.fallback.directory,
+        "name_server": enrolment.name_server and enrolment.name_server.address,
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
         "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),

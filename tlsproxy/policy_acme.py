@@ -22,3 +22,9 @@ SOONEST_AGAIN = timedelta(hours=1)
 SOONEST_SHARE = 0.1
 # An authority that won't listen for longer than this, and has a fallback, is passed over.
 PATIENCE = timedelta(hours=1)
+
+# One question and its answer, at a server of the site.
+DNS_S = 15.0
+# Nobody is to remember a proof; and how many aliases lead from one name to another at the longest.
+DNS_TTL_S = 60
+DNS_ALIASES = 8

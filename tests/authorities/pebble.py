@@ -80,11 +80,17 @@ def wait_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextmanager
 def running(
-    folder: Path, pki: Pki, *, binding: bool = False, beside: Pebble | None = None, **environment: str
+    folder: Path,
+    pki: Pki,
+    *,
+    binding: bool = False,
+    beside: Pebble | None = None,
+    asks: int | None = None,
+    **environment: str,
 ) -> Iterator[Pebble]:
     """Run one: strict, half of all nonces refused, no authorization used twice, two roots.
 
-    beside: another one, which looks at the same ports.
+    beside: another one, which looks at the same ports. asks: the port of the name server that it asks.
     """
     api, management, http, tls, dns, dns_management = free_ports(6)
     if beside is not None:
@@ -116,7 +122,7 @@ def running(
         "PEBBLE_ALTERNATE_ROOTS": "1",
         **environment,
     }
-    mine = [find("pebble"), "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{dns}", "-strict"]
+    mine = [find("pebble"), "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{asks or dns}", "-strict"]
     with _started(words, folder, dns_management, {}), _started(mine, folder, api, asked):
         trusted = ssl.create_default_context(cadata=pki.root_pem.decode())
         server = Server(f"https://127.0.0.1:{api}/dir", pki.root_pem, system_roots=False)

@@ -31,6 +31,7 @@ atexit.register(tell)
 BY_NOBODY = {
     "bcrypt",
     "difflib",
+    "dns",
     "httpx2",
     "multiprocessing.pool",
     "pdb",

@@ -28,6 +28,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "promtool": "prometheus",
+    "knotd": "knot",
     "pebble": "pebble",
     "pebble-challtestsrv": "pebble",
     "zsh": "zsh",

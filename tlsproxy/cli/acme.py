@@ -61,6 +61,8 @@ def acme() -> None:
         " --name device.site.example --ip 192.0.2.7 --agree-tos",
         "tlsproxy acme enable --directory https://acme.example/dir --eab-kid KID --eab-key-file ./mac.txt"
         " --name device.example.com --agree-tos",
+        "tlsproxy acme enable --directory https://acme-v02.api.letsencrypt.org/directory --challenge dns-01"
+        " --dns-server ns1.example.com --dns-key-file ./device.key --name '*.device.example.com' --agree-tos",
     ),
 )
 @click.option("--directory", required=True, metavar="URL", help="The authority's directory (https).")
@@ -68,11 +70,22 @@ def acme() -> None:
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="An address. Repeatable.")
 @click.option(
     "--challenge",
-    type=click.Choice(["http-01", "tls-alpn-01"]),
+    type=click.Choice(["http-01", "tls-alpn-01", "dns-01"]),
     default="http-01",
     show_default=True,
-    help="How a name is proved: at port 80, for which the proxy has a listener of the kind http, or at port"
-    " 443 within the handshake.",
+    help="How a name is proved: at port 80, for which the proxy has a listener of the kind http; at port 443"
+    " within the handshake; or by a record at a name server, as wildcards need it.",
+)
+@click.option("--dns-server", metavar="HOST", help="dns-01: the zone's primary server (RFC 2136).")
+@click.option("--dns-port", type=click.IntRange(1, 65_535), default=53, show_default=True, help="Its port.")
+@click.option("--dns-key-file", type=_FILE, help="dns-01: the TSIG key, as tsig-keygen writes it.")
+@click.option("--dns-zone", metavar="ZONE", help="dns-01: whose records are changed [default: asked for].")
+@click.option(
+    "--dns-wait",
+    type=click.IntRange(0, 3_600),
+    default=0,
+    show_default=True,
+    help="dns-01: the seconds until the zone's other servers have what the primary has.",
 )
 @click.option(
     "--key-type",
@@ -118,6 +131,11 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     names: tuple[str, ...],
     addresses: tuple[str, ...],
     challenge: str,
+    dns_server: str | None,
+    dns_port: int,
+    dns_key_file: Path | None,
+    dns_zone: str | None,
+    dns_wait: int,
     key_type: str,
     contacts: tuple[str, ...],
     profile: str | None,
@@ -159,6 +177,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "keep_key": keep_key,
         "pause_in_shadow": pause_in_shadow,
         "fallback": fallback,
+        "name_server": _name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
     }
     with asking(find_proxy(store, config)) as client:
         client.enable_acme(wanted)
@@ -266,6 +285,18 @@ def _authority(
         "ca_pem": ca_file.read_text("ascii", "replace") if ca_file is not None else "",
         "binding": {"kid": kid, "mac_key": _key_in(key_file)} if key_file is not None else None,
     }
+
+
+def _name_server(
+    address: str | None, port: int, key_file: Path | None, zone: str | None, wait_s: int
+) -> dict[str, object] | None:
+    """Say who takes proofs by records, as the API takes it."""
+    if (address is None) != (key_file is None):
+        raise click.UsageError("--dns-server and --dns-key-file belong together")
+    if key_file is None:
+        return None
+    key = key_file.read_text("ascii", "replace")
+    return {"address": address, "port": port, "key": key, "zone": zone or "", "wait_s": wait_s}
 
 
 def _key_in(file: Path) -> str:

@@ -23,6 +23,7 @@ from tlsproxy.control.operations import Answer, Ask, Operation
 from tlsproxy.control.values import JSON_TYPE, BadRequestError, decoded
 
 if TYPE_CHECKING:
+    from certstore.issuers.acme.nameserver import NameServer
     from certstore.issuers.acme.wishes import Binding
 
 __all__ = ["OPERATIONS"]
@@ -32,8 +33,7 @@ _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 _Url: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 _Mail: TypeAlias = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
 _Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=100_000)]
-# Others are answered by name servers, whom this proxy doesn't reach yet.
-_OURS = (Challenge.HTTP_01, Challenge.TLS_ALPN_01)
+_OURS = (Challenge.HTTP_01, Challenge.TLS_ALPN_01, Challenge.DNS_01)
 
 
 class BindingDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,6 +49,20 @@ class FallbackDocument(msgspec.Struct, forbid_unknown_fields=True):
     directory: _Url
     ca_pem: _Pem = ""
     binding: BindingDocument | None = None
+
+
+class NameServerDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """Who takes the proofs of dns-01, by updates (RFC 2136) that are signed with `key`.
+
+    key: as `tsig-keygen` writes it. zone: empty where the server is to be asked. wait_s: until other servers
+    have what this one has.
+    """
+
+    address: _Name
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 53
+    zone: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    wait_s: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 0
 
 
 class RevocationDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +85,7 @@ class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
     ca_pem: _Pem = ""
     binding: BindingDocument | None = None
     fallback: FallbackDocument | None = None
+    name_server: NameServerDocument | None = None
     keep_key: Annotated[bool, msgspec.Meta(description="Renew with the key that is there.")] = False
     pause_in_shadow: Annotated[
         bool, msgspec.Meta(description="Ask for nothing while a customer's certificate has all the names.")
@@ -95,6 +110,7 @@ class AcmeDocument(msgspec.Struct):
     profile: str | None
     since: datetime
     fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
+    name_server: Annotated[str | None, msgspec.Meta(description="Who takes the proofs of dns-01.")]
     keep_key: bool
     pause_in_shadow: bool
     issued_by: Annotated[str | None, msgspec.Meta(description="The directory of whom the certificate is.")]
@@ -136,6 +152,7 @@ async def _enable(ask: Ask) -> Response:
             fallback=Fallback(other.directory, _ascii(other.ca_pem)) if other is not None else None,
             keeps_key=wanted.keep_key,
             pauses=wanted.pause_in_shadow,
+            name_server=_name_server(wanted.name_server),
         )
         terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, bindings=bindings)
         await ask.backing.enrolling.enable(make, terms, ask.peer)
@@ -174,6 +191,14 @@ def _bindings(wanted: EnrolmentDocument) -> Iterator[tuple[str, Binding]]:
     for one in (wanted, wanted.fallback):
         if one is not None and one.binding is not None:
             yield one.directory, Binding(one.binding.kid, _bytes(one.binding.mac_key))
+
+
+def _name_server(given: NameServerDocument | None) -> NameServer | None:
+    from certstore.issuers.acme.nameserver import NameServer, TsigKey
+
+    if given is None:
+        return None
+    return NameServer(given.address, TsigKey.read(given.key), given.port, given.zone, given.wait_s)
 
 
 def _unusable(why: str) -> BadRequestError:

@@ -4,7 +4,8 @@
     authority/accounts/renewal.json      when the next is due, and what came of the last tries
 
 Promises: both are whole on the disk at any moment, so that a device goes on after a reboot as it was; a reset
-of what is the customer's takes both along with the accounts. No key is in them. Refuses to know when
+of what is the customer's takes both along with the accounts. No key of a certificate is in them; one that
+lets us change records at a name server may be, for the service's user alone. Refuses to know when
 something is due (schedule.py), and who acts on it.
 """
 
@@ -21,8 +22,10 @@ from certstore.atomic import Disk
 from certstore.errors import StoreCorrupt
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.folders import why_unreadable
+from certstore.issuers.acme.nameserver import NameServer
 from certstore.issuers.acme.wishes import Server
 from certstore.issuers.csr import KeyType, Wanted
+from certstore.names import is_address
 from certstore.reading import read_file
 
 __all__ = ["Enrolment", "Enrolments", "Fallback", "Renewal"]
@@ -44,7 +47,8 @@ class Enrolment:
 
     ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none. fallback: whom to ask
     where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
-    pinned. pauses: ask for nothing while a customer's certificate has all the names.
+    pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
+    the proofs of dns-01, without which a wildcard can't be had, and with which no address can.
     """
 
     directory: str
@@ -58,9 +62,17 @@ class Enrolment:
     fallback: Fallback | None = None
     keeps_key: bool = False
     pauses: bool = False
+    name_server: NameServer | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
+        by_dns = self.challenge is Challenge.DNS_01
+        if by_dns is not (self.name_server is not None):
+            raise ValueError("dns-01 and the name server for it belong together")
+        wrong = next((one for one in self.names if is_address(one) if by_dns), None)
+        wrong = wrong or next((one for one in self.names if one.startswith("*.") if not by_dns), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} can't be proved by {self.challenge}")
         if self.fallback is not None and self.fallback.directory == self.directory:
             raise ValueError("the fallback is the same authority")
 
@@ -90,6 +102,7 @@ class Enrolment:
             and {"directory": self.fallback.directory, "ca_pem": self.fallback.ca_pem},
             "keeps_key": self.keeps_key,
             "pauses": self.pauses,
+            "name_server": self.name_server and self.name_server.to_json(),
         }
 
     @classmethod
@@ -217,13 +230,14 @@ class Enrolments:
 
 def _of_later_versions(data: Mapping[str, object]) -> dict[str, Any]:
     """Read what the first version didn't write."""
-    other = data.get("fallback")
-    if other is not None and not isinstance(other, dict):
-        raise ValueError("fallback is something else than an object")  # as all damage
+    other, server = data.get("fallback"), data.get("name_server")
+    if not isinstance(other, dict | None) or not isinstance(server, dict | None):
+        raise ValueError("a fallback or a name server is no object")  # noqa: TRY004  as all damage
     return {
         "fallback": other and Fallback(records.text(other, "directory"), records.text(other, "ca_pem")),
         "keeps_key": records.flag({"keeps_key": False, **data}, "keeps_key"),
         "pauses": records.flag({"pauses": False, **data}, "pauses"),
+        "name_server": server and NameServer.from_json(server),
     }
 
 
