@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -70,7 +70,7 @@ def controller_of(store: Store, told: Callable[[Receipt], None] = lambda _: None
 
 def resetter_of(controller: Controller, inboxes: Sequence[Inbox] = ()) -> Resetter:
     store, inbox, audit = controller.store, controller.config.inbox, controller.audit
-    return Resetter(store, inbox, inboxes, controller.fresh_identity, controller.change, audit)
+    return Resetter(store, inbox, inboxes, nullcontext, controller.fresh_identity, controller.change, audit)
 
 
 async def nobody_counts() -> tuple[Sums, Counted]:

@@ -10,10 +10,9 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,22 +21,19 @@ import trio
 
 from certstore import (
     Answering,
-    Bundle,
     Candidate,
     Finding,
     NotFound,
     Reason,
     Receipt,
     Refusal,
-    Slot,
-    Source,
     State,
     Store,
     StoreError,
     found,
 )
-from certstore.atomic import Disk
 from tlsproxy import policy_acme as policy
+from tlsproxy.acmebooks import Books
 from tlsproxy.acmetimes import Times, is_shadowed
 from tlsproxy.acmewishes import shown, wish_of
 from tlsproxy.control.peers import Peer
@@ -47,15 +43,13 @@ from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
 if TYPE_CHECKING:
-    from certstore.issuers.acme.enrolment import Enrolment, Enrolments
+    from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.errors import AcmeError
-    from certstore.issuers.acme.issuing import Issuer
     from certstore.issuers.acme.wishes import Binding, Issued, Progress, Server
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
 _log = logger("acme")
-_chance = random.SystemRandom().random
 # The codes of RFC 5280 section 5.3.1.
 _CODES: Final = {Reason.SUPERSEDED: 4, Reason.CESSATION: 5, Reason.KEY_COMPROMISE: 1}
 
@@ -117,7 +111,7 @@ class AcmeKeeper:
         self._changes, self._tell, self._audit = changes, tell, audit
         self._wake, self._doing, self._turning = trio.Event(), trio.CancelScope(), trio.Lock()
         self._progress: Progress | None = None
-        self._known: tuple[Enrolments, Issuer] | None = None
+        self._books = Books(store, clock)
         self._told = self._failed = ""
 
     # --- what is asked
@@ -128,37 +122,37 @@ class AcmeKeeper:
         make: gives what is wanted; ValueError where that can't be had. Raises AcmeRefusedError or StoreError.
         """
         enrolment = make(since=self._clock())
-        enrolments, issuer = await self._open()
-        async with self._alone():
+        async with self.at_rest():
+            known = await self._books.open()
             with _refusing():
                 for server in enrolment.servers:
-                    await issuer.register(
+                    await known.issuer.register(
                         server,
                         contacts=terms.contacts,
                         terms_agreed=terms.is_agreed,
                         binding=terms.bindings.get(server.directory),
                     )
-            await in_thread(lambda: enrolments.enrol(enrolment))
+            await self._books.enrol(enrolment)
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
-            await issuer.forget(keep=[wish_of(enrolment)])
+            await known.issuer.forget(enrolment.servers, wish_of(enrolment))
 
     async def disable(self, by: Peer) -> None:
         """Want nothing any more: the certificate that is there stays until its end. Raises StoreError."""
-        async with self._alone():
+        async with self.at_rest():
             await self._withdraw(by)
 
     async def _withdraw(self, by: Peer) -> None:
-        enrolments, issuer = await self._open()
-        await in_thread(enrolments.withdraw)
+        known = await self._books.open()
+        await self._books.withdraw()
         self._note_act(by, "disable_acme")
-        await issuer.forget()
+        await known.issuer.forget()
 
     async def renew(self, by: Peer) -> None:
         """Ask for the next one now, whatever is due, and whatever has failed. Raises StoreError."""
-        enrolments, _ = await self._open()
-        async with self._alone():
+        async with self.at_rest():
+            known = await self._books.open()
             self._note_act(by, "renew_acme")
-            await in_thread(enrolments.ask)
+            await in_thread(known.enrolments.ask)
 
     async def revoke(self, reason: Reason, by: Peer) -> None:
         """Have the certificate that is there revoked, and ask for another; at the end of all use for none.
@@ -166,37 +160,39 @@ class AcmeKeeper:
         One whose key is known to others goes at once, with what was begun with it. Raises AcmeRefusedError,
         NotFound or StoreError.
         """
-        enrolments, issuer = await self._open()
-        async with self._alone():
-            slot, bundle = await in_thread(self._newest)
-            enrolment = enrolments.enrolment
+        async with self.at_rest():
+            known = await self._books.open()
+            slot, bundle = await in_thread(self._books.newest)
+            enrolment = known.enrolments.enrolment
             if enrolment is None or slot is None or bundle is None:
                 raise NotFound("certificate of an ACME authority", "")
-            server = enrolment.server_at(enrolments.renewal.authority)
+            server = enrolment.server_at(known.enrolments.renewal.authority)
             with _refusing():
-                await issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
+                await known.issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
             self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
             if reason is Reason.CESSATION:
                 await self._withdraw(by)
             else:
-                await in_thread(enrolments.ask)
+                await in_thread(known.enrolments.ask)
+            if reason.bans:
+                await known.issuer.forget()  # an order may be for the very key
             if reason.ends or reason is Reason.CESSATION:
                 remove = partial(Store.remove, key=slot.key, via="acme", reason=reason)
                 await self._changes.change("remove", remove, by)
 
     async def roll_over(self, by: Peer) -> None:
         """Give the accounts new keys. Raises AcmeRefusedError, NotFound or StoreError."""
-        enrolments, issuer = await self._open()
-        if enrolments.enrolment is None:
-            raise NotFound("ACME enrolment", "")
-        async with self._alone():
-            for server in enrolments.enrolment.servers:
+        async with self.at_rest():
+            known = await self._books.open()
+            if known.enrolments.enrolment is None:
+                raise NotFound("ACME enrolment", "")
+            for server in known.enrolments.enrolment.servers:
                 with _refusing():
-                    await issuer.roll_over(server)
+                    await known.issuer.roll_over(server)
                 self._note_act(by, "roll_over_acme", directory=server.directory)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def at_rest(self) -> AsyncIterator[None]:
         """Let go of what is under way, which goes on, or begins anew, when the block has ended."""
         self._doing.cancel()
         try:
@@ -210,16 +206,18 @@ class AcmeKeeper:
 
     async def standing(self) -> dict[str, object] | None:
         """Say what is wanted, and how it goes; None where nothing is."""
-        enrolments, _ = await self._open()
+        enrolments = (await self._books.open()).enrolments
         if enrolments.enrolment is None:
             return None
-        bundle = await in_thread(self._current)
+        bundle = await in_thread(self._books.current)
         return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
-        if self._known is not None and self._known[0].renewal.failures and self._store.is_enrolled:
-            renewal = self._known[0].renewal
+        known = self._books.known
+        yield from self._books.damaged
+        if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
+            renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
 
     # --- what is done
@@ -245,16 +243,19 @@ class AcmeKeeper:
         """Do what is due; gives the seconds until something may be."""
         if not self._store.is_enrolled or self._store.is_read_only or not self._store.clock_plausible():
             return policy.TURN_S
-        enrolments, issuer = await self._open()
-        enrolment, renewal, now = enrolments.enrolment, enrolments.renewal, self._clock()
-        if enrolment is None:
+        known = await self._books.open()
+        if known.enrolments.enrolment is None:
             return policy.TURN_S
+        bundle = await in_thread(self._books.current)
+        times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundle)
+        if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
+            await self._note_taken(times, brought)  # somebody ended us between the two
+        renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
-        bundle = await in_thread(self._current)
-        times = Times(enrolments, issuer, enrolment, bundle)
         if not renewal.is_asked:
-            if enrolment.pauses and await in_thread(lambda: is_shadowed(self._store, enrolment, now)):
+            pauses = times.enrolment.pauses
+            if pauses and await in_thread(lambda: is_shadowed(self._store, times.enrolment, now)):
                 return policy.TURN_S
             due = await times.after_absence(now) or await times.next_due(now)
             if now < due:
@@ -267,31 +268,37 @@ class AcmeKeeper:
 
     async def _obtain(self, times: Times) -> None:
         """Ask for a certificate, and bring it in; whatever comes of it is written down."""
-        from certstore.issuers.acme.enrolment import Renewal
         from certstore.issuers.acme.errors import AcmeError
 
         server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
         answerers = {times.enrolment.challenge: self._answering_for(times.enrolment)}
         try:
+            await times.issuer.forget(times.enrolment.servers, wish)
             issued = await times.issuer.issue(server, wish, answerers, self._note)
-            receipt = await self._bring_in(times.issuer, issued)
+            receipt = await self._changes.propose_acme(issued.candidate())
         except AcmeError as error:
-            await self._fail(times, server, error.finding, error)
-            return
+            await self._fail(times, server, error)
         except Refusal as refusal:
-            await self._fail(times, server, refusal.findings[0])
-            return
-        if receipt.state is State.REFUSED:
-            why = next(finding for finding in receipt.findings if finding.is_error)
-            await self._fail(times, server, found("acme_certificate_refused", why=why.words))
-            return
+            await self._fail(times, server, AcmeError(refusal.findings[0]))
+        except (StoreError, ThreadError) as error:
+            await self._put_off(times, server, error)
+            raise
+        else:
+            if receipt.state is State.REFUSED:  # the next would be like it
+                why = next(finding.words for finding in receipt.findings if finding.is_error)
+                await self._fail(times, server, AcmeError.lasting("acme_certificate_refused", why=why))
+                await times.issuer.taken(issued)
+            else:
+                await self._note_taken(times, issued)
+
+    async def _note_taken(self, times: Times, issued: Issued) -> None:
+        """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
-        life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
-        again = self._clock() + min(policy.SOONEST_AGAIN, life * policy.SOONEST_SHARE)
-        renewal = Renewal(next_at=again, authority=server.directory)
+        renewal = times.after_success(self._clock(), issued)
         await in_thread(lambda: times.enrolments.note(renewal))
+        await times.issuer.taken(issued)
         until = issued.leaf.not_valid_after_utc.isoformat()
-        _log.info("acme_issued", names=list(issued.names), authority=server.directory, not_after=until)
+        _log.info("acme_issued", names=list(issued.names), authority=renewal.authority, not_after=until)
 
     def _answering_for(self, enrolment: Enrolment) -> Answering:
         """Give who answers: the workers, or a name server."""
@@ -301,71 +308,25 @@ class AcmeKeeper:
 
         return DnsUpdates(enrolment.name_server)
 
-    async def _bring_in(self, issuer: Issuer, issued: Issued) -> Receipt:
-        if not self._store.is_enrolled:  # a reset came in between: nobody wants it any more
-            raise NotFound("ACME enrolment", "")
-        receipt = await self._changes.propose_acme(issued.candidate())
-        await issuer.taken(issued)
-        return receipt
-
-    async def _fail(
-        self, times: Times, server: Server, finding: Finding, error: AcmeError | None = None
-    ) -> None:
+    async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
         renewal = times.after_failure(self._clock(), server, error)
-        words = {"code": finding.code, "words": finding.words, "hint": finding.hint}
-        renewal = replace(renewal, **words)  # type: ignore[arg-type]
         next_at = renewal.next_at and renewal.next_at.isoformat()
+        words = {"code": error.code, "words": str(error), "hint": error.hint}
         _log.warning("acme_failed", failures=renewal.failures, next_at=next_at, **words)
-        if self._told != finding.code:  # once for each thing that is wrong, until it goes well
-            self._told = finding.code
-            self._tell(finding)
+        if self._told != error.code:  # once for each thing that is wrong, until it goes well
+            self._told = error.code
+            self._tell(error.finding)
         await in_thread(lambda: times.enrolments.note(renewal))
+
+    async def _put_off(self, times: Times, server: Server, error: StoreError | ThreadError) -> None:
+        """Wait as after any failure, at least in memory: a full disk must not place an order each minute."""
+        renewal = times.after_failure(self._clock(), server, error)
+        with suppress(StoreError, ThreadError):
+            await in_thread(lambda: times.enrolments.note(renewal))
 
     def _note(self, progress: Progress) -> None:
         self._progress = progress
         _log.info("acme_progress", step=str(progress.step), names=list(progress.names))
-
-    # --- what is there
-
-    async def _open(self) -> tuple[Enrolments, Issuer]:
-        """Read what there is, once; and anew where a reset has erased what we knew. Raises StoreError."""
-        known = self._known is not None and self._known[0].enrolment is not None
-        if self._known is None or known != self._store.is_enrolled:
-            self._known = await in_thread(self._read)
-        return self._known
-
-    def _read(self) -> tuple[Enrolments, Issuer]:
-        from certstore.issuers.acme.enrolment import Enrolments
-        from certstore.issuers.acme.issuing import Issuer, Surroundings
-
-        root, disk = self._store.path, Disk()
-        enrolments = Enrolments(root, disk)
-        issuer = Issuer(root, disk, Surroundings(self._clock, _chance, offload=in_thread))
-        damaged = enrolments.load()
-        if damaged is not None:
-            raise damaged
-        for finding in issuer.load():
-            _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
-        return enrolments, issuer
-
-    def _current(self) -> Bundle | None:
-        """Give ACME's newest certificate that has all names that are wanted; None where there is none."""
-        return self._newest()[1]
-
-    def _newest(self) -> tuple[Slot | None, Bundle | None]:
-        """Give it with its slot."""
-        wanted = self._known[0].enrolment if self._known is not None else None
-        if wanted is None:
-            return None, None
-        fit = [
-            s for s in self._store.slots() if s.source is Source.ACME and set(wanted.names) <= set(s.names)
-        ]
-        for slot in sorted(fit, key=lambda slot: slot.newness, reverse=True):
-            try:
-                return slot, self._store.bundle(slot.bundle)
-            except StoreError as error:
-                _log.error("acme_bundle_lost", bundle=slot.bundle, why=str(error))
-        return None, None
 
 
 @contextmanager

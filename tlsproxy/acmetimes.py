@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from certstore import Bundle, Source, Store, covers
 from tlsproxy import policy_acme as policy
@@ -20,14 +20,29 @@ from tlsproxy.threads import in_thread
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
-    from certstore.issuers.acme.errors import AcmeError
     from certstore.issuers.acme.issuing import Issuer
-    from certstore.issuers.acme.wishes import Server
+    from certstore.issuers.acme.wishes import Issued, Server
 
-__all__ = ["Times", "is_shadowed"]
+__all__ = ["Failure", "Times", "is_shadowed"]
 
 _log = logger("acme")
 _chance = random.SystemRandom().random
+
+
+class Failure(Protocol):
+    """Why nothing came of a try: an AcmeError, or what the device itself hadn't (a StoreError, a thread)."""
+
+    @property
+    def code(self) -> str:
+        """A stable one."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        ...
+
+    def __str__(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +86,26 @@ class Times:
         """Give when a certificate is to be renewed: chosen once, and anew where its authority wishes."""
         from certstore.issuers.acme.enrolment import Renewal
         from certstore.issuers.acme.errors import AcmeError
-        from certstore.issuers.acme.schedule import due_at, within
+        from certstore.issuers.acme.schedule import due_at, latest, within
 
-        renewal = self.enrolments.renewal
+        renewal, leaf = self.enrolments.renewal, bundle.leaf
+        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         if renewal.bundle != bundle.id:
-            leaf = bundle.leaf
-            point = due_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, _chance())
+            point = due_at(begin, end, _chance())
             renewal = Renewal(bundle.id, renew_at=point, ask_at=now, authority=renewal.authority)
-        if renewal.ask_at is None or now >= renewal.ask_at:
+        # RFC 9773 section 4.3: nobody asks for one that has ended
+        if now < end and (renewal.ask_at is None or now >= renewal.ask_at):
             again = now + policy.ASK_AGAIN
             try:
                 server = self.enrolment.server_at(renewal.authority)
-                info = await self.issuer.renewal_info(server, bundle.leaf)
+                info = await self.issuer.renewal_info(server, leaf)
             except AcmeError as error:
                 _log.info("acme_suggestion_missing", code=error.code, why=str(error))
                 info = None
             if info is not None:
                 again = info.again_at
                 if not (renewal.renew_at is not None and info.start <= renewal.renew_at < info.end):
-                    renewal = replace(renewal, renew_at=within(info, _chance()))
+                    renewal = replace(renewal, renew_at=min(within(info, _chance()), latest(begin, end)))
             renewal = replace(renewal, ask_at=again)
         await self._note(renewal)
         return renewal
@@ -102,24 +118,36 @@ class Times:
         barred = [now < renewal.barred.get(one.directory, now) for one in servers]
         return servers[turn_of(renewal.failures, barred) or 0]
 
-    def after_failure(self, now: datetime, server: Server, error: AcmeError | None) -> Renewal:
+    def after_success(self, now: datetime, issued: Issued) -> Renewal:
+        """Give how it stands when a certificate has come: whatever it is like, no other is wanted at once."""
+        from certstore.issuers.acme.enrolment import Renewal
+
+        life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
+        next_at = now + min(policy.SOONEST_AGAIN, life * policy.SOONEST_SHARE)
+        account = self.issuer.accounts.get(issued.account)
+        return Renewal(next_at=next_at, authority=account.directory if account is not None else "")
+
+    def after_failure(self, now: datetime, server: Server, error: Failure) -> Renewal:
         """Give how it stands after one more failure: when to try again, what counts against the limits."""
+        from certstore.issuers.acme.errors import AcmeError
         from certstore.issuers.acme.schedule import HOUR_KEPT, TRIES_AT_FIRST, next_try, pause, turn_of
 
         renewal, servers = self.enrolments.renewal, self.enrolment.servers
         failures, recent = renewal.failures + 1, (*renewal.recent, now)[-HOUR_KEPT:]
         barred = {one: at for one, at in renewal.barred.items() if now < at}
-        if error is not None and error.retry_at is not None:
-            barred[server.directory] = error.retry_at
+        said = error if isinstance(error, AcmeError) else None
+        if said is not None and said.retry_at is not None:
+            barred[server.directory] = said.retry_at
         # what nobody but a person can mend with one authority may go well with another
         tried_all = len(servers) == 1 or failures > 2 * TRIES_AT_FIRST
-        is_lasting = error is not None and error.is_lasting and tried_all
+        is_lasting = said is not None and said.is_lasting and tried_all
         wait = pause(failures, _chance(), is_lasting=is_lasting, left=_left(self.bundle, now))
         next_at = next_try(now, wait, recent)
         until = [barred.get(one.directory, now) for one in servers]
         following = turn_of(failures, [next_at + policy.PATIENCE < at for at in until])
         next_at = max(next_at, min(until) if following is None else until[following])
-        return replace(renewal, failures=failures, recent=recent, barred=barred, next_at=next_at)
+        failed = replace(renewal, failures=failures, recent=recent, barred=barred, next_at=next_at)
+        return replace(failed, code=error.code, words=str(error), hint=error.hint)
 
     async def _note(self, renewal: Renewal) -> None:
         await in_thread(lambda: self.enrolments.note(renewal))

@@ -184,7 +184,8 @@ class House:
         inboxes = tuple(inboxes_of(self.config, self.store, foresee, self.clock, controller.tell, trouble))
         own = controller.fresh_identity
         change, audit = controller.change, controller.audit
-        resetter = Resetter(self.store, self.config.inbox, inboxes, own, change, audit)
+        rest = self._acme.at_rest
+        resetter = Resetter(self.store, self.config.inbox, inboxes, rest, own, change, audit)
         look = partial(hardware.look, self.config.identity.hardware_id_file)
         renew = partial(resetter.renew_identity, controller.tell)
         self._guard = UnitGuard(self.store, look, renew, lambda f: trio.from_thread.run_sync(trouble, f))

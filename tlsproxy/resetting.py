@@ -1,14 +1,14 @@
 """A factory reset: what a running proxy does beside the store, and what the command line shares with it.
 
-Promises: nothing that lay in the inbox or in a watched directory before a reset is proposed after it: all
-looks are held off until it is done. Refuses to know how the store changes (certstore/resetting.py), and who
-asks.
+Promises: nothing that lay in the inbox or in a watched directory before a reset is proposed after it, and no
+order at an ACME authority goes on beside it: all that is held off until it is done. Refuses to know how the
+store changes (certstore/resetting.py), and who asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,11 +46,15 @@ def wish(words: Iterable[Word], store: Path, inbox: Path, fresh: Callable[[], Bu
 
 @dataclass(frozen=True, slots=True)
 class Resetter:
-    """Resets one running proxy. `change` is the controller's; `fresh` makes an identity, in a thread."""
+    """Resets one running proxy. `change` is the controller's; `fresh` makes an identity, in a thread.
+
+    at_rest: within it, no authority is asked for anything.
+    """
 
     store: Store
     inbox: Path
     inboxes: Sequence[Inbox]
+    at_rest: Callable[[], AbstractAsyncContextManager[None]]
     fresh: Callable[[], Bundle]
     change: Changing
     audit: AuditLog
@@ -61,6 +65,7 @@ class Resetter:
         async with AsyncExitStack() as stack:
             for inbox in self.inboxes:
                 await stack.enter_async_context(inbox.at_rest())
+            await stack.enter_async_context(self.at_rest())
             receipt = await self.change("reset", lambda store: store.reset(make(), via=via), by)
             self._look_again()
         return receipt

@@ -81,6 +81,7 @@ class Scripted(httpx2.AsyncBaseTransport):
         self.after: Script = unscripted
         self.skew = timedelta()
         self.accounts: dict[str, Key] = {}
+        self.ended: set[str] = set()
         self.orders: list[Order] = []
         self.asked: list[tuple[str, str]] = []
         self.issued: list[x509.Certificate] = []
@@ -139,6 +140,8 @@ class Scripted(httpx2.AsyncBaseTransport):
             return do(key, payload)
         if kid not in self.accounts:
             return says(400, "accountDoesNotExist")
+        if kid in self.ended:
+            return says(401, "unauthorized", "the account is deactivated")
         return do(kid, payload, *([int(one) for one in rest.split("/")] if rest else []))
 
     def _directory(self) -> dict[str, object]:
@@ -174,7 +177,14 @@ class Scripted(httpx2.AsyncBaseTransport):
                 return says(400, "accountDoesNotExist")
             url = f"{URL}/acct/{len(self.accounts)}"
             self.accounts[url] = key
+        if url in self.ended:
+            return self.says_of_ended()
         return answer(200, {"status": "valid"}, Location=url)
+
+    @staticmethod
+    def says_of_ended() -> httpx2.Response:
+        """Answer who asks for an account that is over; others tell its status."""
+        return says(401, "unauthorized", "the account is deactivated")
 
     def _post_keychange(self, kid: str, payload: Any) -> httpx2.Response:
         head, inner = (json.loads(unb64(payload[one])) for one in ("protected", "payload"))

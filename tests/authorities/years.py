@@ -7,20 +7,21 @@ authority come and go by `Weather`, from a seed, so that each run is the same.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import httpx2
+import pytest
 import trio
 
-from certstore import Candidate, Finding, Receipt, Source, Store
+from certstore import Candidate, Finding, Receipt, Source, State, Store
 from certstore.atomic import Disk
 from certstore.examination import InProcess
 from certstore.issuers.acme.challenges import Challenge
-from certstore.issuers.acme.enrolment import Enrolment, Enrolments
+from certstore.issuers.acme.enrolment import Enrolment
 from certstore.issuers.acme.issuing import Issuer, Surroundings
 from certstore.issuers.csr import KeyType
 from tests.authorities.answering import Recorder
@@ -28,12 +29,24 @@ from tests.authorities.scripted import EPOCH, Scripted, answer, says
 from tests.authorities.store import at_once
 from tests.pki import Pki
 from tests.storing import OpenGate
+from tlsproxy import acmebooks, acmekeeping, acmetimes, policy_acme
+from tlsproxy.acmebooks import Books
 from tlsproxy.acmekeeping import AcmeKeeper, Terms
 from tlsproxy.control.peers import Peer
 from tlsproxy.observe.audit import AuditLog
 
 NAME = "device.test"
 DAY_S = 86_400.0
+ROOT = Peer(1, 0, 0)
+
+
+def in_virtual_time(monkeypatch: pytest.MonkeyPatch, seed: int = 1) -> None:
+    """Let no thread work while the clock runs on, and chance be a seed's."""
+    for room in (acmebooks, acmekeeping, acmetimes):
+        monkeypatch.setattr(room, "in_thread", at_once)
+    for room in (acmebooks, acmetimes):
+        monkeypatch.setattr(room, "_chance", random.Random(seed).random)
+    monkeypatch.setattr(policy_acme, "TURN_S", DAY_S)  # what is due is known beforehand: no clock is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class Life:
     orders: list[float] = field(default_factory=list)
     unproved: list[float] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    disk: Disk = field(default_factory=Disk)
 
     @classmethod
     def of(cls, root: Path, pki: Pki, *, days: float, years: float, seed: int, suggests: bool) -> Life:
@@ -137,29 +151,37 @@ class Life:
     async def live(self) -> None:
         """Enrol, and stand through all of it; each cut of the power finds whatever is being done."""
         if not self.taken:
-            with self._store() as store:
-                await self._keeper(store).enable(self._enrolment, Terms(is_agreed=True), Peer(1, 0, 0))
+            with self.store() as store:
+                await self.enable(self.keeper(store))
         for cut in (*self.cuts, Span(self.until_s, self.until_s)):
-            with self._store() as store:
+            with self.store() as store:
                 with trio.CancelScope(deadline=cut.begin):
-                    await self._keeper(store).run()
+                    await self.keeper(store).run()
                 self.answering.given.clear()
             await trio.sleep_until(cut.end)
 
-    def _store(self) -> Store:
-        return Store.open(self.root, clock=self.clock)
+    def store(self) -> Store:
+        """Open the store, as a start does."""
+        return Store.open(self.root, clock=self.clock, disk=self.disk)
 
-    def _enrolment(self, since: datetime) -> Enrolment:
+    def enrolment(self, since: datetime) -> Enrolment:
+        """Say what is wanted."""
         server = self.authority.server.directory
         return Enrolment(server, (NAME,), Challenge.HTTP_01, KeyType.EC, None, None, "", since)
 
-    def _keeper(self, store: Store) -> AcmeKeeper:
+    def keeper(self, store: Store) -> AcmeKeeper:
+        """Give who looks after a store that is open."""
+
         def tell(finding: Finding) -> None:
             self.told.append(finding.code)
 
         audit = AuditLog(store.path, self.clock)
         told = (_Changes(self, store), tell, audit)
-        return _Virtual(store, self.answering, self.clock, *told, authority=self.authority)
+        return Virtual(store, self.answering, self.clock, *told, authority=self.authority, disk=self.disk)
+
+    async def enable(self, keeper: AcmeKeeper) -> None:
+        """Ask for it, as a person does."""
+        await keeper.enable(self.enrolment, Terms(is_agreed=True), ROOT)
 
     # --- what is to be seen
 
@@ -194,6 +216,8 @@ class _Changes:
         await trio.lowlevel.checkpoint()
         examiner = InProcess(OpenGate())
         receipt = self.store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
+        if receipt.state is State.REFUSED:
+            return receipt
         slot = next(slot for slot in self.store.slots() if slot.source is Source.ACME)
         leaf = self.store.bundle(slot.bundle).leaf
         self.life.taken.append((trio.current_time(), leaf.not_valid_before_utc, leaf.not_valid_after_utc))
@@ -203,26 +227,33 @@ class _Changes:
         raise AssertionError(f"nobody asks for {what} here")
 
 
-class _Virtual(AcmeKeeper):
-    """The keeper, with an authority in memory and no thread: a virtual clock runs on while one works."""
+class Virtual(AcmeKeeper):
+    """The keeper, with an authority in memory and no thread: a virtual clock runs on while one works.
 
-    def __init__(self, *rest: object, authority: Scripted) -> None:
+    Who has `in_thread` of the rooms replaced by `at_once` has it so (`in_virtual_time`).
+    """
+
+    def __init__(self, *rest: object, authority: Scripted, disk: Disk) -> None:
         super().__init__(*rest)  # type: ignore[arg-type]
-        self._authority = authority
+        self._books = _VirtualBooks(self._store, self._clock, authority, disk)
 
-    def _read(self) -> tuple[Enrolments, Issuer]:
-        root, disk = self._store.path, Disk()
-        enrolments = Enrolments(root, disk)
+
+class _VirtualBooks(Books):
+    def __init__(self, store: Store, clock: Callable[[], datetime], authority: Scripted, disk: Disk) -> None:
+        super().__init__(store, clock)
+        self._authority, self._its_disk = authority, disk
+
+    def _disk(self) -> Disk:
+        return self._its_disk
+
+    def _issuer(self) -> Issuer:
         surroundings = Surroundings(
             clock=self._clock,
             random=random.Random(7).random,
             transport=lambda _: self._authority,
             offload=at_once,
         )
-        issuer = Issuer(root, disk, surroundings)
-        assert enrolments.load() is None
-        assert issuer.load() == ()
-        return enrolments, issuer
+        return Issuer(self._store.path, self._disk(), surroundings)
 
 
 def most_within(moments: Sequence[float], seconds: float) -> int:

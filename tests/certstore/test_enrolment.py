@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore import Store, layout
+from certstore import Store, layout, records
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
 from certstore.issuers.acme.challenges import Challenge
@@ -18,6 +18,22 @@ from tests.storing import propose
 from tlsproxy.resetting import wish
 
 AT = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+
+EVERYTHING = Renewal(
+    "0" * 64,
+    AT,
+    AT,
+    3,
+    AT,
+    "acme_unreachable",
+    "words",
+    "hint",
+    recent=(AT,),
+    authority="https://ca.test/dir",
+    barred={"https://ca.test/dir": AT},
+    is_asked=True,
+)
+LATER = {"recent", "authority", "barred", "is_asked"}
 
 
 def wanted(**other) -> Enrolment:
@@ -36,19 +52,19 @@ def store(tmp_path, pki, clock):
 
 def test_both_are_there_after_a_restart(store):
     first = Enrolments(store.path, Disk())
-    assert first.load() is None
+    assert first.load() == ()
     assert (first.enrolment, store.is_enrolled) == (None, False)
     first.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN"))
     assert store.is_enrolled
-    first.note(Renewal("0" * 64, AT, AT, 3, AT, "acme_unreachable", "words", "hint"))
+    first.note(EVERYTHING)
     again = Enrolments(store.path, Disk())
-    assert again.load() is None
+    assert again.load() == ()
     assert (again.enrolment, again.renewal) == (first.enrolment, first.renewal)
     assert again.enrolment is not None
     assert again.enrolment.names == ("a.test", "b.test")
     again.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN", since=AT + timedelta(days=1)))
     assert again.enrolment == first.enrolment, "what is wanted already goes on"
-    assert again.renewal == replace(first.renewal, is_asked=True, next_at=None), "and is tried now"
+    assert again.renewal == replace(first.renewal, next_at=None), "and is tried now"
     again.note(Renewal("0" * 64, AT, AT))
     again.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN"))
     assert again.renewal == Renewal("0" * 64, AT, AT)
@@ -56,7 +72,7 @@ def test_both_are_there_after_a_restart(store):
     assert again.renewal == Renewal(is_asked=True)
     again.withdraw()
     assert not store.is_enrolled
-    assert Enrolments(store.path, Disk()).load() is None
+    assert Enrolments(store.path, Disk()).load() == ()
 
 
 @pytest.mark.parametrize("file", [layout.ENROLMENT, layout.RENEWAL])
@@ -66,8 +82,19 @@ def test_damage_is_told_and_never_raised_as_something_else(store, file, content)
     first.enrol(wanted())
     (store.path / file).write_bytes(content)
     again = Enrolments(store.path, Disk())
-    assert again.load() is not None
-    assert again.renewal == Renewal()
+    (damaged,) = again.load()
+    assert damaged.path == store.path / file
+    assert again.renewal == (first.renewal if file == layout.ENROLMENT else Renewal())
+    assert again.enrolment == (None if file == layout.ENROLMENT else first.enrolment)
+
+
+def test_a_renewal_of_the_first_version_is_read(store):
+    first = Enrolments(store.path, Disk())
+    first.enrol(wanted())
+    old = {name: value for name, value in EVERYTHING.to_json().items() if name not in LATER}
+    (store.path / layout.RENEWAL).write_bytes(records.dump(old))
+    assert first.load() == ()
+    assert first.renewal == Renewal("0" * 64, AT, AT, 3, AT, "acme_unreachable", "words", "hint")
 
 
 @pytest.mark.parametrize("names", [(), ("a b",), ("",), ("*",), ("a.test", "x" * 300)])

@@ -126,7 +126,7 @@ def test_an_order_that_is_killed_before_any_disk_step_goes_on(tmp_path, pki):
         try:
             run(answered(authority, root, Disk(before)))
         except BaseException as error:
-            if not _is(error, Killed):
+            if not is_of(error, Killed):
                 raise
             died = True
         tidy(root)
@@ -163,7 +163,7 @@ def test_an_order_whose_authority_falls_silent_at_any_request_goes_on(tmp_path, 
     raise AssertionError("it never ran through")
 
 
-def _is(error: BaseException, kind: type[BaseException]) -> bool:
+def is_of(error: BaseException, kind: type[BaseException]) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return any(_is(one, kind) for one in error.exceptions)
+        return any(is_of(one, kind) for one in error.exceptions)
     return isinstance(error, kind)

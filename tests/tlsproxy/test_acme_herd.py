@@ -7,9 +7,7 @@ from pathlib import Path
 
 from benchmarks import power_cut
 from benchmarks.power_cut import DEVICES, ORDER_REQUESTS, SUGGESTION_REQUESTS
-from tests.authorities.store import at_once
-from tests.authorities.years import DAY_S, Life
-from tlsproxy import acmekeeping, acmetimes, policy_acme
+from tests.authorities.years import Life, in_virtual_time
 
 PICTURE = Path(__file__).parents[2] / "docs" / "acme-power-cut.svg"
 
@@ -32,9 +30,7 @@ def test_no_device_waits_beyond_the_end_of_its_certificate():
 async def test_a_renewal_costs_as_many_requests_as_the_picture_has_it(
     autojump_clock, monkeypatch, tmp_path, pki
 ):
-    for room in (acmekeeping, acmetimes):
-        monkeypatch.setattr(room, "in_thread", at_once)
-    monkeypatch.setattr(policy_acme, "TURN_S", DAY_S)
+    in_virtual_time(monkeypatch)
     life = Life.of(tmp_path / "store", pki, days=160 / 24, years=0.02, seed=1, suggests=True)
     life.outages, life.cuts = (), ()
     await life.live()

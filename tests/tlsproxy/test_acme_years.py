@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 import pytest
 import trio
 
-from tests.authorities.store import at_once
-from tests.authorities.years import DAY_S, Life, Span, most_within
-from tlsproxy import acmekeeping, acmetimes, policy_acme
+from tests.authorities.years import DAY_S, Life, Span, in_virtual_time, most_within
 
 # Who has an hour and a half with both device and authority there, before the end, has no excuse.
 NO_EXCUSE_S = 5_400.0
-
-
-@pytest.fixture
-def in_virtual_time(monkeypatch) -> Callable[[int], None]:
-    def settle(seed: int) -> None:
-        for room in (acmekeeping, acmetimes):
-            monkeypatch.setattr(room, "in_thread", at_once)
-            monkeypatch.setattr(room, "_chance", random.Random(seed).random)
-        monkeypatch.setattr(policy_acme, "TURN_S", DAY_S)  # what is due is known beforehand: no clock is set
-
-    return settle
 
 
 @pytest.mark.parametrize(
     ("days", "suggests", "seed"), [(160 / 24, True, 6), (160 / 24, False, 7), (47, True, 3), (90, False, 4)]
 )
 async def test_two_years_pass_and_nothing_expires_that_could_have_been_renewed(
-    autojump_clock, in_virtual_time, tmp_path, pki, days, suggests, seed
+    autojump_clock, monkeypatch, tmp_path, pki, days, suggests, seed
 ):
-    in_virtual_time(seed)
+    in_virtual_time(monkeypatch, seed)
     life = Life.of(tmp_path / "store", pki, days=days, years=2, seed=seed, suggests=suggests)
     await life.live()
     lapses = list(life.lapses())
@@ -51,9 +35,9 @@ async def test_two_years_pass_and_nothing_expires_that_could_have_been_renewed(
 
 
 async def test_a_device_that_was_off_for_a_year_renews_within_minutes(
-    autojump_clock, in_virtual_time, tmp_path, pki
+    autojump_clock, monkeypatch, tmp_path, pki
 ):
-    in_virtual_time(1)
+    in_virtual_time(monkeypatch)
     life = Life.of(tmp_path / "store", pki, days=47, years=1.5, seed=1, suggests=True)
     back_s = 400 * DAY_S
     life.outages, life.cuts = (), (Span(20 * DAY_S, back_s),)
@@ -62,11 +46,9 @@ async def test_a_device_that_was_off_for_a_year_renews_within_minutes(
     assert again < back_s + 11 * 60
 
 
-async def test_forty_devices_of_one_site_do_not_ask_in_one_minute(
-    autojump_clock, in_virtual_time, tmp_path, pki
-):
+async def test_forty_devices_of_one_site_do_not_ask_in_one_minute(autojump_clock, monkeypatch, tmp_path, pki):
     """Their power was cut for two days, while half of them were due."""
-    in_virtual_time(1)
+    in_virtual_time(monkeypatch)
     cut = Span(3 * DAY_S, 5 * DAY_S)
     asked = list[float]()
 

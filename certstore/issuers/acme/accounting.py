@@ -42,9 +42,16 @@ class Accounting:
     async def register(
         self, server: Server, contacts: Sequence[str], *, terms_agreed: bool, binding: Binding | None
     ) -> Account:
-        """Find the account at this authority, or make one; contacts that differ are changed there."""
+        """Find the account at this authority, or make one; contacts that differ are changed there.
+
+        One that the authority has forgotten, or has ended, is followed by a new one, with a key of its own.
+        """
         directory = await self._client.directory()
         account = self._accounts.at(server.directory)
+        if account is not None and account.url is not None:
+            account = await self._still_there(await self._settle(account))
+            if account is not None:
+                return await self._change_contacts(account, tuple(contacts))
         if account is None:
             if not firstboot.random_ready():
                 raise RandomNotReady
@@ -52,9 +59,6 @@ class Accounting:
             new = Account("", server.directory, tuple(contacts), self._surroundings.clock())
             new = replace(new, binding=binding.kid if binding else None)
             account = await self._surroundings.offload(lambda: self._accounts.add(new, new_key()))
-        elif account.url is not None:
-            account = await self._settle(account)
-            return await self._change_contacts(account, tuple(contacts))
         key = self._accounts.key(account.id)
         url = await self._known(key)
         if url is None:
@@ -102,6 +106,23 @@ class Accounting:
         if await self._known(following) == account.url:
             return await self._surroundings.offload(lambda: self._accounts.adopt(account.id))
         await self._surroundings.offload(lambda: self._accounts.drop_next(account.id))
+        return account
+
+    async def _still_there(self, account: Account) -> Account | None:
+        """Ask the authority for an account that it once made; forget it here where it is over there."""
+        try:
+            url = await self._known(self._accounts.key(account.id))
+        except AcmeError as error:
+            if error.code != "acme_account_ended" and error.kind != "unauthorized":  # section 7.3.6
+                raise
+            url = None
+        offload = self._surroundings.offload
+        if url is None:
+            await offload(lambda: self._accounts.remove(account.id))
+            return None
+        if url != account.url:  # it has moved
+            account = replace(account, url=url)
+            await offload(lambda: self._accounts.note(account))
         return account
 
     async def _known(self, key: SigningKey) -> str | None:

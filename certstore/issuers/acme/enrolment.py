@@ -178,6 +178,9 @@ class Renewal:
             recent=tuple(map(records.parse_moment, records.texts(data, "recent")))
             if "recent" in data
             else (),
+            authority=records.text({"authority": "", **data}, "authority"),
+            barred=_barred(data),
+            is_asked=records.flag({"is_asked": False, **data}, "is_asked"),
         )
 
 
@@ -190,15 +193,19 @@ class Enrolments:
         self.enrolment: Enrolment | None = None
         self.renewal = Renewal()
 
-    def load(self) -> StoreCorrupt | None:
-        """Read both; gives what can't be read. A renewal that can't be read begins anew."""
+    def load(self) -> tuple[StoreCorrupt, ...]:
+        """Read both; gives what can't be read. A renewal begins anew then; nothing is wanted."""
+        damaged = list[StoreCorrupt]()
+        self.enrolment, self.renewal = None, Renewal()
         try:
             self.enrolment = _read(self._root / layout.ENROLMENT, Enrolment.from_json)
-            self.renewal = Renewal()
+        except StoreCorrupt as error:
+            damaged.append(error)
+        try:
             self.renewal = _read(self._root / layout.RENEWAL, Renewal.from_json) or Renewal()
         except StoreCorrupt as error:
-            return error
-        return None
+            damaged.append(error)
+        return tuple(damaged)
 
     def enrol(self, enrolment: Enrolment) -> None:
         """Want this from now on, and a certificate for it at once; what is wanted already goes on."""

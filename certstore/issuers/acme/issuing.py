@@ -16,7 +16,7 @@ know when a certificate is due, how often is tried, and the slots: whoever holds
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -137,11 +137,25 @@ class Issuer:
         """Forget an order whose certificate the store has, or has refused."""
         await self._remove(issued.order)
 
-    async def forget(self, keep: Iterable[Wish] = ()) -> None:
-        """Forget orders for other names than these wishes have; with their keys."""
-        kept = {Wanted(wish.names, wish.key_type).names for wish in keep}
+    def left_of(self, certificate: x509.Certificate) -> Issued | None:
+        """Give what this certificate came of, where that lies here still: nobody came to say it was taken."""
+        for record in self._orders.table.values():
+            if record.has_chain:
+                with suppress(StoreCorrupt, ValueError):
+                    issued = self._issued(record)
+                    if issued.leaf == certificate:
+                        return issued
+        return None
+
+    async def forget(self, servers: Iterable[Server] = (), keep: Wish | None = None) -> None:
+        """Forget all orders, with their keys, but those of this wish at these authorities that may go on."""
+        accounts = [self._accounts.at(server.directory) for server in servers]
+        names = Wanted(keep.names, keep.key_type).names if keep is not None else ()
         for record in tuple(self._orders.table.values()):
-            if record.names not in kept:
+            is_kept = keep is not None and any(
+                account is not None and _is_for(record, account, keep, names) for account in accounts
+            )
+            if not is_kept or self._is_stale(record):
                 await self._remove(record.id)
 
     async def renewal_info(self, server: Server, certificate: x509.Certificate) -> RenewalInfo | None:
@@ -223,22 +237,22 @@ class Issuer:
         return is_new and record.replaces == wish.replaces != certificate_id(issued.leaf)
 
     def _under_way(self, account: Account, wish: Wish, names: tuple[str, ...]) -> OrderRecord | None:
-        oldest = self._surroundings.clock() - KEPT
         return next(
             (
                 record
                 for record in self._orders.table.values()
-                if _is_for(record, account, wish, names) and record.made_at > oldest and self._has_key(record)
+                if _is_for(record, account, wish, names) and not self._is_stale(record)
             ),
             None,
         )
 
-    def _has_key(self, record: OrderRecord) -> bool:
+    def _is_stale(self, record: OrderRecord) -> bool:
+        """Say whether it can't go on: too old, or its key is damaged."""
         try:
             self._orders.key(record)
         except StoreCorrupt:
-            return False
-        return True
+            return True
+        return record.made_at <= self._surroundings.clock() - KEPT
 
     async def _begin(self, account: Account, wish: Wish, names: tuple[str, ...]) -> OrderRecord:
         """Make the key, and write what is wanted with it; before the authority hears of either."""

@@ -14,12 +14,24 @@ from typing import Final
 
 from certstore.issuers.acme.renewalinfo import RenewalInfo
 
-__all__ = ["HOUR_KEPT", "TRIES_AT_FIRST", "after_absence", "due_at", "next_try", "pause", "turn_of", "within"]
+__all__ = [
+    "HOUR_KEPT",
+    "TRIES_AT_FIRST",
+    "after_absence",
+    "due_at",
+    "latest",
+    "next_try",
+    "pause",
+    "turn_of",
+    "within",
+]
 
 # Let's Encrypt's advice: a third of the life is left for what may go wrong, half of a short one.
 _SHARE: Final = 2 / 3
 _SHARE_OF_SHORT: Final = 1 / 2
 _SHORT: Final = timedelta(days=10)
+# Whatever an authority suggests, so much of the life is left for what may go wrong.
+_SHARE_AT_LAST: Final = 7 / 8
 # Earlier by up to so much of the life, each device by another.
 _JITTER: Final = 0.05
 _FIRST_PAUSE: Final = timedelta(minutes=1)
@@ -45,6 +57,11 @@ def due_at(begin: datetime, end: datetime, chance: float) -> datetime:
     life = end - begin
     share = _SHARE_OF_SHORT if life < _SHORT else _SHARE
     return begin + life * (share - _JITTER * chance)
+
+
+def latest(begin: datetime, end: datetime) -> datetime:
+    """Say when one is due whatever its authority suggests: it may err, and suggest the end, or later."""
+    return begin + (end - begin) * _SHARE_AT_LAST
 
 
 def within(info: RenewalInfo, chance: float) -> datetime:
