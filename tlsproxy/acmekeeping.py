@@ -24,6 +24,7 @@ from certstore import (
     Answering,
     Bundle,
     Candidate,
+    Challenge,
     Finding,
     NotFound,
     Reason,
@@ -294,12 +295,16 @@ class AcmeKeeper:
         _log.info("acme_issued", names=list(issued.names), authority=server.directory, not_after=until)
 
     def _answering_for(self, enrolment: Enrolment) -> Answering:
-        """Give who answers: the workers, or a name server."""
-        if enrolment.name_server is None:
-            return self._answering
-        from tlsproxy.acmedns import DnsUpdates
+        """Give who answers: the workers, a name server, or a person."""
+        if enrolment.challenge is Challenge.DNS_PERSIST_01:
+            from tlsproxy.acmestanding import StandingRecords
 
-        return DnsUpdates(enrolment.name_server)
+            return StandingRecords()
+        if enrolment.name_server is not None:
+            from tlsproxy.acmedns import DnsUpdates
+
+            return DnsUpdates(enrolment.name_server)
+        return self._answering
 
     async def _bring_in(self, issuer: Issuer, issued: Issued) -> Receipt:
         if not self._store.is_enrolled:  # a reset came in between: nobody wants it any more

@@ -70,11 +70,12 @@ def acme() -> None:
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="An address. Repeatable.")
 @click.option(
     "--challenge",
-    type=click.Choice(["http-01", "tls-alpn-01", "dns-01"]),
+    type=click.Choice(["http-01", "tls-alpn-01", "dns-01", "dns-persist-01"]),
     default="http-01",
     show_default=True,
     help="How a name is proved: at port 80, for which the proxy has a listener of the kind http; at port 443"
-    " within the handshake; or by a record at a name server, as wildcards need it.",
+    " within the handshake; or, as wildcards need it, by a record at a name server that takes updates from"
+    " here (dns-01), or that somebody sets once (dns-persist-01: the first try says which).",
 )
 @click.option("--dns-server", metavar="HOST", help="dns-01: the zone's primary server (RFC 2136).")
 @click.option("--dns-port", type=click.IntRange(1, 65_535), default=53, show_default=True, help="Its port.")
