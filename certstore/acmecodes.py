@@ -131,7 +131,7 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "acme_account_foreign": Entry(
         _W,
-        "the account with an ACME authority came with a copied store, and was removed: its key is another unit's",
+        "the ACME account came with a copied store, and was removed: another unit has its key",
         "enrol this unit: tlsproxy acme enable; the certificate that came along stays until its end",
     ),
     "acme_certificate_foreign": Entry(
