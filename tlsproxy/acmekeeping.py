@@ -40,7 +40,7 @@ from certstore import (
 from certstore.atomic import Disk
 from tlsproxy import policy_acme as policy
 from tlsproxy.acmetimes import Times, is_shadowed
-from tlsproxy.acmewishes import shown, wish_of
+from tlsproxy.acmewishes import shown, why_held, wish_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ProxyError, ThreadError
 from tlsproxy.observe.audit import Actor, AuditLog
@@ -120,6 +120,8 @@ class AcmeKeeper:
         self._progress: Progress | None = None
         self._known: tuple[Enrolments, Issuer] | None = None
         self._told = self._failed = ""
+        self.on_try: Callable[[str], None] = lambda _: None
+        """Told what came of each try: `issued`, or `failed`."""
 
     # --- what is asked
 
@@ -215,13 +217,24 @@ class AcmeKeeper:
         if enrolments.enrolment is None:
             return None
         bundle = await in_thread(self._current)
-        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress)
+        held = await in_thread(lambda: why_held(self._store))
+        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress, held)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
         if self._known is not None and self._known[0].renewal.failures and self._store.is_enrolled:
             renewal = self._known[0].renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
+
+    def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Give series for metrics; none where nothing is wanted."""
+        if self._known is None or not self._store.is_enrolled:
+            return
+        renewal = self._known[0].renewal
+        yield ("tlsproxy_acme_failures",), float(renewal.failures)
+        at = max(filter(None, (renewal.next_at, renewal.renew_at)), default=None)
+        if at is not None:
+            yield ("tlsproxy_acme_next_timestamp_seconds",), at.timestamp()
 
     # --- what is done
 
@@ -244,7 +257,7 @@ class AcmeKeeper:
 
     async def _turn(self) -> float:
         """Do what is due; gives the seconds until something may be."""
-        if not self._store.is_enrolled or self._store.is_read_only or not self._store.clock_plausible():
+        if not self._store.is_enrolled or why_held(self._store) is not None:
             return policy.TURN_S
         enrolments, issuer = await self._open()
         enrolment, renewal, now = enrolments.enrolment, enrolments.renewal, self._clock()
@@ -287,6 +300,7 @@ class AcmeKeeper:
             await self._fail(times, server, found("acme_certificate_refused", why=why.words))
             return
         self._told = ""
+        self.on_try("issued")
         life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
         again = self._clock() + min(policy.SOONEST_AGAIN, life * policy.SOONEST_SHARE)
         renewal = Renewal(next_at=again, authority=server.directory)
@@ -316,6 +330,7 @@ class AcmeKeeper:
     async def _fail(
         self, times: Times, server: Server, finding: Finding, error: AcmeError | None = None
     ) -> None:
+        self.on_try("failed")
         renewal = times.after_failure(self._clock(), server, error)
         words = {"code": finding.code, "words": finding.words, "hint": finding.hint}
         renewal = replace(renewal, **words)  # type: ignore[arg-type]

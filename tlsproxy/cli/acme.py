@@ -309,7 +309,7 @@ def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) ->
     from tlsproxy.errors import ExitCode
 
     shown, step = client.acme(), None
-    while wait and shown["asking"] and (shown["failures"] == failures or shown["step"] is not None):
+    while wait and _goes_on(shown, failures):
         if shown["step"] != step and not as_json:
             step = shown["step"]
             if step is not None:
@@ -318,6 +318,13 @@ def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) ->
         shown = client.acme()
     _tell(shown, as_json=as_json)
     return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
+
+
+def _goes_on(shown: dict[str, object], failures: object) -> bool:
+    """Say whether something is still to come of what was asked, beside the failures that there were."""
+    if shown["held"] is not None or not shown["asking"]:
+        return False
+    return shown["failures"] == failures or shown["step"] is not None
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -350,6 +357,8 @@ def _certificate(shown: dict[str, object]) -> str:
 
 
 def _doing(shown: dict[str, object]) -> list[str]:
+    if shown["held"] is not None:
+        return [f"waits        {shown['held']}: nothing is asked for until then"]
     if shown["step"] is not None:
         return [f"now          {_WORDS.get(str(shown['step']), shown['step'])}"]
     failure = shown["last_failure"]

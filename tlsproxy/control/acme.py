@@ -113,6 +113,7 @@ class AcmeDocument(msgspec.Struct):
     keep_key: bool
     pause_in_shadow: bool
     issued_by: Annotated[str | None, msgspec.Meta(description="The directory of whom the certificate is.")]
+    held: Annotated[str | None, msgspec.Meta(description="Why nothing can be asked for now.")]
     asking: Annotated[bool, msgspec.Meta(description="One is wanted at once, and hasn't come yet.")]
     step: str | None
     failures: Annotated[Count, msgspec.Meta(description="In a row, since the last certificate.")]
