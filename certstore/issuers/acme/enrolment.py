@@ -179,6 +179,9 @@ class Renewal:
             recent=tuple(map(records.parse_moment, records.texts(data, "recent")))
             if "recent" in data
             else (),
+            authority=records.text({"authority": "", **data}, "authority"),
+            barred=_barred(data),
+            is_asked=records.flag({"is_asked": False, **data}, "is_asked"),
         )
 
 
