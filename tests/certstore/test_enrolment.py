@@ -40,8 +40,9 @@ def test_both_are_there_after_a_restart(store):
     assert (first.enrolment, store.is_enrolled) == (None, False)
     first.enrol(wanted(profile="shortlived", ca_pem="-----BEGIN"))
     assert store.is_enrolled
-    more = {"recent": (AT,), "authority": "https://ca.test/dir", "barred": {"https://ca.test/dir": AT}}
-    first.note(Renewal("0" * 64, AT, AT, 3, AT, "acme_unreachable", "words", "hint", **more, is_asked=True))
+    failed = Renewal("0" * 64, AT, AT, 3, AT, "acme_unreachable", "words", "hint", recent=(AT,))
+    directory = "https://ca.test/dir"
+    first.note(replace(failed, authority=directory, barred={directory: AT}, is_asked=True))
     again = Enrolments(store.path, Disk())
     assert again.load() is None
     assert (again.enrolment, again.renewal) == (first.enrolment, first.renewal)
