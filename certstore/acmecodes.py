@@ -129,6 +129,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "no certificate came from the ACME authority in {failures} tries in a row: {why}",
         "it is tried again by itself; see: tlsproxy acme status",
     ),
+    "acme_account_foreign": Entry(
+        _W,
+        "the ACME account came with a copied store, and was removed: another unit has its key",
+        "enrol this unit: tlsproxy acme enable; the certificate that came along stays until its end",
+    ),
     "acme_certificate_foreign": Entry(
         _E,
         "the authority {host} gave a certificate that isn't the one asked for: {why}",

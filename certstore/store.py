@@ -75,8 +75,7 @@ class Store(Kept):
         self, root: Path, lock: Lock, disk: Disk, clocks: tuple[Clock, BootClock], publisher: Publisher
     ) -> None:
         """Use `open`."""
-        self._root = root
-        self._lock = lock
+        self._root, self._disk, self._lock = root, disk, lock
         self._clock, self._boot_clock = clock, boot_clock = clocks
         rooms = Rooms.of(root, disk)
         self._activation, self._erasing = rooms.activation, rooms.erasing

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterable
 
 from certstore import layout
+from certstore.atomic import Disk
 from certstore.changing import Changing
 from certstore.errors import StoreError, StoreGone
 from certstore.findings import Finding
 from certstore.generation import Cause, Generation
+from certstore.issuers.acme.folders import forget_all
 from certstore.lock import Lock
 from certstore.pruning import Pruning
 from certstore.receipts import Receipt
@@ -29,6 +31,7 @@ class Kept(Shown):
     _changing: threading.Lock
     _barred: StoreError | None
     _lock: Lock
+    _disk: Disk
     _changes: Changing
     _resetting: Resetting
     _pruning: Pruning
@@ -103,6 +106,16 @@ class Kept(Shown):
             lost = wrong - self._shelf.facts(wrong).keys()
             self._succession.fall(self._why_barred())
             return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
+
+    def forget_enrolment(self) -> bool:
+        """Remove the accounts at ACME authorities, and what is wanted of them, where they are another unit's.
+
+        Says whether there was one. Certificates that came stay. Raises StoreError.
+        """
+        with self._changing:
+            if (barred := self._why_barred()) is not None:
+                raise barred
+            return forget_all(self._root, self._disk)
 
     def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
         """Remove what nobody needs: all but the active generation, those `in_use` (numbers) and `keep` more.

@@ -22,6 +22,7 @@ import trio
 from certstore import (
     Answering,
     Candidate,
+    Challenge,
     Finding,
     NotFound,
     Reason,
@@ -35,7 +36,7 @@ from certstore import (
 from tlsproxy import policy_acme as policy
 from tlsproxy.acmebooks import Books
 from tlsproxy.acmetimes import Times, is_shadowed
-from tlsproxy.acmewishes import shown, wish_of
+from tlsproxy.acmewishes import shown, why_held, wish_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ProxyError, ThreadError
 from tlsproxy.observe.audit import Actor, AuditLog
@@ -113,6 +114,8 @@ class AcmeKeeper:
         self._progress: Progress | None = None
         self._books = Books(store, clock)
         self._told = self._failed = ""
+        self.on_try: Callable[[str], None] = lambda _: None
+        """Told what came of each try: `issued`, or `failed`."""
 
     # --- what is asked
 
@@ -210,7 +213,8 @@ class AcmeKeeper:
         if enrolments.enrolment is None:
             return None
         bundle = await in_thread(self._books.current)
-        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress)
+        held = await in_thread(lambda: why_held(self._store))
+        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress, held)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
@@ -219,6 +223,16 @@ class AcmeKeeper:
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
+
+    def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Give series for metrics; none where nothing is wanted."""
+        if (known := self._books.known) is None or not self._store.is_enrolled:
+            return
+        renewal = known.enrolments.renewal
+        yield ("tlsproxy_acme_failures",), float(renewal.failures)
+        at = max(filter(None, (renewal.next_at, renewal.renew_at)), default=None)
+        if at is not None:
+            yield ("tlsproxy_acme_next_timestamp_seconds",), at.timestamp()
 
     # --- what is done
 
@@ -241,7 +255,7 @@ class AcmeKeeper:
 
     async def _turn(self) -> float:
         """Do what is due; gives the seconds until something may be."""
-        if not self._store.is_enrolled or self._store.is_read_only or not self._store.clock_plausible():
+        if not self._store.is_enrolled or why_held(self._store) is not None:
             return policy.TURN_S
         known = await self._books.open()
         if known.enrolments.enrolment is None:
@@ -294,6 +308,7 @@ class AcmeKeeper:
     async def _note_taken(self, times: Times, issued: Issued) -> None:
         """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
+        self.on_try("issued")
         renewal = times.after_success(self._clock(), issued)
         await in_thread(lambda: times.enrolments.note(renewal))
         await times.issuer.taken(issued)
@@ -301,14 +316,19 @@ class AcmeKeeper:
         _log.info("acme_issued", names=list(issued.names), authority=renewal.authority, not_after=until)
 
     def _answering_for(self, enrolment: Enrolment) -> Answering:
-        """Give who answers: the workers, or a name server."""
-        if enrolment.name_server is None:
-            return self._answering
-        from tlsproxy.acmedns import DnsUpdates
+        """Give who answers: the workers, a name server, or a person."""
+        if enrolment.challenge is Challenge.DNS_PERSIST_01:
+            from tlsproxy.acmestanding import StandingRecords
 
-        return DnsUpdates(enrolment.name_server)
+            return StandingRecords()
+        if enrolment.name_server is not None:
+            from tlsproxy.acmedns import DnsUpdates
+
+            return DnsUpdates(enrolment.name_server)
+        return self._answering
 
     async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
+        self.on_try("failed")
         renewal = times.after_failure(self._clock(), server, error)
         next_at = renewal.next_at and renewal.next_at.isoformat()
         words = {"code": error.code, "words": str(error), "hint": error.hint}

@@ -1,4 +1,4 @@
-"""What is asked of ACME authorities, as a wish for the client; and how it goes, as the API shows it. Pure.
+"""What is asked of ACME authorities, as a wish for the client; and how it goes, as the API shows it.
 
 The client is imported when somebody has enrolled: nobody else carries it.
 """
@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from certstore import Bundle, KeyType
+from certstore import Bundle, KeyType, Store
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
     from certstore.issuers.acme.wishes import Progress, Wish
 
-__all__ = ["shown", "wish_of"]
+__all__ = ["shown", "why_held", "wish_of"]
+
+
+def why_held(store: Store) -> str | None:
+    """Say why nothing can be asked for now, whatever is due; None where something can."""
+    if store.is_read_only:
+        return "the store takes no changes"
+    if not store.clock_plausible():
+        return "the device's clock can't be right"
+    return None
 
 
 def wish_of(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
@@ -40,7 +49,11 @@ def wish_of(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
 
 
 def shown(
-    enrolment: Enrolment, renewal: Renewal, bundle: Bundle | None, progress: Progress | None
+    enrolment: Enrolment,
+    renewal: Renewal,
+    bundle: Bundle | None,
+    progress: Progress | None,
+    held: str | None,
 ) -> dict[str, object]:
     """Give it as the API does."""
     failed = renewal.failures > 0
@@ -58,6 +71,7 @@ def shown(
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
         "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),
+        "held": held,
         "asking": renewal.is_asked or progress is not None,
         "step": str(progress.step) if progress is not None else None,
         "failures": renewal.failures,

@@ -43,6 +43,7 @@ from tlsproxy.net.servicemanager import keep_informed, notify
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.audit import ITSELF, AuditLog
 from tlsproxy.observe.log import logger
+from tlsproxy.observe.metrics import Key
 from tlsproxy.observe.status import ConfinementStatus, ListenerStatus, Process
 from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.supervisor import Kept
@@ -169,6 +170,7 @@ class House:
         self.notifier.on_report, self.notifier.on_finding = controller.meter.count_notice, trouble
         told = (controller, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
+        self._acme.on_try = controller.meter.count_acme
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -311,12 +313,16 @@ class House:
 
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
-        crew, seen = self.crew, self.upstreams.measured
+        crew = self.crew
         of_crew = (crew.sums, crew.count, crew.statuses)
-        meter = Meter(*of_crew, self.store.meta, process, engine, seen, crew.counted)
+        meter = Meter(*of_crew, self.store.meta, process, engine, self._measured, crew.counted)
         for finding in self.store.recovered:
             meter.count_finding(finding)
         return meter
+
+    def _measured(self) -> Iterator[tuple[Key, float]]:
+        yield from self.upstreams.measured()
+        yield from self._acme.measured()
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)

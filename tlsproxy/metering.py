@@ -44,7 +44,8 @@ class Meter:
     meta: Callable[[str], Meta]
     process: Process
     engine: str
-    upstreams: Callable[[], Iterable[tuple[Key, float]]] = tuple
+    measured: Callable[[], Iterable[tuple[Key, float]]] = tuple
+    """What others in the supervisor measure, as it is now."""
     counted: Callable[[], tuple[Sums, Counted]] = lambda: (Sums(), [])
     """As `count`, without asking the workers."""
 
@@ -67,10 +68,14 @@ class Meter:
         """Count a try of a hook command or webhook; on the event loop."""
         self.sums.add("tlsproxy_notifications_total", report.way, report.result)
 
+    def count_acme(self, result: str) -> None:
+        """Count a try to get a certificate of an ACME authority: issued, or failed; on the event loop."""
+        self.sums.add("tlsproxy_acme_tries_total", result)
+
     async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         """Give everything, and its content type, as an Accept field's value asks."""
         sums, standing = await self.count()
-        counted = [*sums.counted(), *standing, *self._of_workers(), *self.upstreams()]
+        counted = [*sums.counted(), *standing, *self._of_workers(), *self.measured()]
         return await in_thread(partial(self._page, counted, facts, now, accept))
 
     def _page(self, counted: Counted, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
@@ -139,10 +144,13 @@ class Meter:
 def first_sums(before: Iterable[tuple[Key, float]]) -> Sums:
     """Begin with what was counted before a reload, and zeros for what alerts watch: a rise needs a start."""
     sums = Sums(before)
-    zeros = [("tlsproxy_receipts_total", str(source), str(state)) for source in Source for state in State]
+    zeros: list[Key] = [
+        ("tlsproxy_receipts_total", str(source), str(state)) for source in Source for state in State
+    ]
     zeros += [
         ("tlsproxy_expiry_told_total", str(step), str(role)) for step in list(Step)[1:] for role in Role
     ]
+    zeros += [("tlsproxy_acme_tries_total", result) for result in ("issued", "failed")]
     zeros += [("tlsproxy_notifications_total", way, result) for way in WAYS for result in RESULTS]
     sums.add_all((key, 0.0) for key in (("tlsproxy_worker_deaths_total",), *zeros))
     return sums

@@ -92,13 +92,15 @@ class UnitGuard:
             self._tell(found("store_read_only", why=error))
 
     def _forget_requests(self) -> None:
-        """Let no two units have a key that is yet to be certified, by the manufacturer or anybody else."""
+        """Let no two units have a key that is yet to be certified, or an account with an authority."""
         try:
             if self._store.factory.forget_request():
                 self._tell(found("factory_request_foreign"))
             if gone := self._store.requests.forget():
                 ids = ", ".join(request.id for request in gone)
                 self._tell(found("requests_foreign", count=len(gone), ids=ids))
+            if self._store.forget_enrolment():
+                self._tell(found("acme_account_foreign"))
         except StoreError as error:
             self._troubles = (*self._troubles, found("clone_not_settled", why=error))
 

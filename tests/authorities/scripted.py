@@ -94,6 +94,7 @@ class Scripted(httpx2.AsyncBaseTransport):
         self._nonces: set[str] = set()
         self._count = 0
         self.days = 47.0
+        self.persists = False  # offers dns-persist-01 alone
 
     @property
     def server(self) -> Server:
@@ -223,6 +224,10 @@ class Scripted(httpx2.AsyncBaseTransport):
             }
             for kind in kinds
         ]
+        if self.persists:
+            url = challenges[0]["url"]
+            offer = {"type": "dns-persist-01", "url": url, "status": status}
+            challenges = [{**offer, "issuer-domain-names": ["authority.test"]}]  # type: ignore[dict-item]
         body = {"status": status, "identifier": {"type": "dns", "value": name.removeprefix("*.")}}
         body["wildcard"] = "*" in name  # type: ignore[assignment]
         return answer(200, {**body, "challenges": challenges})
@@ -231,6 +236,8 @@ class Scripted(httpx2.AsyncBaseTransport):
         order = self.orders[number]
         name = order.names[place]
         whole = f"{token(number, place)}.{thumb(self.accounts[kid])}"
+        if self.persists:
+            whole = f"authority.test; accounturi={kid}" + ("; policy=wildcard" if "*" in name else "")
         order.proved[name] = "valid" if self.sees(name.removeprefix("*."), whole) else "invalid"
         if order.proved[name] == "invalid":
             order.status = "invalid"

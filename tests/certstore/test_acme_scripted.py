@@ -316,3 +316,16 @@ async def test_no_key_stands_in_what_is_shown(autojump_clock, site):
     shown = repr((issued, issued.candidate(), site.issuer.accounts, site.issuer.orders, WISH))
     assert "PRIVATE" not in shown
     assert "PrivateKey" not in shown
+
+
+async def test_a_record_that_stands_proves_names_and_wildcards(autojump_clock, site):
+    site.authority.persists = True
+    answerers = {Challenge.DNS_PERSIST_01: site.answering}
+    wish = Wish(("*.device.test", "device.test"))
+    await site.issuer.issue(site.authority.server, wish, answerers)
+    account = next(iter(site.issuer.accounts.values()))
+    assert {one.key_authorization for one in site.answering.ever} == {
+        f"authority.test; accounturi={account.url}",
+        f"authority.test; accounturi={account.url}; policy=wildcard",
+    }
+    assert {one.name for one in site.answering.ever} == {"device.test"}

@@ -103,6 +103,21 @@ def test_names_that_cant_be_had_are_refused(names):
         wanted(names=names)
 
 
+@pytest.mark.parametrize(
+    ("names", "challenge"),
+    [
+        (("*.a.test",), Challenge.HTTP_01),
+        (("*.a.test",), Challenge.TLS_ALPN_01),
+        (("192.0.2.1",), Challenge.DNS_PERSIST_01),
+        (("a.test",), Challenge.DNS_01),
+    ],
+)
+def test_what_a_challenge_cant_prove_is_refused(names, challenge):
+    with pytest.raises(ValueError):
+        wanted(names=names, challenge=challenge)
+    assert wanted(names=("*.a.test",), challenge=Challenge.DNS_PERSIST_01).names == ("*.a.test",)
+
+
 def test_a_reset_of_what_is_the_customers_takes_it_along(store):
     Enrolments(store.path, Disk()).enrol(wanted())
 

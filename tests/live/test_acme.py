@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.authorities.pebble import Pebble
 from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
+from tests.live.test_metrics import scraped
 from tests.live.test_reload import reload
 
 DEADLINE_S = 150
@@ -73,6 +75,10 @@ async def test_a_certificate_comes_is_renewed_and_clients_stay(tmp_path, pebble,
             assert (await acme(proxy, "status"))["sha256"] == first["sha256"]
             second = await acme(proxy, "renew")
             assert await shown(proxy.port) == second["sha256"] != first["sha256"]
+            metrics = await scraped(proxy)
+            assert metrics["tlsproxy_acme_tries_total"]["issued",] == 2
+            assert metrics["tlsproxy_acme_failures"][()] == 0
+            assert metrics["tlsproxy_acme_next_timestamp_seconds"][()] > time.time()
             assert await reload(proxy) == (0, "")
             assert (await acme(proxy, "status"))["sha256"] == second["sha256"]
             status = await proxy.status()

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 import dns.asyncquery
 import dns.asyncresolver
 import dns.message
+import dns.name
 import dns.rdatatype
+import dns.tsig
+import dns.update
 import pytest
 import trio
 
@@ -20,6 +23,7 @@ from tests.authorities.knot import Knot
 from tests.live.proxy_process import tlsproxy
 from tests.live.test_acme import DEADLINE_S, acme, directory, scene, shown
 from tlsproxy.acmedns import DnsUpdates
+from tlsproxy.acmestanding import StandingRecords
 
 
 @pytest.fixture
@@ -95,6 +99,52 @@ async def test_what_the_name_server_refuses_is_told(knot, name, other, why) -> N
     secret = TsigKey.read(knot.key_file.read_text()).secret
     assert base64.b64encode(secret).decode() not in str(refused.value)
     assert await values(knot, "_acme-challenge.device.test") == set()
+
+
+async def test_a_record_that_a_person_sets_is_waited_for_and_told(knot) -> None:
+    def resolver() -> dns.asyncresolver.Resolver:
+        made = dns.asyncresolver.Resolver(configure=False)
+        made.nameservers, made.port = ["127.0.0.1"], knot.port
+        return made
+
+    async def set_record(*values: str) -> None:
+        name = dns.name.from_text("device.")
+        key = TsigKey.read(knot.key_file.read_text())
+        update = dns.update.UpdateMessage(
+            "test.", keyring={name: dns.tsig.Key(name, key.secret)}, keyname=name
+        )
+        update.delete("_validation-persist.device", "TXT")
+        for value in values:
+            update.add("_validation-persist.device", 60, "TXT", f'"{value}"')
+        await dns.asyncquery.tcp(update, "127.0.0.1", timeout=10, port=knot.port)
+
+    wanted = "authority.test; accounturi=https://authority.test/acct/1"
+    standing = StandingRecords(resolver)
+    expires = datetime.now(UTC) + timedelta(minutes=5)
+    one = Answer(Challenge.DNS_PERSIST_01, "device.test", "", wanted, expires)
+    wild = Answer(Challenge.DNS_PERSIST_01, "device.test", "", f"{wanted}; policy=wildcard", expires)
+    for values in ((), ("other.test; accounturi=https://authority.test/acct/1",), (wanted + "2",)):
+        await set_record(*values)
+        with pytest.raises(AnswersUngiven) as refused:
+            await standing.publish([one])
+        assert f'set it, once: _validation-persist.device.test. TXT "{wanted}"' in str(refused.value)
+    await set_record(
+        "something else", "AUTHORITY.test;accounturi=https://authority.test/acct/1; persistUntil=9"
+    )
+    await standing.publish([one])
+    with pytest.raises(AnswersUngiven, match=r"policy=wildcard"):
+        await standing.publish([one, wild])
+    await set_record(f"{wanted}; policy=wildcard")
+    await standing.publish([one, wild])
+
+    def nobody() -> dns.asyncresolver.Resolver:
+        made = dns.asyncresolver.Resolver(configure=False)
+        made.nameservers, made.port = ["127.0.0.1"], 9
+        return made
+
+    await StandingRecords(nobody).publish(
+        [one]
+    )  # nothing is to be seen from here: the authority looks itself
 
 
 async def test_a_wildcard_comes_and_is_renewed_and_leaves_no_record_and_no_secret(

@@ -15,6 +15,7 @@ from certstore.issuers.acme.errors import AcmeError
 from certstore.issuers.acme.issuing import Issuer, Surroundings
 from tests.storing import Clock, propose
 from tlsproxy.acmetimes import Times, is_shadowed
+from tlsproxy.acmewishes import why_held
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FIRST, SECOND = "https://first.test/dir", "https://second.test/dir"
@@ -104,3 +105,10 @@ def test_a_customers_certificate_shadows_only_with_all_names_and_while_it_is_goo
     assert shadowed()
     clock.go(days=30)
     assert not shadowed()
+
+
+def test_what_holds_everything_up_is_said(store, clock, pki):
+    assert why_held(store) is None
+    propose(store, pki.leaf(("a.test",)))
+    clock.go(days=-3_000)
+    assert "clock" in str(why_held(store))

@@ -10,8 +10,10 @@ import pytest
 
 from certstore import (
     Bundle,
+    Challenge,
     Finding,
     Identity,
+    KeyType,
     Registration,
     Scope,
     Seen,
@@ -23,6 +25,9 @@ from certstore import (
 )
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
+from certstore.issuers.acme.accounts import Account, Accounts
+from certstore.issuers.acme.enrolment import Enrolment, Enrolments
+from certstore.issuers.acme.jws import new_key
 from certstore.unit import Unit
 from tests.requesting import answered, hand_in
 from tests.storing import NotingPublisher, propose
@@ -237,6 +242,29 @@ async def test_a_copy_lets_go_of_requests_whose_keys_both_units_have_and_says_wh
         await start.guard.settle()
         assert "requests_foreign" not in start.told
         assert store.requests.all() == (mine,)
+
+
+async def test_a_copy_lets_go_of_the_account_with_an_acme_authority(path, tmp_path):
+    with Store.open(path, clock=clock) as store:
+        accounts, enrolments = Accounts(path, Disk()), Enrolments(path, Disk())
+        accounts.add(Account("", "https://ca.test/dir", (), clock()), new_key())
+        enrolments.enrol(
+            Enrolment(
+                "https://ca.test/dir", ("a.test",), Challenge.HTTP_01, KeyType.EC, None, None, "", clock()
+            )
+        )
+        start = Start(store, UNIT_A)
+        await start.guard.settle()
+        assert "acme_account_foreign" not in start.told
+        assert store.is_enrolled, "its own stays"
+    copy = tmp_path / "b"
+    shutil.copytree(path, copy)
+    with Store.open(copy, clock=clock) as store:
+        start = Start(store, UNIT_B)
+        await start.guard.settle()
+        assert "acme_account_foreign" in start.told
+        assert not store.is_enrolled
+    assert not any((copy / "authority" / "accounts").iterdir())
 
 
 async def test_a_renewal_that_waited_on_another_unit_is_asked_for_anew_with_a_key_of_this_one(tmp_path, pki):

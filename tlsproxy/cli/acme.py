@@ -70,11 +70,12 @@ def acme() -> None:
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="An address. Repeatable.")
 @click.option(
     "--challenge",
-    type=click.Choice(["http-01", "tls-alpn-01", "dns-01"]),
+    type=click.Choice(["http-01", "tls-alpn-01", "dns-01", "dns-persist-01"]),
     default="http-01",
     show_default=True,
     help="How a name is proved: at port 80, for which the proxy has a listener of the kind http; at port 443"
-    " within the handshake; or by a record at a name server, as wildcards need it.",
+    " within the handshake; or, as wildcards need it, by a record at a name server that takes updates from"
+    " here (dns-01), or that somebody sets once (dns-persist-01: the first try says which).",
 )
 @click.option("--dns-server", metavar="HOST", help="dns-01: the zone's primary server (RFC 2136).")
 @click.option("--dns-port", type=click.IntRange(1, 65_535), default=53, show_default=True, help="Its port.")
@@ -308,7 +309,7 @@ def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) ->
     from tlsproxy.errors import ExitCode
 
     shown, step = client.acme(), None
-    while wait and shown["asking"] and (shown["failures"] == failures or shown["step"] is not None):
+    while wait and _goes_on(shown, failures):
         if shown["step"] != step and not as_json:
             step = shown["step"]
             if step is not None:
@@ -317,6 +318,13 @@ def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) ->
         shown = client.acme()
     _tell(shown, as_json=as_json)
     return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
+
+
+def _goes_on(shown: dict[str, object], failures: object) -> bool:
+    """Say whether something is still to come of what was asked, beside the failures that there were."""
+    if shown["held"] is not None or not shown["asking"]:
+        return False
+    return shown["failures"] == failures or shown["step"] is not None
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -349,6 +357,8 @@ def _certificate(shown: dict[str, object]) -> str:
 
 
 def _doing(shown: dict[str, object]) -> list[str]:
+    if shown["held"] is not None:
+        return [f"waits        {shown['held']}: nothing is asked for until then"]
     if shown["step"] is not None:
         return [f"now          {_WORDS.get(str(shown['step']), shown['step'])}"]
     failure = shown["last_failure"]

@@ -33,7 +33,6 @@ _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 _Url: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 _Mail: TypeAlias = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
 _Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=100_000)]
-_OURS = (Challenge.HTTP_01, Challenge.TLS_ALPN_01, Challenge.DNS_01)
 
 
 class BindingDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,6 +113,7 @@ class AcmeDocument(msgspec.Struct):
     keep_key: bool
     pause_in_shadow: bool
     issued_by: Annotated[str | None, msgspec.Meta(description="The directory of whom the certificate is.")]
+    held: Annotated[str | None, msgspec.Meta(description="Why nothing can be asked for now.")]
     asking: Annotated[bool, msgspec.Meta(description="One is wanted at once, and hasn't come yet.")]
     step: str | None
     failures: Annotated[Count, msgspec.Meta(description="In a row, since the last certificate.")]
@@ -135,8 +135,6 @@ async def _enable(ask: Ask) -> Response:
     from certstore.issuers.acme.enrolment import Enrolment, Fallback
 
     wanted = decoded(await read_body(ask), EnrolmentDocument)
-    if wanted.challenge not in _OURS:
-        raise _unusable(f"{wanted.challenge} isn't answered here: take {' or '.join(_OURS)}")
     other = wanted.fallback
     try:
         bindings = dict(_bindings(wanted))

@@ -66,11 +66,12 @@ class Enrolment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
-        by_dns = self.challenge is Challenge.DNS_01
-        if by_dns is not (self.name_server is not None):
+        if (self.challenge is Challenge.DNS_01) is not (self.name_server is not None):
             raise ValueError("dns-01 and the name server for it belong together")
-        wrong = next((one for one in self.names if is_address(one) if by_dns), None)
-        wrong = wrong or next((one for one in self.names if one.startswith("*.") if not by_dns), None)
+        by_dns = self.challenge in {Challenge.DNS_01, Challenge.DNS_PERSIST_01}
+        wrong = next(
+            (one for one in self.names if (is_address(one) if by_dns else one.startswith("*."))), None
+        )
         if wrong is not None:
             raise ValueError(f"{wrong} can't be proved by {self.challenge}")
         if self.fallback is not None and self.fallback.directory == self.directory:
