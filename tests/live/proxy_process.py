@@ -59,9 +59,11 @@ class Proxy:
         return status
 
 
-async def tlsproxy(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+async def tlsproxy(
+    *words: str, stdin: bytes = b"", within_s: float = START_S
+) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end."""
-    with trio.fail_after(START_S):
+    with trio.fail_after(within_s):
         return await trio.run_process(
             [sys.executable, "-m", "tlsproxy", *words],
             capture_stdout=True,

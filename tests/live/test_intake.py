@@ -20,8 +20,7 @@ from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
 
 # These take seconds of computing each (600,000 rounds, in Python); a busy machine makes that more than an
-# examination has, and then they are refused for that. tests/certstore/test_intake.py reads them without a
-# deadline.
+# examination has. tests/certstore/test_intake.py reads them without a deadline.
 SLOW = frozenset(
     {
         *("p12-openssl-600000-rounds", "p12-certtool-aes", "p12-certtool-rc2-40", "p12-null-certtool"),
@@ -64,7 +63,7 @@ async def command(proxy: Proxy, case: Case) -> Any:
     word = () if case.passphrase is None else ("--passphrase-file", "-")
     names = [str(path) for path in case.paths]
     words = ("certs", "import", *names, *word, "--store", str(proxy.store), "--json")
-    done = await tlsproxy(*words, stdin=f"{case.passphrase or ''}\n".encode())
+    done = await tlsproxy(*words, stdin=f"{case.passphrase or ''}\n".encode(), within_s=120)
     assert done.returncode in {0, 1}, done.stderr
     return httpx2.Response(200, content=done.stdout).json()
 
@@ -86,9 +85,6 @@ class Onlooker:
     async def expect(self, case: Case, receipt: Any) -> None:
         """Hold a receipt against the table, and remember what has to be served from now on."""
         codes = {finding["code"] for finding in receipt["findings"]}
-        if case.name in SLOW and codes == {"examination_failed"}:
-            assert receipt["state"] == "refused"
-            return
         assert codes >= set(case.codes), (case.name, codes)
         if errors_of(case):
             told = [one["code"] for one in receipt["findings"] if one["severity"] == "error"]
@@ -103,14 +99,16 @@ class Onlooker:
 async def test_every_file_is_taken_or_refused_with_its_codes_and_clients_are_served_all_the_time(
     tmp_path: Path,
 ) -> None:
-    cases = corpus()
+    cases = [case for case in corpus() if case.name not in SLOW]
     assert len(cases) >= 80
     with trio.fail_after(1_500):
         async with http_service() as http:
             config = write_config(tmp_path, {"/": f"http://127.0.0.1:{http}"}, top="workers = 1")
             async with running(config) as proxy, Client.to(proxy.port) as steady:
                 transport = httpx2.AsyncHTTPTransport(uds=str(proxy.store / "run" / "control.sock"))
-                async with httpx2.AsyncClient(transport=transport, base_url="http://x", timeout=60) as client:
+                async with httpx2.AsyncClient(
+                    transport=transport, base_url="http://x", timeout=120
+                ) as client:
                     onlooker = Onlooker(proxy, steady, client)
                     for number, case in enumerate(cases):
                         await onlooker.expect(case, await upload(client, case, as_form=number % 2 == 0))
