@@ -32,7 +32,8 @@ class Panel:
     asked: float | None = None
 
 
-def _text(x: float, y: float, words: str, more: str = "") -> str:
+def text(x: float, y: float, words: str, more: str = "") -> str:
+    """Write words at a place; `more` is attributes."""
     return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(words)}</text>'
 
 
@@ -48,13 +49,13 @@ def _bar(y: int, name: str, value: Spread, scale: float, digits: int, colour: st
     weight = ' font-weight="600"' if colour in OURS else ""
     where = f'x="{LABEL}" y="{y + 3}" width="{length:.1f}" height="{LINE - 6}"'
     lines = [
-        _text(LABEL - 7, middle + 4, name, f' text-anchor="end"{weight}'),
+        text(LABEL - 7, middle + 4, name, f' text-anchor="end"{weight}'),
         f'<rect {where} rx="1.5" fill="{colour}"/>',
     ]
     if value.least != value.most:
         lines.append(_whisker(least, most, middle))
     words = f"{value.median:,.{digits}f}"
-    return lines, _text(max(most, LABEL + length) + 6, middle + 4, words, weight + _HALO)
+    return lines, text(max(most, LABEL + length) + 6, middle + 4, words, weight + _HALO)
 
 
 def _asked(asked: float, scale: float, bottom: int) -> str:
@@ -78,8 +79,8 @@ def panel(content: Panel, results: Results, colours: Mapping[str, str]) -> tuple
     direction = "more is better" if figure.more_is_better else ""
     caption = "; ".join(filter(None, (content.caption, direction)))
     lines = [
-        _text(0, 14, figure.title, ' font-size="13" font-weight="600"'),
-        _text(0, 30, caption, f' fill="{FAINT}"'),
+        text(0, 14, figure.title, ' font-size="13" font-weight="600"'),
+        text(0, 30, caption, f' fill="{FAINT}"'),
     ]
     numbers = []
     for row, (name, value) in enumerate(known):
@@ -94,20 +95,20 @@ def panel(content: Panel, results: Results, colours: Mapping[str, str]) -> tuple
 
 
 def _legend(ours: Sequence[str], width: int) -> str:
-    parts = [_text(MARGIN, 34, "tlsproxy beside its peers", ' font-size="18" font-weight="600"')]
+    parts = [text(MARGIN, 34, "tlsproxy beside its peers", ' font-size="18" font-weight="600"')]
     x = MARGIN
     for name, colour in (*zip(ours, OURS, strict=False), ("the peers", THEIRS)):
         parts += [
             f'<rect x="{x}" y="47" width="12" height="12" rx="1.5" fill="{colour}"/>',
-            _text(x + 18, 57, name),
+            text(x + 18, 57, name),
         ]
         x += 150
-    parts += [_whisker(x, x + 24, 53), _text(x + 32, 57, "least to most, over the rounds")]
+    parts += [_whisker(x, x + 24, 53), text(x + 32, 57, "least to most, over the rounds")]
     x += 225
     parts += [
         f'<path d="M{x} 47V60" stroke="{ASKED}" stroke-dasharray="3 3"/>',
-        _text(x + 8, 57, "what is asked of us"),
-        _text(
+        text(x + 8, 57, "what is asked of us"),
+        text(
             width - MARGIN,
             34,
             "less is better, unless it says otherwise",

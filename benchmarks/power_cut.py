@@ -18,6 +18,7 @@ from math import log10
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chart import FAINT, INK, OURS, THEIRS, text
 from certstore.issuers.acme.schedule import after_absence, due_at
 
 __all__ = ["DEVICES", "ORDER_REQUESTS", "SUGGESTION_REQUESTS", "draw", "minutes"]
@@ -34,7 +35,6 @@ ORDER_REQUESTS: Final = 10
 ORDER_S: Final = 8.0
 
 WIDTH, HEIGHT, LEFT, TOP = 720, 330, 64, 62
-OURS, THEIRS, INK, FAINT = "#1d4ed8", "#c3cad5", "#1f2937", "#6b7280"
 TICKS: Final = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
@@ -109,10 +109,6 @@ def _steps(counted: Sequence[int], colour: str, width: float) -> str:
     return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _text(x: float, y: float, words: str, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{words}</text>'
-
-
 def draw(at_once: Sequence[int], ours: Sequence[int]) -> str:
     """Draw both; gives SVG."""
     whole, high = LEFT + WIDTH + 24, TOP + HEIGHT + 54
@@ -121,22 +117,22 @@ def draw(at_once: Sequence[int], ours: Sequence[int]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {root}>',
         f'<rect width="{whole}" height="{high}" fill="#ffffff"/>',
-        _text(LEFT, 24, f"{DEVICES:,} devices after a power cut of three days", ' font-weight="600"'),
-        _text(LEFT, 44, "certificates of 160 hours; requests in each minute", f' fill="{FAINT}"'),
+        text(LEFT, 24, f"{DEVICES:,} devices after a power cut of three days", ' font-weight="600"'),
+        text(LEFT, 44, "certificates of 160 hours; requests in each minute", f' fill="{FAINT}"'),
     ]
     for tick in TICKS:
         y = _y(tick)
         lines.append(f'<path d="M{LEFT} {y:.1f}H{LEFT + WIDTH}" stroke="#e5e7eb"/>')
-        lines.append(_text(LEFT - 8, y + 4, f"{tick:,}", f' text-anchor="end" fill="{FAINT}"'))
+        lines.append(text(LEFT - 8, y + 4, f"{tick:,}", f' text-anchor="end" fill="{FAINT}"'))
     under = TOP + HEIGHT + 20
     faint = f'{middle} fill="{FAINT}"'
-    lines += [_text(_x(minute), under, str(minute), faint) for minute in range(0, SHOWN_MIN + 1, 15)]
-    lines.append(_text(_x(SHOWN_MIN / 2), under + 22, "minutes since the power came back", middle))
-    lines += [_steps(at_once, THEIRS, 3.0), _steps(ours, OURS, 2.0)]
+    lines += [text(_x(minute), under, str(minute), faint) for minute in range(0, SHOWN_MIN + 1, 15)]
+    lines.append(text(_x(SHOWN_MIN / 2), under + 22, "minutes since the power came back", middle))
+    lines += [_steps(at_once, THEIRS, 3.0), _steps(ours, OURS[0], 2.0)]
     lines.append(
-        _text(_x(4), _y(max(at_once)) + 4, f"all at once: up to {max(at_once):,}", f' fill="{FAINT}"')
+        text(_x(4), _y(max(at_once)) + 4, f"all at once: up to {max(at_once):,}", f' fill="{FAINT}"')
     )
-    lines.append(_text(_x(4), _y(max(ours)) - 12, f"tlsproxy: up to {max(ours):,}", f' fill="{OURS}"'))
+    lines.append(text(_x(4), _y(max(ours)) - 12, f"tlsproxy: up to {max(ours):,}", f' fill="{OURS[0]}"'))
     return "\n".join((*lines, "</svg>", ""))
 
 
