@@ -91,6 +91,11 @@ def texts(data: Mapping[str, object], key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def item(data: Mapping[str, object], key: str) -> dict[str, object]:
+    """Read an object."""
+    return _field(data, key, dict)
+
+
 def items(data: Mapping[str, object], key: str) -> tuple[Mapping[str, object], ...]:
     """Read a list of objects."""
     found = _field(data, key, list)

@@ -14,7 +14,7 @@ from certstore.changing import Changing
 from certstore.errors import StoreError, StoreGone
 from certstore.findings import Finding
 from certstore.generation import Cause, Generation
-from certstore.issuers.acme.folders import forget_all
+from certstore.issuers.acme.folders import names_in
 from certstore.lock import Lock
 from certstore.pruning import Pruning
 from certstore.receipts import Receipt
@@ -110,12 +110,17 @@ class Kept(Shown):
     def forget_enrolment(self) -> bool:
         """Remove the accounts at ACME authorities, and what is wanted of them, where they are another unit's.
 
-        Says whether there was one. Certificates that came stay. Raises StoreError.
+        Says whether there was one. Certificates that came stay. What is wanted goes first: a crash within
+        leaves nobody who would ask with a key that is half gone. Raises StoreError.
         """
         with self._changing:
             if (barred := self._why_barred()) is not None:
                 raise barred
-            return forget_all(self._root, self._disk)
+            had = bool(names_in(self._root / layout.ACCOUNTS))
+            self._disk.remove([self._root / layout.ENROLMENT, self._root / layout.RENEWAL])
+            self._disk.empty(self._root / layout.ORDERS)
+            self._disk.empty(self._root / layout.ACCOUNTS)
+            return had
 
     def prune(self, keep: int = 20, in_use: frozenset[int] = frozenset()) -> None:
         """Remove what nobody needs: all but the active generation, those `in_use` (numbers) and `keep` more.

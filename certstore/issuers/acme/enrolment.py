@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from certstore import layout, records
 from certstore.atomic import Disk
@@ -108,7 +108,8 @@ class Enrolment:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Enrolment:
-        """Read what `to_json` made; ValueError for anything else."""
+        """Read what `to_json` made, in this version or the first; ValueError for anything else."""
+        data = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None, **data}
         return cls(
             directory=records.text(data, "directory"),
             names=records.texts(data, "names"),
@@ -118,7 +119,10 @@ class Enrolment:
             preferred_chain=records.optional(records.text, data, "preferred_chain"),
             ca_pem=records.text(data, "ca_pem"),
             since=records.moment(data, "since"),
-            **_of_later_versions(data),
+            fallback=records.optional(_fallback, data, "fallback"),
+            keeps_key=records.flag(data, "keeps_key"),
+            pauses=records.flag(data, "pauses"),
+            name_server=records.optional(_name_server, data, "name_server"),
         )
 
 
@@ -166,7 +170,9 @@ class Renewal:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Renewal:
-        """Read what `to_json` made; ValueError for anything else."""
+        """Read what `to_json` made, in this version or the first; ValueError for anything else."""
+        data = {"recent": [], "authority": "", "barred": {}, "is_asked": False, **data}
+        barred = records.item(data, "barred")
         return cls(
             bundle=records.optional(records.bundle_id, data, "bundle"),
             renew_at=records.optional(records.moment, data, "renew_at"),
@@ -176,12 +182,10 @@ class Renewal:
             code=records.text(data, "code"),
             words=records.text(data, "words"),
             hint=records.text(data, "hint"),
-            recent=tuple(map(records.parse_moment, records.texts(data, "recent")))
-            if "recent" in data
-            else (),
-            authority=records.text({"authority": "", **data}, "authority"),
-            barred=_barred(data),
-            is_asked=records.flag({"is_asked": False, **data}, "is_asked"),
+            recent=tuple(map(records.parse_moment, records.texts(data, "recent"))),
+            authority=records.text(data, "authority"),
+            barred={directory: records.moment(barred, directory) for directory in barred},
+            is_asked=records.flag(data, "is_asked"),
         )
 
 
@@ -236,24 +240,13 @@ class Enrolments:
             self._disk.write(self._root / layout.RENEWAL, records.dump(renewal.to_json()))
 
 
-def _of_later_versions(data: Mapping[str, object]) -> dict[str, Any]:
-    """Read what the first version didn't write."""
-    other, server = data.get("fallback"), data.get("name_server")
-    if not isinstance(other, dict | None) or not isinstance(server, dict | None):
-        raise ValueError("a fallback or a name server is no object")  # noqa: TRY004  as all damage
-    return {
-        "fallback": other and Fallback(records.text(other, "directory"), records.text(other, "ca_pem")),
-        "keeps_key": records.flag({"keeps_key": False, **data}, "keeps_key"),
-        "pauses": records.flag({"pauses": False, **data}, "pauses"),
-        "name_server": server and NameServer.from_json(server),
-    }
+def _fallback(data: Mapping[str, object], key: str) -> Fallback:
+    found = records.item(data, key)
+    return Fallback(records.text(found, "directory"), records.text(found, "ca_pem"))
 
 
-def _barred(data: Mapping[str, object]) -> dict[str, datetime]:
-    found = data.get("barred", {})
-    if not isinstance(found, dict):
-        raise ValueError("barred is something else than an object")  # noqa: TRY004  as all damage
-    return {directory: records.moment(found, directory) for directory in found}
+def _name_server(data: Mapping[str, object], key: str) -> NameServer:
+    return NameServer.from_json(records.item(data, key))
 
 
 def _read(path: Path, make: Callable[[Mapping[str, object]], T]) -> T | None:

@@ -7,10 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from certstore import layout
-from certstore.atomic import Disk
-
-__all__ = ["RECORD_ID", "forget_all", "names_in", "why_unreadable"]
+__all__ = ["RECORD_ID", "names_in", "why_unreadable"]
 
 RECORD_ID: Final = re.compile(r"[0-9a-f]{8}")
 
@@ -26,17 +23,3 @@ def names_in(folder: Path) -> list[str]:
 def why_unreadable(error: Exception) -> str:
     """Say why a file can't be read, without its path, which stands beside it."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def forget_all(root: Path, disk: Disk) -> bool:
-    """Remove all of ACME from a store, keys and all; says whether an account was there.
-
-    What is wanted goes first: a crash within leaves nobody who would ask with a key that is half gone.
-    """
-    accounts = names_in(root / layout.ACCOUNTS)
-    disk.remove([root / layout.ENROLMENT, root / layout.RENEWAL])
-    for id_ in names_in(root / layout.ORDERS):
-        disk.remove_folder(root / layout.order_folder(id_))
-    for id_ in accounts:
-        disk.remove_folder(root / layout.account_folder(id_))
-    return bool(accounts)
