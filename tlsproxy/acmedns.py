@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from dns.message import Message
     from dns.name import Name
     from dns.rdatatype import RdataType
+    from dns.rdtypes.ANY.TXT import TXT
     from dns.update import UpdateMessage
 
     from certstore.issuers.acme.nameserver import NameServer
 
-__all__ = ["DnsUpdates"]
+__all__ = ["DnsUpdates", "text_of"]
 
 _log = logger("acme")
 
@@ -60,7 +61,6 @@ class DnsUpdates:
     async def _change(self, answer: Answer, *, is_there: bool) -> None:
         import dns.name
         import dns.rcode
-        import dns.rdatatype
         from dns.update import UpdateMessage
 
         name = await self._target(dns.name.from_text(f"_acme-challenge.{answer.name}"))
@@ -118,8 +118,7 @@ class DnsUpdates:
         import dns.rdatatype
 
         reply = await self._query(name, dns.rdatatype.TXT)
-        records = (one for found in reply.answer if found.rdtype == dns.rdatatype.TXT for one in found)
-        return {b"".join(record.strings).decode("ascii", "replace") for record in records}
+        return {text_of(one) for found in reply.answer if found.rdtype == dns.rdatatype.TXT for one in found}
 
     async def _query(self, name: Name, kind: RdataType) -> Message:
         """Ask a question, unsigned: a zone of which the key knows nothing wouldn't answer otherwise."""
@@ -157,3 +156,8 @@ class DnsUpdates:
             self.server.address, self.server.port, type=trio.socket.SOCK_STREAM
         )
         return str(found[0][4][0])
+
+
+def text_of(record: TXT) -> str:
+    """Give the whole value of a TXT record, which the wire has in pieces."""
+    return b"".join(record.strings).decode("ascii", "replace")

@@ -179,7 +179,7 @@ class AcmeKeeper:
                 await in_thread(known.enrolments.ask)
             if reason.bans:
                 await known.issuer.forget()  # an order may be for the very key
-            if reason.ends or reason is Reason.CESSATION:
+            if reason.ends:
                 remove = partial(Store.remove, key=slot.key, via="acme", reason=reason)
                 await self._changes.change("remove", remove, by)
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from certstore import Answer, AnswersUngiven
 from tlsproxy import policy_acme as policy
+from tlsproxy.acmedns import text_of
 from tlsproxy.observe.log import logger
 
 if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
 
-__all__ = ["StandingRecords", "says"]
+__all__ = ["StandingRecords"]
 
 _log = logger("acme")
 
@@ -36,7 +37,7 @@ class StandingRecords:
         for answer in answers:
             name, wanted = f"_validation-persist.{answer.name}", answer.key_authorization
             values = await self._values(name)
-            if values is not None and not any(says(value, wanted) for value in values):
+            if values is not None and not any(_says(value, wanted) for value in values):
                 raise AnswersUngiven(f'this record isn\'t there yet; set it, once: {name}. TXT "{wanted}"')
 
     async def withdraw(self, answers: Sequence[Answer]) -> None:
@@ -56,10 +57,10 @@ class StandingRecords:
         except (OSError, dns.exception.DNSException) as error:
             _log.info("acme_record_unseen", name=name, why=str(error) or type(error).__name__)
             return None
-        return [b"".join(record.strings).decode("ascii", "replace") for record in found]
+        return [text_of(record) for record in found]
 
 
-def says(value: str, wanted: str) -> bool:
+def _says(value: str, wanted: str) -> bool:
     """Say whether a record has all that is wanted: authority, account, policy; more does no harm."""
     (issuer, *told), (authority, *asked) = _parts(value), _parts(wanted)
     return issuer.lower() == authority.lower() and set(asked) <= set(told)

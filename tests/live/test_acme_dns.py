@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dns.asyncquery
 import dns.asyncresolver
@@ -42,6 +43,12 @@ def updates(knot: Knot, **other) -> DnsUpdates:
     return DnsUpdates(NameServer(**{"address": "127.0.0.1", "key": key, "port": knot.port, **other}))
 
 
+def resolver_at(port: int) -> dns.asyncresolver.Resolver:
+    made = dns.asyncresolver.Resolver(configure=False)
+    made.nameservers, made.port = ["127.0.0.1"], port
+    return made
+
+
 async def values(knot: Knot, name: str) -> set[str]:
     question = dns.message.make_query(name, dns.rdatatype.TXT)
     reply = await dns.asyncquery.tcp(question, "127.0.0.1", timeout=10, port=knot.port)
@@ -67,16 +74,11 @@ async def test_an_alias_leads_into_the_zone_that_the_device_may_change(knot) -> 
 
 
 async def test_an_alias_of_somebody_elses_zone_is_found_as_anybody_finds_it(knot, tmp_path_factory) -> None:
-    def resolver() -> dns.asyncresolver.Resolver:
-        made = dns.asyncresolver.Resolver(configure=False)
-        made.nameservers, made.port = ["127.0.0.1"], knot.port
-        return made
-
     with knots.running(tmp_path_factory.mktemp("vendor"), zones=("test",)) as vendor:
         one = answer("device.elsewhere")
         key = TsigKey.read(vendor.key_file.read_text())
         server = NameServer("127.0.0.1", key, vendor.port)
-        await DnsUpdates(server, resolver).publish([one])
+        await DnsUpdates(server, partial(resolver_at, knot.port)).publish([one])
         assert await values(vendor, "_acme-challenge.device.test") == {one.txt}
 
 
@@ -102,11 +104,6 @@ async def test_what_the_name_server_refuses_is_told(knot, name, other, why) -> N
 
 
 async def test_a_record_that_a_person_sets_is_waited_for_and_told(knot) -> None:
-    def resolver() -> dns.asyncresolver.Resolver:
-        made = dns.asyncresolver.Resolver(configure=False)
-        made.nameservers, made.port = ["127.0.0.1"], knot.port
-        return made
-
     async def set_record(*values: str) -> None:
         name = dns.name.from_text("device.")
         key = TsigKey.read(knot.key_file.read_text())
@@ -119,7 +116,7 @@ async def test_a_record_that_a_person_sets_is_waited_for_and_told(knot) -> None:
         await dns.asyncquery.tcp(update, "127.0.0.1", timeout=10, port=knot.port)
 
     wanted = "authority.test; accounturi=https://authority.test/acct/1"
-    standing = StandingRecords(resolver)
+    standing = StandingRecords(partial(resolver_at, knot.port))
     expires = datetime.now(UTC) + timedelta(minutes=5)
     one = Answer(Challenge.DNS_PERSIST_01, "device.test", "", wanted, expires)
     wild = Answer(Challenge.DNS_PERSIST_01, "device.test", "", f"{wanted}; policy=wildcard", expires)
@@ -137,12 +134,7 @@ async def test_a_record_that_a_person_sets_is_waited_for_and_told(knot) -> None:
     await set_record(f"{wanted}; policy=wildcard")
     await standing.publish([one, wild])
 
-    def nobody() -> dns.asyncresolver.Resolver:
-        made = dns.asyncresolver.Resolver(configure=False)
-        made.nameservers, made.port = ["127.0.0.1"], 9
-        return made
-
-    await StandingRecords(nobody).publish(
+    await StandingRecords(partial(resolver_at, 9)).publish(
         [one]
     )  # nothing is to be seen from here: the authority looks itself
 

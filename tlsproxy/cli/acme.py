@@ -15,6 +15,7 @@ import click
 
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import asking, find_proxy, place_options
+from tlsproxy.cli.reverting import REASON
 
 if TYPE_CHECKING:
     from tlsproxy.control.client import Client
@@ -229,14 +230,7 @@ def disable(store: Path | None, config: Path | None, as_json: bool) -> None:  # 
     short_help="Have the certificate revoked.",
     epilog=examples("tlsproxy acme revoke --yes", "tlsproxy acme revoke --reason key-compromise --yes"),
 )
-@click.option(
-    "--reason",
-    type=click.Choice(["superseded", "cessation-of-operation", "key-compromise"]),
-    default="superseded",
-    show_default=True,
-    help="key-compromise takes it away with its key, at once and for good; cessation-of-operation ends the"
-    " enrolment, too.",
-)
+@REASON
 @click.option("--yes", is_flag=True, help="Don't ask whether it is meant.")
 @place_options
 @_JSON
@@ -250,7 +244,8 @@ def revoke(
     """Have the authority revoke the certificate that is there. A new one is asked for at once.
 
     Until it is there, the revoked one stays (clients that look up revocations refuse it), but for the reason
-    key-compromise: then the next good certificate takes its place, at last the device's own.
+    key-compromise: then the next good certificate takes its place, at last the device's own. The reason
+    cessation-of-operation takes it away as well, and ends the enrolment.
     """
     if not yes:
         click.confirm("Nothing brings a revoked certificate back. Revoke it?", abort=True, err=True)
