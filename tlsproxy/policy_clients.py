@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["CHAINS_REMEMBERED", "DEFAULT_SET", "DEPTH", "MOST_RULES", "ClientAuth", "Forward", "Mode"]
+__all__ = ["DEFAULT_SET", "DEPTH", "MOST_RULES", "ClientAuth", "Forward", "Mode"]
 
 Mode = Literal["off", "optional", "required"]
 Forward = Literal["none", "certificate", "chain"]
@@ -19,9 +19,6 @@ DEFAULT_SET: Final = "default"
 DEPTH: Final = 3
 # Each costs a look in every handshake.
 MOST_RULES: Final = 64
-# Clients of TLS 1.2 on the engine system resume by a number (engines/system.py), and show no chain then; what
-# they showed before is remembered for so many of a context. Some 2 KB each.
-CHAINS_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)

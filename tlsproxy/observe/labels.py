@@ -42,7 +42,7 @@ _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
     " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
 )
-# What engines/port.py makes of a client's certificate, and contexts.py of a session.
+# What engines/port.py makes of a client's certificate.
 _REFUSED_CLIENTS = frozenset(
     f"client_certificate_{why}"
     for why in [
@@ -55,7 +55,6 @@ _REFUSED_CLIENTS = frozenset(
         "revoked",
         "wrong_purpose",
         "refused",
-        "unproved",
     ]
 )
 # What became of clients that were asked for a certificate: forward/clientgate.py says the last three.

@@ -1,7 +1,7 @@
 """Who a client is, by the chain that its handshake has verified.
 
-Promises: what is read here was verified by the TLS library in this handshake, or in the one that its session
-came from. Reading it costs some 0.1 ms, once a connection. Refuses to know rules and what is done with it.
+Promises: what is read here was verified by the TLS library in this handshake. Reading it costs some 0.1 ms,
+once a connection. Refuses to know rules and what is done with it.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Conte
             stream.offer_owed()  # the alert
         raise
     if context.rule is not None:
-        stream.rule, stream.client_chain = context.rule, context.chain_of(engine)
+        stream.rule, stream.client_chain = context.rule, engine.client_chain()
     return stream
 
 

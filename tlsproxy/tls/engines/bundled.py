@@ -20,7 +20,7 @@ from OpenSSL.crypto import X509, X509StoreFlags
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
-from tlsproxy.tls.engines.port import ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of, refusal_of
+from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ class BundledEngine(Reading):
         return True
 
     def _refusal(self, error: SSL.Error) -> str:
-        reason = _reason(error)
-        if reason != "certificate_verify_failed":
-            return reason
+        # what OpenSSL found wrong with the certificate (a signature that doesn't fit) stands before that
+        if "certificate_verify_failed" not in _reasons(error):
+            return _reason(error)
         return refusal_of(_lib.SSL_get_verify_result(self._tls._ssl))  # noqa: SLF001  it has no method for it
 
     def write(self, data: Data) -> None:
@@ -177,10 +177,6 @@ class BundledContext:
         except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
             raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
 
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give what the client has shown; of a resumed session perhaps the leaf alone."""
-        return engine.client_chain()
-
     def accept(self) -> BundledEngine:
         """Begin a connection."""
         return BundledEngine(self._context)
@@ -247,8 +243,13 @@ def _ask(context: SSL.Context, asking: Asking) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Take the first of OpenSSL's queue of (library, function, reason): the cause of those after it."""
+    """Take the first of OpenSSL's queue: the cause of those after it."""
+    return _reasons(error)[0]
+
+
+def _reasons(error: Exception) -> list[str]:
+    """Read OpenSSL's queue of (library, function, reason), at least one."""
     queue = error.args[0] if error.args else None
     if isinstance(queue, list) and queue:
-        return reason_of(queue[0][2])
-    return reason_of(type(error).__name__ if queue is None else str(queue))
+        return [reason_of(reason) for _, _, reason in queue]
+    return [reason_of(type(error).__name__ if queue is None else str(queue))]

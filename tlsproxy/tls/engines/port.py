@@ -133,7 +133,7 @@ class Engine(Protocol):
     def client_chain(self) -> tuple[bytes, ...]:
         """Give the client's verified chain in DER, the leaf first; () where it showed none.
 
-        Only after the handshake. Of a resumed session the leaf alone may be known.
+        Only after the handshake, which was a full one: contexts that ask resume nothing.
         """
         ...
 
@@ -159,10 +159,6 @@ class Context(Protocol):
     @property
     def rule(self) -> ClientAuth | None:
         """By which rule it asks its clients for certificates; None where it doesn't."""
-        ...
-
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give the chain that the client of a finished handshake has shown; () for none."""
         ...
 
     def accept(self) -> Engine:
