@@ -41,6 +41,7 @@ _ALERTS = (
 _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
     " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
+    " missing_extension inappropriate_fallback"
 )
 # What engines/port.py makes of a client's certificate.
 _REFUSED_CLIENTS = frozenset(
