@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tlsproxy.tls.clienthello import ClientHello
 
-__all__ = ["OFFERED_VERSIONS", "USABLE_KEYS", "offer_of"]
+__all__ = ["ECDSA_SCHEMES", "OFFERED_VERSIONS", "TLS13", "USABLE_KEYS", "offer_of"]
 
 OFFERED_VERSIONS: Final = ("older", "TLSv1.2", "TLSv1.3")
 USABLE_KEYS: Final = ("neither", "rsa", "ec", "both")
-_TLS12, _TLS13 = 0x0303, 0x0304
+TLS13: Final = 0x0304
+_TLS12: Final = 0x0303
 # RFC 8446 section 4.2.3: PKCS #1 signs nothing in TLS 1.3
-_ECDSA = frozenset({0x0403, 0x0503, 0x0603})
+ECDSA_SCHEMES: Final = frozenset({0x0403, 0x0503, 0x0603})
 _PSS = frozenset({0x0804, 0x0805, 0x0806})
 _RSA = _PSS | {0x0401, 0x0501, 0x0601}
 # ECDHE with AES-128-GCM, AES-256-GCM and ChaCha20
@@ -32,8 +33,8 @@ _RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
 def offer_of(hello: ClientHello) -> tuple[str, str]:
     """Say the newest version that a client offers, and which kinds of keys it can use with it."""
     algorithms = hello.signature_algorithms
-    ec = not _ECDSA.isdisjoint(algorithms)
-    if _TLS13 in hello.versions:
+    ec = not ECDSA_SCHEMES.isdisjoint(algorithms)
+    if TLS13 in hello.versions:
         return OFFERED_VERSIONS[2], USABLE_KEYS[2 * ec + (not _PSS.isdisjoint(algorithms))]
     if _TLS12 not in hello.versions:
         return OFFERED_VERSIONS[0], USABLE_KEYS[0]
