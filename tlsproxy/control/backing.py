@@ -22,8 +22,19 @@ from tlsproxy.scopes import Word
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from tlsproxy.acmekeeping import Terms
+    from tlsproxy.acmelookout import Question
+    from tlsproxy.acmeoutlook import Outlook, Plan
 
-__all__ = ["Backing", "Changing", "Enrolling", "Provisioning", "Reloading", "Resetting", "Telling"]
+__all__ = [
+    "Backing",
+    "Changing",
+    "Enrolling",
+    "Foreseeing",
+    "Provisioning",
+    "Reloading",
+    "Resetting",
+    "Telling",
+]
 
 T = TypeVar("T")
 
@@ -140,6 +151,14 @@ class Enrolling(Protocol):
         ...
 
 
+class Foreseeing(Protocol):
+    """What tells beforehand how an authority could prove names here (acmelookout.py)."""
+
+    async def look(self, question: Question) -> tuple[Plan, Outlook]:
+        """Look, which takes seconds. NotFound where nobody says which names."""
+        ...
+
+
 class Resetting(Protocol):
     """What brings the factory's state back. `by` is who asked."""
 
@@ -164,6 +183,7 @@ class Backing:
     provisioning: Provisioning
     resetting: Resetting
     enrolling: Enrolling
+    foreseeing: Foreseeing
     fresh_identity: Callable[[], Bundle] | None = None
     """Makes the device an identity with another key; called in a worker thread."""
     rule_of: Callable[[str], str] = lambda _name: ""

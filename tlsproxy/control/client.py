@@ -237,6 +237,10 @@ class Client:
         """Have a certificate of an ACME authority from now on."""
         return self._ask("PUT", "/v1/acme", wanted)
 
+    def foresee_acme(self, asked: Mapping[str, object]) -> dict[str, object]:
+        """Ask which kinds of proof can work there."""
+        return self._ask("POST", "/v1/acme/preflight", asked)
+
     def renew_acme(self) -> dict[str, object]:
         """Have the next one asked for now."""
         return self._ask("POST", "/v1/acme/renew")
