@@ -40,6 +40,7 @@ from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.forecast import Forecasting, Seen, seen_by
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
+from tlsproxy.observe.clientreport import ClientReport, report_of
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -300,6 +301,11 @@ class Controller:
         """Give all metrics and their content type, as the Accept field's value asks."""
         now = self.clock()
         return await self.meter.page(self.facts(now), now, accept)
+
+    async def client_report(self) -> ClientReport:
+        """Say what clients were here since the process began to serve."""
+        sums, _ = await self.meter.count()
+        return report_of(sums, self.process.since)
 
     def facts(self, now: datetime) -> StoreFacts:
         """Say what the store says; memory only."""

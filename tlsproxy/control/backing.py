@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
 from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
+from tlsproxy.observe.clientreport import ClientReport
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
@@ -52,6 +53,10 @@ class Telling(Protocol):
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""
+        ...
+
+    async def client_report(self) -> ClientReport:
+        """Say what clients were here."""
         ...
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
