@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["DEFAULT_SET", "DEPTH", "MOST_RULES", "ClientAuth", "Forward", "Mode"]
+__all__ = ["DEFAULT_SET", "DEPTH", "MOST_RULES", "MOST_TOLD_BYTES", "ClientAuth", "Forward", "Mode"]
 
 Mode = Literal["off", "optional", "required"]
 Forward = Literal["none", "certificate", "chain"]
@@ -19,6 +19,9 @@ DEFAULT_SET: Final = "default"
 DEPTH: Final = 3
 # Each costs a look in every handshake.
 MOST_RULES: Final = 64
+# What an upstream is told of its client, with each request: a chain of four RSA-4096 certificates in base64
+# has 11 KB. TLS lets 100 KB of certificates in, and few services have room for more headers than this.
+MOST_TOLD_BYTES: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)

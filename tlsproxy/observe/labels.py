@@ -59,12 +59,13 @@ _REFUSED_CLIENTS = frozenset(
         "refused",
     ]
 )
-# What became of clients that were asked for a certificate: forward/clientgate.py says the last three.
+# What became of clients that were asked for a certificate: forward/clientgate.py says the last four.
 CLIENT_RESULTS: Final = _REFUSED_CLIENTS | {
     "accepted",
     "none",
     "client_certificate_not_allowed",
     "client_certificate_too_deep",
+    "client_certificate_too_large",
     "client_certificate_unreadable",
 }
 REASONS: Final = (

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, X509StoreFlags
+from OpenSSL.crypto import FILETYPE_ASN1, X509, X509StoreFlags, dump_certificate
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
@@ -123,8 +122,9 @@ class BundledEngine(Reading):
         leaf = self.peer_der()
         if leaf is None:
             return ()
-        chain = self._tls.get_verified_chain(as_cryptography=True) or ()
-        return tuple(one.public_bytes(Encoding.DER) for one in chain) or (leaf,)
+        # not as_cryptography: it reads less than OpenSSL verifies, and who is told of that is up to the gate
+        chain = self._tls.get_verified_chain() or ()
+        return tuple(dump_certificate(FILETYPE_ASN1, one) for one in chain) or (leaf,)
 
     def returning(self) -> BundledEngine:
         """Give a client that wants to resume this client's session."""
@@ -136,8 +136,8 @@ class BundledEngine(Reading):
 
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
-        shown = self._tls.get_peer_certificate(as_cryptography=True)
-        return None if shown is None else shown.public_bytes(Encoding.DER)
+        shown = self._tls.get_peer_certificate()
+        return None if shown is None else dump_certificate(FILETYPE_ASN1, shown)
 
     def _records(self, room: int) -> list[bytes]:
         parts: list[bytes] = []
