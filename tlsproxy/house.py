@@ -174,6 +174,7 @@ class House:
         told = (controller, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._acme.on_try = controller.meter.count_acme
+        self._acme.herald.tell = self.teller.acme
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""

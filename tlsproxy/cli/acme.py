@@ -6,7 +6,8 @@ Everything is asked of the running proxy, since it is there that an authority lo
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,24 +29,16 @@ from tlsproxy.cli.places import asking, find_proxy, place_options
 from tlsproxy.cli.reverting import REASON
 
 if TYPE_CHECKING:
+    from tlsproxy.cli.places import Whereabouts
     from tlsproxy.control.client import Client
 
 __all__ = ["acme"]
 
-_LOOK_S = 0.5
 _WAIT = click.option(
     "--wait/--no-wait",
     default=True,
     help="Wait until it is there, or the try failed [default: wait].",
 )
-_WORDS = {
-    "account": "finding the account",
-    "order": "placing the order",
-    "answering": "preparing the proof",
-    "validation": "waiting for the authority to see the proof",
-    "issuance": "waiting for the certificate",
-    "download": "fetching the certificate",
-}
 
 
 @click.group(
@@ -180,9 +173,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "fallback": fallback,
         "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
     }
-    with asking(find_proxy(store, config)) as client:
-        client.enable_acme(wanted)
-        return _followed(client, 0, wait=wait, as_json=as_json)
+    return _followed(find_proxy(store, config), partial(_enable, wanted), wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -206,10 +197,7 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
 @JSON
 def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
     """Ask for the next certificate now, whatever is due. Authorities count: mind their limits."""
-    with asking(find_proxy(store, config)) as client:
-        failures = client.acme()["failures"]
-        client.renew_acme()
-        return _followed(client, failures, wait=wait, as_json=as_json)
+    return _followed(find_proxy(store, config), _renew, wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -282,27 +270,22 @@ def _authority(
     }
 
 
-def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) -> int:
-    """Wait for what comes of it, beside the failures that there were, and tell it; gives the exit code."""
+def _enable(wanted: Mapping[str, object], client: Client) -> dict[str, object]:
+    return client.enable_acme(wanted)
+
+
+def _renew(client: Client) -> dict[str, object]:
+    return client.renew_acme()
+
+
+def _followed(place: Whereabouts, ask: Callable[[Client], object], *, wait: bool, as_json: bool) -> int:
+    """Ask, wait for what comes of it, and tell that; gives the exit code."""
+    from tlsproxy.cli.acmefollowing import asked_and_followed
     from tlsproxy.errors import ExitCode
 
-    shown, step = client.acme(), None
-    while wait and _goes_on(shown, failures):
-        if shown["step"] != step and not as_json:
-            step = shown["step"]
-            if step is not None:
-                click.echo(f"{_WORDS.get(str(step), step)} ...", err=True)
-        time.sleep(_LOOK_S)
-        shown = client.acme()
+    shown = asked_and_followed(place, ask, wait=wait, is_quiet=as_json)
     _tell(shown, as_json=as_json)
     return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
-
-
-def _goes_on(shown: dict[str, object], failures: object) -> bool:
-    """Say whether something is still to come of what was asked, beside the failures that there were."""
-    if shown["held"] is not None or not shown["asking"]:
-        return False
-    return shown["failures"] == failures or shown["step"] is not None
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -338,7 +321,9 @@ def _doing(shown: dict[str, object]) -> list[str]:
     if shown["held"] is not None:
         return [f"waits        {shown['held']}: nothing is asked for until then"]
     if shown["step"] is not None:
-        return [f"now          {_WORDS.get(str(shown['step']), shown['step'])}"]
+        from tlsproxy.cli.acmefollowing import step_words
+
+        return [f"now          {step_words({**shown, 'authority': shown['directory']})}"]
     failure = shown["last_failure"]
     if not isinstance(failure, dict):
         return []
