@@ -25,6 +25,7 @@ from certstore.intakecodes import INTAKE
 from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
 from certstore.requestcodes import REQUESTED
+from certstore.revocationcodes import REVOCATION
 from certstore.trustcodes import TRUST
 from certstore.unitcodes import UNIT
 
@@ -174,6 +175,7 @@ _PARTS: Final = (
     ISSUERS,
     ACME,
     TRUST,
+    REVOCATION,
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}
