@@ -25,6 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certstore import Severity, StoreError, TrustSet
@@ -36,6 +37,7 @@ from tlsproxy.tls.clientrules import Rules
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
 from tlsproxy.tls.gate import prove, prove_shut
 from tlsproxy.tls.selector import Table, build_table
+from tlsproxy.tls.staples import Staples
 
 if TYPE_CHECKING:
     from certstore import Bundle, Generation
@@ -124,7 +126,9 @@ class LazyContext:
     def make(self, bundle: Bundle | None = None) -> Context:
         """Make the context now. Raises ContextError, or what its bundle raises."""
         bundle = bundle or self._bundle_of(self.wanted)
-        self._made = made = make_context(bundle, self.policy, self._home.engine, self._asking)
+        home, staples = self._home, self._home.staples
+        staple = partial(staples.of, self.wanted) if staples is not None else None
+        self._made = made = make_context(bundle, self.policy, home.engine, self._asking, staple)
         self._home.keep(self)
         self._home.on_made(made)
         return made
@@ -157,15 +161,17 @@ class Contexts:
         lost: Lost = _untold,
         rules: Iterable[ClientAuth] = (),
         trust_of: TrustOf = _no_trust,
+        staples: Staples | None = None,
     ) -> None:
         """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served.
 
         rules: who has to show a certificate; `trust_of` gives the set with an id, and may raise StoreError.
+        staples: what is stapled where the engine can; None where nothing ever is.
         """
         self.policy = policy
         # No tickets: each handshake proves anew that its client is accepted, and nothing is resumed anywhere.
         self.asking_policy = replace(policy, tickets=False)
-        self.rules = Rules(rules)
+        self.rules, self.staples = Rules(rules), staples
         self._trust_of = trust_of
         self.engine: EngineName = resolve(engine, policy)
         self.lost = lost

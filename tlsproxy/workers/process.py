@@ -31,6 +31,7 @@ from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
+from tlsproxy.tls.staples import Staples
 from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.challenges import Challenges
 from tlsproxy.workers.channel import Channel
@@ -112,7 +113,9 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
 def _contexts(setup: Setup, voice: Voice) -> Contexts:
     """Make the contexts, with none in it yet."""
     trust_of = partial(read_trust, Path(setup.store))
-    return Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of)
+    clock = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    staples = Staples(clock) if setup.staples is not None else None
+    return Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of, staples)
 
 
 def _siblings(setup: Setup) -> Siblings:

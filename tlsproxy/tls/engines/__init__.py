@@ -6,6 +6,7 @@ that needs one doesn't carry the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from tlsproxy.policy_tls import TLSPolicy
@@ -69,12 +70,17 @@ def load(engine: EngineName, policy: TLSPolicy) -> None:
 
 
 def make_context(
-    bundle: Bundle, policy: TLSPolicy, engine: EngineName = "auto", asking: Asking | None = None
+    bundle: Bundle,
+    policy: TLSPolicy,
+    engine: EngineName = "auto",
+    asking: Asking | None = None,
+    staple: Callable[[], bytes] | None = None,
 ) -> Context:
     """Make a context that serves `bundle`; ContextError where the library refuses it.
 
     Takes a millisecond or two and no event loop: call it in a worker thread. Each call gives a fresh context
     with ticket keys of its own, so that nothing of another context is ever resumed (RFC 8446 section 4.6.1).
+    staple: gives, in each handshake that asks for one, the OCSP answer, b"" for none; `system` can't staple.
     """
     if resolve(engine, policy) == "system":
         from tlsproxy.tls.engines.system import SystemContext
@@ -82,4 +88,4 @@ def make_context(
         return SystemContext(bundle, policy, asking)
     from tlsproxy.tls.engines.bundled import BundledContext
 
-    return BundledContext(bundle, policy, asking)
+    return BundledContext(bundle, policy, asking, staple)

@@ -5,7 +5,8 @@ costs more per byte than `system` (each call goes through cffi and copies once m
 had: one session ticket instead of two (no SSL_CTX_set_num_tickets), and OpenSSL providers.
 
 Theory. pyOpenSSL turns an exception in any callback into the end of a handshake, and refuses changes of a
-context in use: so the only callback is a membership test, and a context is finished before anybody sees it.
+context in use: so the only callbacks are a membership test
+and the look-up of a staple, and a context is finished before anybody sees it.
 Three functions are taken from its private `_lib`, each only if it is there: the list of groups, without
 which the library's own stands, and the fill of a memory BIO, without which the question costs an exception.
 """
@@ -23,7 +24,7 @@ from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, r
 from tlsproxy.tls.engines.reading import RECORD, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from certstore import Bundle
     from tlsproxy.policy_clients import ClientAuth
@@ -165,7 +166,13 @@ class BundledContext:
     __slots__ = ("_context", "bundle_id", "policy", "rule")
     engine_name = "bundled"
 
-    def __init__(self, bundle: Bundle, policy: TLSPolicy, asking: Asking | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        policy: TLSPolicy,
+        asking: Asking | None = None,
+        staple: Callable[[], bytes] | None = None,
+    ) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
@@ -174,6 +181,8 @@ class BundledContext:
             _load(self._context, bundle)
             if asking is not None:
                 _ask(self._context, asking)
+            if staple is not None:
+                self._context.set_ocsp_server_callback(lambda _tls, _data: staple())
         except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
             raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
 
