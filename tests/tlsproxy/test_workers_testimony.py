@@ -16,6 +16,7 @@ from tlsproxy.observe.counters import Counters
 from tlsproxy.observe.labels import LEFT, REASONS
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.tls.engines import TLSFacts
+from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.protocol import decode_from_worker, encode
 from tlsproxy.workers.testimony import Names, believed
@@ -35,6 +36,7 @@ LIES = [
     (("tlsproxy_upstream_up", UPSTREAM, "/"), 1.0),
     (("tlsproxy_handshake_failures_total", "x" * 1000), 1.0),
     (("tlsproxy_hellos_total", "TLSv1.2", EVIL, "hybrid"), 1.0),
+    (("tlsproxy_handshake_signatures_total", EVIL), 1.0),
     (("tlsproxy_made_up_total",), 1.0),
     (("tlsproxy_worker_deaths_total",), 1.0),  # the supervisor's own
     (("tlsproxy_receipts_total", "customer", "confirmed"), 1.0),
@@ -64,6 +66,8 @@ def test_all_that_a_worker_can_count_is_believed():
         for cipher in (*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES, "new"):
             for group in ("x25519", "prime256v1", "new", None):
                 counters.handshake_done(TLSFacts(version, cipher, group, None, False), 0.1)
+    for signature in SIGNATURES:
+        counters.handshake_done(TLSFacts("TLSv1.3", "new", None, None, False, signature), 0.1)
     counters.connection_faulted()
     counted = counters.counted(())
     counted += [

@@ -131,6 +131,7 @@ class Counters:
         version = facts.version if facts.version in VERSIONS else OTHER
         cipher = facts.cipher if facts.cipher in CIPHERS else OTHER
         self._count("tlsproxy_handshakes_total", version, group, cipher, "true" if facts.resumed else "false")
+        self._count("tlsproxy_handshake_signatures_total", facts.signature)
         self._durations[bisect_left(HANDSHAKE_BOUNDS_S, seconds)] += 1
         self._handshake_s += seconds
 

@@ -27,6 +27,7 @@ from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
 from tlsproxy.tls.ja4 import FORM
 from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 
 __all__ = ["OLDER", "Names", "believed", "sum_up", "take"]
@@ -76,6 +77,7 @@ _OF_ALL: _Labels = {
         {"true", "false"},
     ),
     "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS, EXCHANGES),
+from tlsproxy.tls.signatures import SIGNATURES
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
     "tlsproxy_client_certificates_total": (labels.CLIENT_RESULTS,),
     "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),

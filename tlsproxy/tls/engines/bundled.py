@@ -22,6 +22,7 @@ from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
+from tlsproxy.tls.signatures import Signed, signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,17 +40,24 @@ _private: Any = SSL  # see the theory above
 _lib = _private._lib  # noqa: SLF001
 _fill = getattr(_lib, "BIO_get_mem_data", None)
 _NULL = _private._ffi.NULL  # noqa: SLF001
+_UNKNOWN = Signed()
 
 
 class BundledEngine(Reading):
     """One connection; see the port. It works for the client's side too, which is what probes are."""
 
-    __slots__ = ("_tls",)
+    __slots__ = ("_signed", "_tls")
 
     def __init__(
-        self, context: SSL.Context, *, server_side: bool = True, server_name: str | None = None
+        self,
+        context: SSL.Context,
+        *,
+        server_side: bool = True,
+        server_name: str | None = None,
+        signed: Signed = _UNKNOWN,
     ) -> None:
         super().__init__()
+        self._signed = signed
         self._tls = SSL.Connection(context, None)
         if server_side:
             self._tls.set_accept_state()
@@ -110,12 +118,15 @@ class BundledEngine(Reading):
     def facts(self) -> TLSFacts:
         """Say what was negotiated."""
         tls = self._tls
+        version = tls.get_protocol_version_name()
+        resumed = bool(_lib.SSL_session_reused(tls._ssl))  # noqa: SLF001  it has no method for it
         return TLSFacts(
-            version=tls.get_protocol_version_name(),
+            version=version,
             cipher=tls.get_cipher_name() or "",
             group=tls.get_group_name(),
             alpn=tls.get_alpn_proto_negotiated().decode("ascii") or None,
-            resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
+            resumed=resumed,
+            signature=self._signed(version, resumed=resumed),
         )
 
     def client_chain(self) -> tuple[bytes, ...]:
@@ -163,7 +174,7 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "bundle_id", "policy", "rule")
+    __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
     engine_name = "bundled"
 
     def __init__(
@@ -176,6 +187,7 @@ class BundledContext:
         self.bundle_id = bundle.id
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
+        self._signed = signed_by(bundle)
         self._context = _context(policy)
         try:
             _load(self._context, bundle)
@@ -188,7 +200,7 @@ class BundledContext:
 
     def accept(self) -> BundledEngine:
         """Begin a connection."""
-        return BundledEngine(self._context)
+        return BundledEngine(self._context, signed=self._signed)
 
 
 def _context(policy: TLSPolicy) -> SSL.Context:

@@ -19,6 +19,7 @@ from typing import Protocol
 from tlsproxy.errors import Fault, ProxyError
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.tls.signatures import UNKNOWN
 
 __all__ = [
     "Context",
@@ -84,13 +85,17 @@ class EngineLacks(ProxyError):  # noqa: N818  says what is missing
 
 @dataclass(frozen=True, slots=True)
 class TLSFacts:
-    """What was negotiated. group is None where the library can't say, alpn where the client offered none."""
+    """What was negotiated. group is None where the library can't say, alpn where the client offered none.
+
+    signature: what our side signed with, in the words of tls/signatures.py.
+    """
 
     version: str  # "TLSv1.2" or "TLSv1.3"
     cipher: str  # OpenSSL's name of the suite
     group: str | None
     alpn: str | None
     resumed: bool
+    signature: str = UNKNOWN
 
 
 class Engine(Protocol):

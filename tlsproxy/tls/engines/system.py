@@ -30,6 +30,7 @@ from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TICKETS, TLSPolicy, group_list
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
+from tlsproxy.tls.signatures import Signed, signed_by
 
 if TYPE_CHECKING:
     from certstore import Bundle
@@ -40,12 +41,13 @@ if TYPE_CHECKING:
 # hardware.
 PRIORITIZE_CHACHA = 0x200000
 _DER = 2  # of `_ssl`
+_UNKNOWN = Signed()
 
 
 class SystemEngine(Reading):
     """One connection; see the port. It works for the client's side too, which is what probes are."""
 
-    __slots__ = ("_in", "_out", "_shut", "_tls")
+    __slots__ = ("_in", "_out", "_shut", "_signed", "_tls")
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class SystemEngine(Reading):
         server_side: bool = True,
         server_name: str | None = None,
         session: ssl.SSLSession | None = None,
+        signed: Signed = _UNKNOWN,
     ) -> None:
         super().__init__()
+        self._signed = signed
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side, server_name, session)
@@ -108,13 +112,14 @@ class SystemEngine(Reading):
     def facts(self) -> TLSFacts:
         """Say what was negotiated."""
         tls = self._tls
-        cipher = tls.cipher()
+        cipher, version, resumed = tls.cipher(), tls.version() or "", bool(tls.session_reused)
         return TLSFacts(
-            version=tls.version() or "",
+            version=version,
             cipher=cipher[0] if cipher else "",
             group=tls.group() if hasattr(tls, "group") else None,  # Python 3.15
             alpn=tls.selected_alpn_protocol(),
-            resumed=bool(tls.session_reused),
+            resumed=resumed,
+            signature=self._signed(version, resumed=resumed),
         )
 
     def client_chain(self) -> tuple[bytes, ...]:
@@ -160,13 +165,14 @@ class SystemEngine(Reading):
 class SystemContext:
     """One bundle in an `ssl.SSLContext`. Keys go there through a memfd: they never touch a disk."""
 
-    __slots__ = ("_context", "bundle_id", "policy", "rule")
+    __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
     engine_name = "system"
 
     def __init__(self, bundle: Bundle, policy: TLSPolicy, asking: Asking | None = None) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
+        self._signed = signed_by(bundle)
         self._context = _context(policy)
         try:
             load_pem(self._context, bundle.key_pem(), bundle.chain_pem())
@@ -178,8 +184,8 @@ class SystemContext:
     def accept(self) -> SystemEngine:
         """Begin a connection."""
         if self.rule is None or self.policy.is_tls13_only:  # 1.3 resumes by tickets alone
-            return SystemEngine(self._context)
-        engine = SystemEngine(_forgetful(self._context))
+            return SystemEngine(self._context, signed=self._signed)
+        engine = SystemEngine(_forgetful(self._context), signed=self._signed)
         engine.be_served_by(self._context)
         return engine
 
