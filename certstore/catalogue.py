@@ -24,6 +24,7 @@ from certstore.forecastcodes import FORECAST
 from certstore.intakecodes import INTAKE
 from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
+from certstore.proofcodes import PROOFS
 from certstore.requestcodes import REQUESTED
 from certstore.trustcodes import TRUST
 from certstore.unitcodes import UNIT
@@ -173,6 +174,7 @@ _PARTS: Final = (
     DOCTOR,
     ISSUERS,
     ACME,
+    PROOFS,
     TRUST,
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(

@@ -112,7 +112,7 @@ class AcmeKeeper:
         self._changes, self._tell, self._audit = changes, tell, audit
         self._wake, self._doing, self._turning = trio.Event(), trio.CancelScope(), trio.Lock()
         self._progress: Progress | None = None
-        self._books = Books(store, clock)
+        self.books = Books(store, clock)
         self._told = self._failed = ""
         self.on_try: Callable[[str], None] = lambda _: None
         """Told what came of each try: `issued`, or `failed`."""
@@ -126,7 +126,7 @@ class AcmeKeeper:
         """
         enrolment = make(since=self._clock())
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
             with _refusing():
                 for server in enrolment.servers:
                     await known.issuer.register(
@@ -135,7 +135,7 @@ class AcmeKeeper:
                         terms_agreed=terms.is_agreed,
                         binding=terms.bindings.get(server.directory),
                     )
-            await self._books.enrol(enrolment)
+            await self.books.enrol(enrolment)
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
             await known.issuer.forget(enrolment.servers, wish_of(enrolment))
 
@@ -145,15 +145,15 @@ class AcmeKeeper:
             await self._withdraw(by)
 
     async def _withdraw(self, by: Peer) -> None:
-        known = await self._books.open()
-        await self._books.withdraw()
+        known = await self.books.open()
+        await self.books.withdraw()
         self._note_act(by, "disable_acme")
         await known.issuer.forget()
 
     async def renew(self, by: Peer) -> None:
         """Ask for the next one now, whatever is due, and whatever has failed. Raises StoreError."""
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
             self._note_act(by, "renew_acme")
             await in_thread(known.enrolments.ask)
 
@@ -164,8 +164,8 @@ class AcmeKeeper:
         NotFound or StoreError.
         """
         async with self.at_rest():
-            known = await self._books.open()
-            slot, bundle = await in_thread(self._books.newest)
+            known = await self.books.open()
+            slot, bundle = await in_thread(self.books.newest)
             enrolment = known.enrolments.enrolment
             if enrolment is None or slot is None or bundle is None:
                 raise NotFound("certificate of an ACME authority", "")
@@ -186,7 +186,7 @@ class AcmeKeeper:
     async def roll_over(self, by: Peer) -> None:
         """Give the accounts new keys. Raises AcmeRefusedError, NotFound or StoreError."""
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
             if known.enrolments.enrolment is None:
                 raise NotFound("ACME enrolment", "")
             for server in known.enrolments.enrolment.servers:
@@ -209,24 +209,24 @@ class AcmeKeeper:
 
     async def standing(self) -> dict[str, object] | None:
         """Say what is wanted, and how it goes; None where nothing is."""
-        enrolments = (await self._books.open()).enrolments
+        enrolments = (await self.books.open()).enrolments
         if enrolments.enrolment is None:
             return None
-        bundle = await in_thread(self._books.current)
+        bundle = await in_thread(self.books.current)
         held = await in_thread(lambda: why_held(self._store))
         return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress, held)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
-        known = self._books.known
-        yield from self._books.damaged
+        known = self.books.known
+        yield from self.books.damaged
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
 
     def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Give series for metrics; none where nothing is wanted."""
-        if (known := self._books.known) is None or not self._store.is_enrolled:
+        if (known := self.books.known) is None or not self._store.is_enrolled:
             return
         renewal = known.enrolments.renewal
         yield ("tlsproxy_acme_failures",), float(renewal.failures)
@@ -257,10 +257,10 @@ class AcmeKeeper:
         """Do what is due; gives the seconds until something may be."""
         if not self._store.is_enrolled or why_held(self._store) is not None:
             return policy.TURN_S
-        known = await self._books.open()
+        known = await self.books.open()
         if known.enrolments.enrolment is None:
             return policy.TURN_S
-        bundle = await in_thread(self._books.current)
+        bundle = await in_thread(self.books.current)
         times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundle)
         if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
             await self._note_taken(times, brought)  # somebody ended us between the two

@@ -22,10 +22,12 @@ import trio
 from certstore import Finding, Generation, Receipt, Store, found
 from tlsproxy import device, hardware
 from tlsproxy.acmekeeping import AcmeKeeper
+from tlsproxy.acmelookout import Lookout
+from tlsproxy.acmeoutlook import Door
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
-from tlsproxy.config import Config
+from tlsproxy.config import Config, parse_listen
 from tlsproxy.config.clientauth import rule_words
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
@@ -39,6 +41,7 @@ from tlsproxy.inboxes import inboxes_of
 from tlsproxy.ladder import Ladder
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
+from tlsproxy.net.addresses import stable_addresses
 from tlsproxy.net.servicemanager import keep_informed, notify
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.audit import ITSELF, AuditLog
@@ -199,7 +202,8 @@ class House:
         rules = partial(rule_words, self.config.client_auth)
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
         proxy = (controller, controller, controller)
-        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh, rules)
+        lookout = Lookout(self.store, self._acme.books, self._front_doors, stable_addresses)
+        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, lookout, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -214,6 +218,9 @@ class House:
             if before is None:
                 raise  # somebody stands there and waits
             _log.error("control_lost", why=str(error), hint=error.hint)
+
+    def _front_doors(self) -> list[Door]:
+        return [Door(one.kind, parse_listen(one.address)[0], one.port) for one in self.doors.statuses]
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -284,6 +291,7 @@ class House:
             audit=AuditLog(self.store.path, self.clock),
             expiring=self._standing,
             upstreams=self.upstreams.statuses,
+            lost=self.doors.lost,
         )
 
     def _standing(self) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -35,17 +36,17 @@ async def scene(folder: Path, pebble: Pebble) -> AsyncIterator[tuple[Proxy, Path
             yield proxy, config
 
 
-async def acme(proxy: Proxy, *words: str, code: int = 0) -> dict[str, object]:
+async def acme(proxy: Proxy, *words: str, code: int = 0, stdin: bytes = b"") -> dict[str, Any]:
     with trio.fail_after(60):
-        done = await tlsproxy("acme", *words, "--store", str(proxy.store), "--json")
+        done = await tlsproxy("acme", *words, "--store", str(proxy.store), "--json", stdin=stdin)
     assert done.returncode == code, done.stderr
-    shown: dict[str, object] = json.loads(done.stdout)
+    shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 
 
 def directory(pebble: Pebble, folder: Path) -> tuple[str, ...]:
     root = folder / "root.pem"
-    root.write_bytes(pebble.server.ca_pem)
+    root.write_bytes("# Wurzel f\u00fcr Ger\u00e4te\n".encode("latin-1") + pebble.server.ca_pem)
     return ("--directory", pebble.server.directory, "--ca-file", str(root), "--agree-tos")
 
 

@@ -98,8 +98,8 @@ _ALL = (
     Family(
         "tlsproxy_hellos_total",
         _C,
-        "Clients answered with a certificate, by the newest version and the keys that they can use.",
-        ("version", "keys"),
+        "Clients answered with a certificate, by the newest version, the keys and groups that they can use.",
+        ("version", "keys", "exchange"),
     ),
     Family("tlsproxy_handshake_failures_total", _C, "TLS handshakes that failed.", ("reason",)),
     Family(

@@ -116,6 +116,7 @@ async def accept_tls(
     begins with CLIENT_REFUSED, for in TLS 1.3 such a client has sent its request already, and a close would
     reset the alert away. `first`: bytes that were read from it already.
     """
+    data = b""
     try:
         readiness = Readiness(sock)
         data, hello = await _read_hello(sock, readiness, first)
@@ -135,6 +136,7 @@ async def accept_tls(
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
     except HandshakeError as error:
+        error.hello = data
         if not error.reason.startswith(CLIENT_REFUSED):
             _close(sock)
         raise

@@ -179,6 +179,8 @@ _REASONS = {
     "no_suitable_key_share": "no_shared_group",
     "no_suitable_signature_algorithm": "no_shared_signature_algorithm",
     "no_shared_signature_algorithms": "no_shared_signature_algorithm",
+    "missing_sigalgs_extension": "missing_extension",
+    "missing_supported_groups_extension": "missing_extension",
     "peer_did_not_return_a_certificate": "client_certificate_missing",
 }
 # x509_vfy.h. OpenSSL tells the client by the alert that fits (RFC 8446 section 6.2).

@@ -216,11 +216,18 @@ def _forgetful(serving: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def load_pem(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
-    """Load a key and its chain; `ssl` takes only paths, so they stand in a file without a disk."""
+    """Load a key and its chain; `ssl` takes only paths, so they stand in a file without a disk.
+
+    Nobody is asked for a passphrase, as OpenSSL would by itself at a terminal. Raises ssl.SSLError.
+    """
     with os.fdopen(os.memfd_create("bundle", os.MFD_CLOEXEC), "wb") as file:
         file.write(key_pem + chain_pem)
         file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_passphrase)
+
+
+def _no_passphrase() -> str:
+    return ""
 
 
 def _ask(context: ssl.SSLContext, asking: Asking) -> None:
