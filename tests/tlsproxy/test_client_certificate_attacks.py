@@ -11,16 +11,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certstore import TrustSet
-from tests.pki import Issued, Key, Pki
+from certstore import Cause, Generation, Trusted, TrustSet
+from tests.pki import Issued, Key, Pki, crl
 from tests.tlsproxy.test_client_certificates import refused
 from tests.tlsproxy.tls_pair import Client, client_context
 from tests.tlsproxy.tls_pair import shake_hands as connect
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.asking import Asking
+from tlsproxy.tls.clientidentity import Acceptance, identify
+from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import Context, EngineName, make_context
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -138,6 +141,26 @@ def test_an_attack_by_a_certificate_is_refused_as_one_and_by_an_alert(tmp_path, 
     found, told = refused(context, Client(showing(tmp_path, make(pki), version)))
     assert found == why
     assert "alert" in told
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_revoked_authority_lets_nobody_in_though_it_is_in_the_set(tmp_path, pki, engine, version):
+    revoking = crl(pki.root, pki.root_key, (pki.intermediate.serial_number,))
+    own = crl(pki.intermediate, pki.intermediate_key)
+    held = TrustSet.from_pem(pki.root_pem + pki.intermediate_pem, revoking + own)
+    bundle, rule = pki.leaf().bundle(), ClientAuth("required", trust="plant")
+    contexts = Contexts(TLSPolicy(), engine, rules=[rule], trust_of=lambda _: held)
+    served = Generation(1, (), bundle.id, (), Cause.TRUST, None, NOW, (Trusted("plant", "a" * 64),))
+    table = contexts.prepare(served, lambda _: bundle)
+    assert table.asks is not None
+    context = table.asks.entry(bundle.id, rule)
+    below_it = pki.leaf(("pump-7.test",), issuer="intermediate", eku=False)
+    why, told = refused(context, Client(showing(tmp_path, below_it, version)))
+    assert (why, "unknown_ca" in told) == ("client_certificate_without_list", True)
+    der = [one.public_bytes(Encoding.DER) for one in (below_it.certificate, pki.intermediate)]
+    assert not Acceptance(held).lets_in(identify(der))
+    beside = pki.leaf(("pump-8.test",), issuer="root", eku=False)
+    connect(Client(showing(tmp_path, beside, version)), context.accept())
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -79,6 +79,7 @@ class Acceptance:
 
     def __init__(self, held: TrustSet) -> None:
         """Read the set's lists, once."""
+        held = held.in_force()
         self._anchors = held.fingerprints
         self._revoked: dict[x509.Name, set[int]] = {}
         for crl in held.crls:

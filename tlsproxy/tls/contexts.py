@@ -224,7 +224,7 @@ class Contexts:
         sets: dict[str, tuple[str, TrustSet]] = {}
         for one in generation.trust:
             with suppress(StoreError):  # nobody is let in by it, and the supervisor tells
-                sets[one.name] = one.id, self._trust_of(one.id)
+                sets[one.name] = one.id, self._trust_of(one.id).in_force()
         asks = Asks(
             self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), self.table.asks
         )
