@@ -77,7 +77,7 @@ _OF_ALL: _Labels = {
         {"true", "false"},
     ),
     "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS, EXCHANGES),
-from tlsproxy.tls.signatures import SIGNATURES
+    "tlsproxy_handshake_signatures_total": (SIGNATURES,),
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
     "tlsproxy_client_certificates_total": (labels.CLIENT_RESULTS,),
     "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),
