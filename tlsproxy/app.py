@@ -26,6 +26,7 @@ from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import first_sums
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.keylog import KEY_LOG_HINT
 from tlsproxy.observe.log import alone, logger
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate, end_is_asked
@@ -89,6 +90,8 @@ async def run(
         async with _held(config, before, publishing) as store:
             if program is not None:
                 _tell_surroundings(program, kept)
+            if config.tls.key_log is not None:
+                _log.warning("key_log_written", path=str(config.tls.key_log), hint=KEY_LOG_HINT)
             await House(
                 config=config,
                 clock=now,
@@ -172,7 +175,7 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     if program is None:
         return None
     is_shared = bool(config.control.users or config.control.groups)
-    belongings = Belongings(config.store, config.runtime, config.inbox, is_shared)
+    belongings = Belongings(config.store, config.runtime, config.inbox, is_shared, config.tls.key_log)
     before = program.handed_over
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 

@@ -42,6 +42,7 @@ from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.clientreport import ClientReport, report_of
 from tlsproxy.observe.health import Health, health_of
+from tlsproxy.observe.keylog import key_log_finding
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
     ConfinementStatus,
@@ -265,6 +266,8 @@ class Controller:
         if not self.store.is_here:
             yield found("store_gone", path=self.store.path)
         yield from self.lost
+        if self.config.tls.key_log is not None:
+            yield key_log_finding(self.config.tls.key_log)
         yield from self.expiring()
 
     def _served_until(self, active: Generation | None) -> datetime | None:
