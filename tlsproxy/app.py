@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -89,9 +90,7 @@ async def run(
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if program is not None:
-                _tell_surroundings(program, kept)
-            if config.tls.key_log is not None:
-                _log.warning("key_log_written", path=str(config.tls.key_log), hint=KEY_LOG_HINT)
+                _tell_surroundings(program, kept, config.tls.key_log)
             await House(
                 config=config,
                 clock=now,
@@ -180,8 +179,10 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
-def _tell_surroundings(program: Program, kept: Kept | None) -> None:
+def _tell_surroundings(program: Program, kept: Kept | None, key_log: Path | None) -> None:
     """Tell of what can only be told behind the fence: before it no thread may begin, nor a log."""
+    if key_log is not None:
+        _log.warning("key_log_written", path=str(key_log), hint=KEY_LOG_HINT)
     if program.key_log:
         _log.warning("key_log_refused", path=program.key_log, hint="unset SSLKEYLOGFILE")
     if kept is None:

@@ -39,7 +39,7 @@ def read_tls(table: Table, path_of: Callable[[str], Path]) -> TLSConfig:
             strict_names=table.leaf("strict_names", bool, False),
         ),
         ticket_s=table.leaf("ticket_s", Seconds, TICKET_S),
-        key_log=table.parsed("unsafe_key_log", path_of, None),
+        key_log=table.parsed("unsafe_key_log", lambda text: path_of(text) if text else None, None),
     )
     table.finish()
     return found
