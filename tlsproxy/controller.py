@@ -182,6 +182,15 @@ class Controller:
         act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
         return await self._change("confirm", act, WIRE)
 
+    async def put_trust(self, name: str, candidate: Candidate, via: str, *, by: Peer) -> Receipt:
+        """Have a trust set hold what a customer has brought. Raises StoreError."""
+        read = self.examiner.read_material
+
+        def put(store: Store) -> Receipt:
+            return store.trust.put(name, candidate.files, via=via, read=read)
+
+        return await self._change("put_trust", put, _actor(by))
+
     async def carry_out(
         self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
     ) -> T:
