@@ -39,7 +39,7 @@ async def run(config: Config, state_fd: int) -> None:
     """Try everything that a new image will need. Raises ReloadError, ListenError or WorkerError."""
     state = handover.read(state_fd)
     _refuse_what_cannot_change(config, state)
-    if config.notify.is_on:
+    if config.notify.is_on or config.acme.dns_hook:
         import_module(RENEWED)  # the helper will execute itself anew, and has nobody to try it out
     _try_addresses(config, state)
     terms = terms_of(config.routes)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path as FilePath
 
+from tlsproxy.config.acme import find_acme_contradictions
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
 from tlsproxy.config.clientauth import find_client_contradictions
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
 from tlsproxy.config.values import (
+    AcmeConfig,
     ChecksConfig,
     Config,
     ControlConfig,
@@ -61,6 +63,7 @@ class Draft:
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
     client_auth: dict[Path, ClientAuth] = field(default_factory=dict)
+    acme: AcmeConfig = field(default_factory=AcmeConfig)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -84,6 +87,7 @@ class Draft:
             log=self.log,
             notify=self.notify,
             client_auth=tuple(self.client_auth.values()),
+            acme=self.acme,
         )
 
 
@@ -110,6 +114,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
     yield from find_tls_contradictions(draft.routes)
+    yield from find_acme_contradictions(draft.acme)
     yield from find_client_contradictions(draft.client_auth, tuple(draft.listeners.values()))
     yield from _loops(draft)
     yield from _paths(draft)
