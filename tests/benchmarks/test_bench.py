@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import Bench
+from benchmarks.credentials import issue
 from benchmarks.deadline import undisturbed, within
 from benchmarks.figures import Figure, spread
 from benchmarks.peers.rotation import by_hangup
 from benchmarks.peers.table import Peer
 from benchmarks.processes import running
+from benchmarks.scenarios import hybrid
 from benchmarks.scenarios.scenario import Scenario
+from benchmarks.server import started
+from tests.pki import Pki
 
 # A whole server, though a small one: TLS, and an answer to each first request.
 TINY = """
@@ -30,6 +34,7 @@ while True:
         with context.wrap_socket(sock, server_side=True) as tls:
             if tls.recv(65536):
                 tls.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+                tls.unwrap()
     except OSError:
         pass
 """
@@ -88,6 +93,14 @@ def test_who_cannot_start_is_left_out_of_the_scenario_and_told(tmp_path: Path):
     assert failure.endswith("no door")
     assert bench.results.of("cost", "here") == spread([1.0])
     assert list(bench.versions) == ["here"]
+
+
+def test_a_server_that_resumes_is_measured_full_and_resumed(tmp_path: Path):
+    credentials = issue(Pki(), tmp_path / "credentials")
+    with started(tiny("here"), 9, tmp_path / "server", credentials) as server:
+        found = hybrid.ways(server)  # the hybrid group, too, where Python's OpenSSL knows it
+    assert found["classical"] == (hybrid.CLASSICAL, False)
+    assert found["classical_resumed"] == (hybrid.CLASSICAL, True)
 
 
 def test_who_takes_no_part_is_not_started(tmp_path: Path):

@@ -11,11 +11,11 @@ from certstore import BundleFacts, Finding, Meta, covers, found
 from tlsproxy import policy_forecast as policy
 from tlsproxy.forecast import Seen, forecast
 from tlsproxy.observe.clientele import Clientele
-from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.offers import FITS, OFFERED_VERSIONS, USABLE_KEYS
 
 THEN = datetime(2031, 5, 6, tzinfo=UTC)
 counts = st.dictionaries(
-    st.tuples(st.sampled_from(OFFERED_VERSIONS), st.sampled_from(USABLE_KEYS), st.sampled_from(EXCHANGES)),
+    st.tuples(st.sampled_from(OFFERED_VERSIONS), st.sampled_from(USABLE_KEYS), st.sampled_from(FITS)),
     st.integers(0, 10**9),
 )
 patterns = st.sampled_from(["a.test", "b.test", "*.test", "*.b.test", "c.b.test", "192.0.2.1"])

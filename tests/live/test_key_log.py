@@ -78,7 +78,7 @@ async def test_who_asks_for_a_key_log_gets_what_the_client_has_and_a_warning(
             assert ours.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["a link", "open to others", "a pipe"])
+@pytest.mark.parametrize("what", ["a link", "a second name", "open to others", "a pipe"])
 async def test_a_key_log_that_others_could_read_or_lead_elsewhere_is_refused(
     tmp_path: Path, what: str
 ) -> None:
@@ -87,6 +87,9 @@ async def test_a_key_log_that_others_could_read_or_lead_elsewhere_is_refused(
         file.symlink_to(tmp_path / "elsewhere")
     elif what == "a pipe":
         os.mkfifo(file, 0o600)
+    elif what == "a second name":
+        (tmp_path / "key.pem").touch(0o600)
+        file.hardlink_to(tmp_path / "key.pem")
     else:
         file.touch(0o644)
     config = write_config(tmp_path, {"/": "http://127.0.0.1:9"}, more=f'[tls]\nunsafe_key_log = "{file}"')

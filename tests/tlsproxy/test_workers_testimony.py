@@ -35,7 +35,7 @@ LIES = [
     (("tlsproxy_upstream_refusals_total", UPSTREAM, "/", EVIL), 1.0),
     (("tlsproxy_upstream_up", UPSTREAM, "/"), 1.0),
     (("tlsproxy_handshake_failures_total", "x" * 1000), 1.0),
-    (("tlsproxy_hellos_total", "TLSv1.2", EVIL, "hybrid"), 1.0),
+    (("tlsproxy_hellos_total", "TLSv1.2", EVIL, "modern"), 1.0),
     (("tlsproxy_handshake_signatures_total", EVIL), 1.0),
     (("tlsproxy_made_up_total",), 1.0),
     (("tlsproxy_worker_deaths_total",), 1.0),  # the supervisor's own

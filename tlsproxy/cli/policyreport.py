@@ -52,8 +52,8 @@ def _show(found: ClientReport) -> None:
     tables = (
         (
             "what clients can do",
-            ("version", "keys", "key exchange", "connections"),
-            [(one.version, one.keys, one.exchange, str(one.count)) for one in found.hellos],
+            ("version", "keys", "fits", "connections"),
+            [(one.version, one.keys, one.fits, str(one.count)) for one in found.hellos],
         ),
         (
             "what was negotiated",

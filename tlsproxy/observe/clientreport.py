@@ -7,19 +7,17 @@ how it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
 from tlsproxy.observe.metrics import Counted, Sums
-from tlsproxy.policy_tls import Profile
+from tlsproxy.tls.offers import FITS
 
 __all__ = ["ClientReport", "CutOff", "HandshakeCount", "HelloCount", "RefusedCount", "report_of"]
-
-_OLDER: Final = "older"
 
 
 class _Counting(Protocol):
@@ -36,7 +34,7 @@ class HelloCount:
 
     version: str
     keys: str
-    exchange: str
+    fits: str
     count: int
 
 
@@ -94,8 +92,8 @@ def report_of(sums: Sums, since: datetime) -> ClientReport:
     """Make the report of what was counted."""
     counted = sums.counted()
     hellos = [
-        HelloCount(version, keys, exchange, count)
-        for (version, keys, exchange), count in _of(counted, "tlsproxy_hellos_total")
+        HelloCount(version, keys, fits, count)
+        for (version, keys, fits), count in _of(counted, "tlsproxy_hellos_total")
     ]
     return ClientReport(
         since,
@@ -109,18 +107,12 @@ def report_of(sums: Sums, since: datetime) -> ClientReport:
     )
 
 
-_SERVES: Final[Mapping[Profile, Callable[[HelloCount], bool]]] = {
-    Profile.MODERN: lambda hello: hello.version == "TLSv1.3",
-    Profile.PQ_ONLY: lambda hello: hello.exchange == "hybrid",
-}
-
-
 def _cut_off(hellos: Iterable[HelloCount]) -> Iterator[CutOff]:
-    """Leave out who offers nothing newer than TLS 1.1: nobody here serves them, whatever the profile."""
-    able = [hello for hello in hellos if hello.version != _OLDER]
-    for profile, serves in _SERVES.items():
-        cut = sum(hello.count for hello in able if not serves(hello))
-        yield CutOff(str(profile), cut, sum(hello.count for hello in able))
+    """Leave out who fits no profile: stricter ones change nothing for them."""
+    able = [hello for hello in hellos if hello.fits != FITS[0]]
+    for profile in FITS[2:]:
+        cut = sum(hello.count for hello in able if FITS.index(hello.fits) < FITS.index(profile))
+        yield CutOff(profile, cut, sum(hello.count for hello in able))
 
 
 def _of(counted: Counted, family: str) -> Iterator[tuple[tuple[str, ...], int]]:

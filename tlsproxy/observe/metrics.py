@@ -104,8 +104,8 @@ _ALL = (
     Family(
         "tlsproxy_hellos_total",
         _C,
-        "Clients answered with a certificate, by the newest version, the keys and groups that they can use.",
-        ("version", "keys", "exchange"),
+        "Clients answered with a certificate, by what they can use, and the strictest profile that they fit.",
+        ("version", "keys", "fits"),
     ),
     Family("tlsproxy_handshake_failures_total", _C, "TLS handshakes that failed.", ("reason",)),
     Family(

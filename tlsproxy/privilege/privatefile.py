@@ -20,7 +20,8 @@ def open_private(path: Path, *, make: bool = False) -> int:
     """
     fd = os.open(path, _FLAGS | (os.O_CREAT if make else 0), _MODE)
     facts = os.fstat(fd)
-    if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+    is_plain = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1  # another name may be that of a key
+    if not is_plain or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
         os.close(fd)
-        raise PermissionError("it must be a plain file of the proxy's user, with mode 0600")
+        raise PermissionError("it must be a plain file of the proxy's user, with mode 0600 and one name")
     return fd

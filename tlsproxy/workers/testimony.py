@@ -26,7 +26,7 @@ from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
 from tlsproxy.tls.ja4 import FORM
-from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.offers import FITS, OFFERED_VERSIONS, USABLE_KEYS
 from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 
@@ -76,7 +76,7 @@ _OF_ALL: _Labels = {
         labels.CIPHERS | {OTHER},
         {"true", "false"},
     ),
-    "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS, EXCHANGES),
+    "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS, FITS),
     "tlsproxy_handshake_signatures_total": (SIGNATURES,),
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
     "tlsproxy_client_certificates_total": (labels.CLIENT_RESULTS,),

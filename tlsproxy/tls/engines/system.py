@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tlsproxy.errors import HandshakeError
@@ -186,7 +187,10 @@ class SystemContext:
             if asking is not None:
                 _ask(self._context, asking)
             if key_log is not None:
-                self._context.keylog_filename = key_log.path
+                with suppress(
+                    OSError
+                ):  # no descriptor left, or /proc not there: clients are served all the same
+                    self._context.keylog_filename = key_log.path
         except ssl.SSLError as error:
             raise ContextError(bundle.id, self.engine_name, reason_of(error.reason)) from error
 
