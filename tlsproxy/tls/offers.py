@@ -38,7 +38,7 @@ _RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
 
 
 def offer_of(hello: ClientHello) -> tuple[str, str, str]:
-    """Say the newest version that a client offers, which keys it can use with it, and what profile it fits."""
+    """Say the newest version that a client offers, the keys that it can use with it, and what it fits."""
     algorithms = hello.signature_algorithms
     ec = not ECDSA_SCHEMES.isdisjoint(algorithms)
     if TLS13 in hello.versions:
