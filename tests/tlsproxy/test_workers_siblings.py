@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import socket
+import struct
+import termios
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -161,7 +164,7 @@ def test_a_descriptor_that_comes_without_a_note_is_closed(crew):
     client, accepted = crew.client()
     socket.send_fds(crew.pairs[1][0], [b""], [accepted.fileno()])
     accepted.close()
-    assert list(mailbox.collect(crew.pairs[1][1])) == []
+    assert list(mailbox.collect(crew.pairs[1][1], 10)) == []
     client.settimeout(5)
     assert client.recv(1) == b""
 
@@ -200,8 +203,8 @@ def test_a_connection_for_which_no_descriptor_is_left_stays_where_it_is(crew):
     with no_descriptor_left():
         held.close()
         with pytest.raises(OSError, match="Too many open files"):
-            list(mailbox.collect(crew.pairs[1][1]))
-    ((sock, _),) = mailbox.collect(crew.pairs[1][1])
+            list(mailbox.collect(crew.pairs[1][1], 10))
+    ((sock, _),) = mailbox.collect(crew.pairs[1][1], 10)
     crew.stack.callback(sock.close)
     sock.send(b"answer")
     assert client.recv(10) == b"answer"
@@ -290,3 +293,25 @@ async def test_who_is_handed_a_connection_gives_it_what_is_left_of_its_time_and_
     _client, accepted = crew.client()
     greeting = Greetings(Sweeper(), 10, 10.0).begin(accepted, said)
     assert greeting.deadline - trio.current_time() == gets
+
+
+def _unread_bytes(sock: socket.socket) -> int:
+    """Say how many bytes wait in all messages of a SOCK_SEQPACKET socket (SIOCINQ, unix(7))."""
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0])
+
+
+async def test_a_flood_of_notes_without_connections_lets_others_have_their_turn(crew):
+    """A worker that somebody has taken over posts what is no connection, faster than it can be read."""
+    posting, collecting = crew.pairs[1]
+    for _ in range(policy.ACCEPT_BURST + 1):
+        posting.send(b"x")
+    seen = set()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crew.other.take_in, crew.adopt)
+            while left := _unread_bytes(collecting):
+                seen.add(left)
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert 1 in seen
+    assert not crew.adopted

@@ -53,12 +53,14 @@ async def wait_post(mailbox: socket.socket) -> None:
     await trio.lowlevel.wait_readable(mailbox)
 
 
-def collect(mailbox: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
-    """Give all that is there, each connection (non-blocking) with its note; never waits.
+def collect(mailbox: socket.socket, most: int) -> Iterator[tuple[socket.socket, bytes]]:
+    """Give what is there, each connection (non-blocking) with its note; never waits.
 
-    Raises OSError where no descriptor or memory is left for the next; it is still there then.
+    most: how many messages are read, those without a connection among them: a sibling that somebody has
+    taken over can post such faster than they are read. Raises OSError where no descriptor or memory is left
+    for the next; it is still there then.
     """
-    while True:
+    for _ in range(most):
         if not has_post(mailbox):
             return
         _find_places(mailbox)

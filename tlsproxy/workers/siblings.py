@@ -28,7 +28,6 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 
 import trio
 
@@ -150,12 +149,12 @@ class Siblings:
                     self._take_in_some(one, adopt, policy.MAILBOX_MOST)
 
     def _take_in_some(self, own: socket.socket, adopt: Adopt, most: int) -> None:
-        for sock, data, port, by in islice(_posted(own), most):
+        for sock, data, port, by in _posted(own, most):
             adopt(sock, data, port, by - self._clock())
 
 
-def _posted(own: socket.socket) -> Iterator[tuple[socket.socket, bytes, int, float]]:
-    for sock, note in mailbox.collect(own):
+def _posted(own: socket.socket, most: int) -> Iterator[tuple[socket.socket, bytes, int, float]]:
+    for sock, note in mailbox.collect(own, most):
         if len(note) <= _TERMS.size:
             sock.close()
             continue
