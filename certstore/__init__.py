@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from certstore.requests import Request, read_requests
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
+    from certstore.trustchecks import Material
 
 __all__ = [
     "ACME_TLS",
@@ -140,6 +141,7 @@ __all__ = [
     "KeyType",
     "KnownKey",
     "Leak",
+    "Material",
     "Meta",
     "NotFound",
     "NullGate",
@@ -273,6 +275,7 @@ _LATER = {
     "Reference": "certstore.reference",
     "Clock": "certstore.store",
     "Store": "certstore.store",
+    "Material": "certstore.trustchecks",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of these

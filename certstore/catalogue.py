@@ -26,6 +26,7 @@ from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
 from certstore.proofcodes import PROOFS
 from certstore.requestcodes import REQUESTED
+from certstore.revocationcodes import REVOCATION
 from certstore.trustcodes import TRUST
 from certstore.unitcodes import UNIT
 
@@ -176,6 +177,7 @@ _PARTS: Final = (
     ACME,
     PROOFS,
     TRUST,
+    REVOCATION,
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
     {code: entry for part in _PARTS for code, entry in part.items()}

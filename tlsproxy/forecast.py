@@ -15,7 +15,7 @@ in its holder's mind. Its row stays with the old certificate, until that ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,6 +29,7 @@ from certstore import (
     Examiner,
     Finding,
     KnownKey,
+    Material,
     Meta,
     Source,
     Store,
@@ -99,7 +100,7 @@ def _by_key(key_type: str, seen: Seen) -> Iterator[Finding]:
     if usable is None or key_type == seen.default_key:
         return
     kept_out = sum(
-        count for (_, keys), count in seen.hellos.items() if keys != "neither" and keys not in usable
+        count for (_, keys, _), count in seen.hellos.items() if keys != "neither" and keys not in usable
     )
     if kept_out:
         yield found("clients_without_key", count=int(kept_out), all=_all(seen), key=key_type)
@@ -167,6 +168,10 @@ class Forecasting:
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see certstore.Examiner."""
         return self.examiner.read(name, content)
+
+    def read_material(self, files: Iterable[tuple[str, bytes]]) -> Material:
+        """Decode what is to be a trust set; see certstore.Examiner."""
+        return self.examiner.read_material(files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,6 +297,7 @@ class House:
             audit=AuditLog(self.store.path, self.clock),
             expiring=self._standing,
             upstreams=self.upstreams.statuses,
+            lost=self.doors.lost,
         )
 
     def _standing(self) -> Iterator[Finding]:

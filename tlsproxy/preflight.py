@@ -56,6 +56,10 @@ def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
     if state.kept is not None and not state.kept.may_write(config.inbox):
         why = f"the inbox can't become {config.inbox}: what runs may write only where it could at its start"
         raise ReloadError(why, "restart the service")
+    key_log = config.tls.key_log
+    if key_log is not None and state.kept is not None and not state.kept.may_write(key_log):
+        why = f"the key log can't become {key_log}: what runs may write only where it could at its start"
+        raise ReloadError(why, "restart the service")
 
 
 def _try_addresses(config: Config, state: HandedOver) -> None:

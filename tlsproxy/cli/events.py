@@ -80,7 +80,7 @@ def _words(message: Mapping[str, object]) -> str:
 
 
 def _receipt(facts: Mapping[str, object]) -> str:
-    from tlsproxy.observe.status import receipt_line
+    from tlsproxy.observe.rendering import receipt_line
 
     codes = receipt_line(facts).partition("  (")[2]
     told = f"{facts['id']}  {facts['state']}  {facts['source']} via {facts['via']}"

@@ -11,6 +11,7 @@ import click
 
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import USUAL_CONFIG, find_place, place_options
+from tlsproxy.cli.policyreport import report
 from tlsproxy.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MODES = {"off": "not asked for", "optional": "optional", "required": "required"
         "tlsproxy policy show --config ./tlsproxy.toml",
         "tlsproxy policy explain AES128-SHA",
         "tlsproxy policy explain X25519MLKEM768",
+        "tlsproxy policy report",
     ),
 )
 def policy() -> None:
@@ -88,6 +90,7 @@ def _lines(tls: TLSConfig, engine: str) -> list[tuple[str, str]]:
         ("strangers", strangers),
         ("ALPN", ", ".join(name.decode("ascii") for name in rules.alpn)),
         ("engine", engine),
+        *([("key log", f"{tls.key_log}: UNSAFE, the secrets of all sessions")] if tls.key_log else []),
     ]
 
 
@@ -100,6 +103,7 @@ def _document(tls: TLSConfig, engine: str, library: str, lacking: tuple[str, ...
         "ticket_s": tls.ticket_s if tls.policy.tickets else None,
         "engine": engine,
         "library": library,
+        "unsafe_key_log": str(tls.key_log) if tls.key_log is not None else None,
         "shortcomings": list(lacking),
     }
 
@@ -127,3 +131,6 @@ def explain(names: tuple[str, ...], as_json: bool) -> int:  # noqa: FBT001  clic
         for one in found:
             click.echo(f"{one.name} ({one.kind}): {one.standing}: {one.why}")
     return ExitCode.FAILED if any(one.kind == "unknown" for one in found) else ExitCode.DONE
+
+
+policy.add_command(report)

@@ -132,6 +132,9 @@ def advise(draft: Draft) -> Iterator[Complaint]:
             why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
             yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
     yield from advise_upstream_tls(draft.routes)
+    if draft.tls.key_log is not None:
+        why = "the secrets of all sessions are written there: who has them reads what clients say"
+        yield ("tls", "unsafe_key_log"), why, "leave it out, and remove the file, when you have seen enough"
     if draft.metrics is not None and not is_loopback(draft.metrics.host):
         why = f"metrics are told to everybody who reaches {draft.metrics.address}"
         yield ("metrics_listen",), why, "they name certificates, routes and services"

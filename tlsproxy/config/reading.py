@@ -169,7 +169,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.notify = _notify(top.table("notify"), path_of)
     draft.client_auth = {table.path: read_client_auth(table) for table in top.tables("client_auth")}
     draft.acme = read_acme(top.table("acme"), path_of, draft.identity.names)
-    draft.tls = read_tls(top.table("tls"))
+    draft.tls = read_tls(top.table("tls"), path_of)
     draft.checks = _checks(top.table("checks"), path_of)
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))

@@ -153,11 +153,15 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class TLSConfig:
-    """How TLS is made: by which engine, by which rules, and with tickets that hold for how long."""
+    """How TLS is made: by which engine, by which rules, and with tickets that hold for how long.
+
+    key_log: where the secrets of all sessions are written.
+    """
 
     engine: Engine = "auto"
     policy: TLSPolicy = field(default_factory=TLSPolicy)
     ticket_s: Seconds = TICKET_S
+    key_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
 from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
+from tlsproxy.observe.clientreport import ClientReport
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
@@ -54,6 +55,10 @@ class Telling(Protocol):
         """Give all metrics and their content type, as the Accept field's value asks."""
         ...
 
+    async def client_report(self) -> ClientReport:
+        """Say what clients were here."""
+        ...
+
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
         """Say which workers there are."""
         ...
@@ -77,6 +82,10 @@ class Changing(Protocol):
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
+        ...
+
+    async def put_trust(self, name: str, candidate: Candidate, via: str, *, by: Peer) -> Receipt:
+        """Have a trust set hold what is in these files; returns when that is live or refused."""
         ...
 
     async def carry_out(

@@ -25,21 +25,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certstore import Severity, StoreError, TrustSet
 from tlsproxy import policy as limits
-from tlsproxy.errors import HandshakeError
-from tlsproxy.policy_clients import CHAINS_REMEMBERED, ClientAuth
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.asking import Asking, Asks
 from tlsproxy.tls.clientrules import Rules
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
 from tlsproxy.tls.gate import prove, prove_shut
 from tlsproxy.tls.selector import Table, build_table
+from tlsproxy.tls.staples import Staples
 
 if TYPE_CHECKING:
     from certstore import Bundle, Generation
+    from tlsproxy.tls.keylog import KeyLog
 
 __all__ = ["Contexts", "LazyContext"]
 
@@ -60,7 +62,7 @@ def _no_trust(_id: str) -> TrustSet:
 class LazyContext:
     """A `Context` (engines/port.py) that is made at its first use, and may be made again later."""
 
-    __slots__ = ("_asking", "_bundle_of", "_chains", "_failed", "_home", "_made", "fallback", "wanted")
+    __slots__ = ("_asking", "_bundle_of", "_failed", "_home", "_made", "fallback", "wanted")
 
     def __init__(
         self, home: Contexts, bundle_id: str, bundle_of: BundleOf, asking: Asking | None = None
@@ -70,7 +72,6 @@ class LazyContext:
         asking: for which certificates clients are asked; then nobody serves in its place.
         """
         self._home, self._bundle_of, self._asking = home, bundle_of, asking
-        self._chains: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         self._made: Context | None = None
         self._failed = False
         self.wanted = bundle_id
@@ -93,24 +94,6 @@ class LazyContext:
     def rule(self) -> ClientAuth | None:
         """By which rule it asks for certificates."""
         return self._asking.rule if self._asking is not None else None
-
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give the chain that a client has shown here, now or when its session began; () for none.
-
-        Raises HandshakeError where only the one who comes is known, and not how it was verified.
-        """
-        chain = engine.client_chain()
-        if not chain:
-            return ()
-        if not engine.facts().resumed:
-            self._chains[chain[0]] = chain
-            if len(self._chains) > CHAINS_REMEMBERED:
-                self._chains.popitem(last=False)
-            return chain
-        known = self._chains.get(chain[0])
-        if known is None:
-            raise HandshakeError("client_certificate_unproved")
-        return known
 
     @property
     def engine_name(self) -> str:
@@ -144,7 +127,9 @@ class LazyContext:
     def make(self, bundle: Bundle | None = None) -> Context:
         """Make the context now. Raises ContextError, or what its bundle raises."""
         bundle = bundle or self._bundle_of(self.wanted)
-        self._made = made = make_context(bundle, self.policy, self._home.engine, self._asking)
+        home, staples = self._home, self._home.staples
+        staple = partial(staples.of, self.wanted) if staples is not None else None
+        self._made = made = make_context(bundle, self.policy, home.engine, self._asking, staple, home.key_log)
         self._home.keep(self)
         self._home.on_made(made)
         return made
@@ -177,15 +162,19 @@ class Contexts:
         lost: Lost = _untold,
         rules: Iterable[ClientAuth] = (),
         trust_of: TrustOf = _no_trust,
+        staples: Staples | None = None,
     ) -> None:
         """Serve by `policy`; `lost` is told, once a generation, of a bundle that can't be served.
 
         rules: who has to show a certificate; `trust_of` gives the set with an id, and may raise StoreError.
+        staples: what is stapled where the engine can; None where nothing ever is.
         """
         self.policy = policy
         # No tickets: each handshake proves anew that its client is accepted, and nothing is resumed anywhere.
         self.asking_policy = replace(policy, tickets=False)
-        self.rules = Rules(rules)
+        self.rules, self.staples = Rules(rules), staples
+        self.key_log: KeyLog | None = None
+        """Where the secrets of sessions are written; to be set before the first context is made."""
         self._trust_of = trust_of
         self.engine: EngineName = resolve(engine, policy)
         self.lost = lost
@@ -238,7 +227,7 @@ class Contexts:
         sets: dict[str, tuple[str, TrustSet]] = {}
         for one in generation.trust:
             with suppress(StoreError):  # nobody is let in by it, and the supervisor tells
-                sets[one.name] = one.id, self._trust_of(one.id)
+                sets[one.name] = one.id, self._trust_of(one.id).in_force()
         asks = Asks(
             self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), self.table.asks
         )

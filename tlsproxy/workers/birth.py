@@ -27,6 +27,7 @@ from tlsproxy.workers.protocol import MAX_WORD_BYTES, FromWorker, decode_from_wo
 from tlsproxy.workers.remote import Place, RemoteWorker
 from tlsproxy.workers.sharing import equal_share
 from tlsproxy.workers.spawn import spawn
+from tlsproxy.workers.stapled import Staples
 from tlsproxy.workers.testimony import Names
 
 __all__ = ["Birth", "Mailboxes", "wanted_workers"]
@@ -65,7 +66,8 @@ class Mailboxes:
 class Birth:
     """All that a worker of this configuration needs.
 
-    checked: tells which upstreams are down; answers: what ACME authorities look for.
+    checked: tells which upstreams are down; answers: what ACME authorities look for; staples: what
+    is stapled, None where nothing ever is.
     """
 
     config: Config
@@ -76,6 +78,7 @@ class Birth:
     checked: Callable[[], Sequence[Checked]] = tuple
     answers: Callable[[], Answers] = lambda: Answers(0)
     papers: Papers = NO_PAPERS
+    staples: Callable[[], Staples | None] = lambda: None
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -146,6 +149,8 @@ class Birth:
                 if route.max_connections is not None
             },
             answers=self.answers(),
+            staples=self.staples(),
+            key_log=str(config.tls.key_log or ""),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

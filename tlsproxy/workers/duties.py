@@ -54,6 +54,7 @@ from tlsproxy.workers.messages import (
 from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
+from tlsproxy.workers.stapled import Staples
 from tlsproxy.workers.voice import Voice
 from tlsproxy.workers.worker import Listening, Worker
 
@@ -93,6 +94,8 @@ class Duties:
                 await working.start(self._worker.run)
                 nursery.start_soon(self._listen, nursery)
                 self._learn(self._setup.answers)
+                if self._setup.staples is not None:
+                    self._learn(self._setup.staples)
                 self._channel.send(Started(os.getpid(), self._confined))
             nursery.cancel_scope.cancel()
         self._channel.send(self._count())
@@ -110,7 +113,7 @@ class Duties:
                 case AcceptOn(places=places, seats=seats):
                     self._siblings.meet(seats)
                     self._worker.accept_on([self._listening(place) for place in places])
-                case SiblingKeys() | Checked() | ConfirmJudged() | Answers():
+                case SiblingKeys() | Checked() | ConfirmJudged() | Answers() | Staples():
                     self._learn(message)
                 case Retire(last=last):
                     self._worker.retire(last=last)
@@ -122,13 +125,15 @@ class Duties:
                     self._end(message)
         self._stop(self._setup.limits.drain_s)  # the supervisor is gone
 
-    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged | Answers) -> None:
+    def _learn(self, message: SiblingKeys | Checked | ConfirmJudged | Answers | Staples) -> None:
         """Take note of what others know: a sibling's keys, an upstream's health, what is asked."""
         if isinstance(message, Answers):
             self._worker.challenges.take(message)
             self._channel.send(Answering(message.number))
         elif isinstance(message, SiblingKeys):
             self._siblings.learn(message.seat, message.keys)
+        elif isinstance(message, Staples):
+            self._serving.staple(message.staples)
         elif isinstance(message, ConfirmJudged):
             self._asking.judged(message)
         elif (guards := self._worker.guards) is not None:

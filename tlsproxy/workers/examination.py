@@ -32,6 +32,7 @@ from pathlib import PurePath
 from typing import Final, TextIO, TypeAlias
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import (
     BUILD_DATE,
@@ -174,10 +175,18 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
         case said.Files(files, passphrases):
             named = tuple((said.name_from_bytes(name), content) for name, content in files)
             _examine(talk, examiner, Candidate(named, passphrases))
+        case said.TrustFiles(files):
+            talk.say(_brought(examiner, files))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:
             raise said.NonsenseError
+
+
+def _brought(examiner: InProcess, files: tuple[tuple[bytes, bytes], ...]) -> said.Brought:
+    held = examiner.read_material([(said.name_from_bytes(name), content) for name, content in files])
+    anchors, crls = ([one.public_bytes(Encoding.DER) for one in ones] for ones in (held.anchors, held.crls))
+    return said.Brought(tuple(anchors), tuple(crls), held.findings)
 
 
 def _examine(talk: _Talk, examiner: InProcess, candidate: Candidate | Bundle) -> None:

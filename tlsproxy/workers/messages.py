@@ -5,7 +5,7 @@ another meaning: it gets new fields with defaults, or a new name. Keys are in no
 sockets and who acts on what.
 
     supervisor to worker:  Setup, then Prepare and Commit of a generation, AcceptOn, SiblingKeys; Ping, Count;
-                           Checked (whether an upstream is up), Answers (to ACME authorities);
+                           Checked (whether an upstream is up), Answers (to ACME authorities), Staples;
                            Retire (a newer worker has taken over), TurnAway, CloseTunnels; Stop,
                            EndClients (these sets let clients in now, others' end),
                            EndBundles (these are served to nobody any more, and their connections end),
@@ -25,6 +25,7 @@ from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.workers.proofs import Answers
+from tlsproxy.workers.stapled import Staples
 
 __all__ = [
     "AcceptOn",
@@ -91,7 +92,8 @@ class Setup(_Message, frozen=True):
     each seat are collected, none for a single worker; siblings: where they are posted. health: of routes that
     ask for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
     to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
-    where none does. clients: who has to show a certificate.
+    where none does. clients: who has to show a certificate. staples: which there are now; None: never any.
+    key_log: the path of a file for the secrets of sessions, "" for none.
     """
 
     seat: int
@@ -114,6 +116,8 @@ class Setup(_Message, frozen=True):
     answers: Answers = Answers(0)
     terms_fd: int = -1
     clients: list[ClientAuth] = []
+    staples: Staples | None = None
+    key_log: str = ""
 
 
 class Prepare(_Message, frozen=True):
@@ -246,7 +250,7 @@ class Count(_Message, frozen=True):
 class Counts(_Message, frozen=True):
     """What this worker has counted since its start, and what stands open now; also its last word.
 
-    Each series as in observe/metrics.py, its name and labels, with its value. asked, strict: as in
+    Each series as in observe/metrics.py, its name and labels, with its value. asked, strict, refused: as in
     observe/clientele.py.
     """
 
@@ -254,6 +258,7 @@ class Counts(_Message, frozen=True):
     now: list[tuple[tuple[str, ...], float]]
     asked: list[tuple[str, float]] = []
     strict: list[tuple[str, bool]] = []
+    refused: list[tuple[tuple[str, str], float]] = []
 
 
 class Leaving(_Message, frozen=True):

@@ -41,6 +41,7 @@ from tlsproxy.workers.messages import (
     TurnAway,
 )
 from tlsproxy.workers.proofs import Answering, Answers
+from tlsproxy.workers.stapled import Staples
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -68,6 +69,7 @@ ToWorker = (
     | Count
     | Checked
     | Answers
+    | Staples
     | Retire
     | TurnAway
     | Stop

@@ -41,6 +41,7 @@ from tlsproxy.workers.messages import (
 )
 from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.protocol import FromWorker
+from tlsproxy.workers.stapled import Staples
 from tlsproxy.workers.testimony import Names, believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
@@ -291,8 +292,8 @@ class RemoteWorker:
 
     # --- what it is told
 
-    def tell(self, message: Checked | Answers) -> None:
-        """Tell it of an upstream, or what ACME authorities look for."""
+    def tell(self, message: Checked | Answers | Staples) -> None:
+        """Tell it of an upstream, what ACME authorities look for, or what it is to staple."""
         self.channel.send(message)
 
     def retire(self, *, last: bool = False) -> None:

@@ -14,11 +14,12 @@ table or the new, whole.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from certstore import Bundle, Generation
 from tlsproxy.tls.contexts import Contexts, LazyContext
 from tlsproxy.tls.selector import Table
+from tlsproxy.workers.stapled import Staple
 
 
 class Serving:
@@ -70,6 +71,11 @@ class Serving:
         self._contexts.commit(table)
         with self._noting:
             self._fingerprints = {id_: fp for id_, fp in self._fingerprints.items() if id_ in served}
+
+    def staple(self, staples: Sequence[Staple]) -> None:
+        """Staple exactly these from the next handshake on, where this worker staples at all."""
+        if (held := self._contexts.staples) is not None:
+            held.take((one.bundle, one.answer, one.holds_s) for one in staples)
 
     def end(self, bundles: Collection[str], why: str) -> None:
         """Nothing: who has the connections ends them (worker.py)."""

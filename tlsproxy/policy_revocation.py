@@ -1,0 +1,28 @@
+"""The part of policy.py about whether our own certificates are revoked, and about staples.
+
+As there: values only, each with its reason. Sizes are bytes, durations float seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# A device has two or three certificates that an authority answers for; those nearest to their end are left
+# out beyond that. 4 MB at most, in each worker and in one message to it.
+WATCHED = 256
+# A responder that is there answers within a second; nobody waits for it.
+ASK_S = 15.0
+# Of the places that one certificate names; one is usual.
+PLACES_TRIED = 2
+# Answers live for a week, most; who is asked at half of it gives the next in time, whatever is down meanwhile
+# (RFC 5019 section 6 wants no more often than the answer says). Some, of our own tests too, live for minutes.
+LEAST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=4)
+# After a failure, doubled each time: a device that is switched on offline finds its network within a minute,
+# and a responder that is down for a night is asked some twelve times.
+FIRST_RETRY = timedelta(minutes=1)
+LONGEST_RETRY = timedelta(hours=1)
+# By how much of a pause it may be longer: devices that were switched on together must not ask together.
+JITTER = 0.1
+# How often it is looked whether something is due: certificates come and go, and clocks are set.
+TURN_S = 60.0
