@@ -129,6 +129,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "no certificate came from the ACME authority in {failures} tries in a row: {why}",
         "it is tried again by itself; see: tlsproxy acme status",
     ),
+    "acme_configuration_unusable": Entry(
+        _W,
+        "the ACME certificate that the configuration wants can't be asked for: {why}",
+        "correct what stands below [acme], and reload; a person may enable another: tlsproxy acme enable",
+    ),
     "acme_account_foreign": Entry(
         _W,
         "the ACME account came with a copied store, and was removed: another unit has its key",

@@ -45,6 +45,7 @@ __all__ = [
     "BUNDLES",
     "CHAIN",
     "CRLS",
+    "DECLINED",
     "DEVICE_CA",
     "DEVICE_CA_FILE",
     "EXPORTED",
@@ -120,6 +121,7 @@ EXPORTED = DEVICE_CA / "exported"
 ACCOUNTS = AUTHORITY / "accounts"
 ENROLMENT = ACCOUNTS / "enrolment.json"
 RENEWAL = ACCOUNTS / "renewal.json"
+DECLINED = ACCOUNTS / "declined.json"
 ORDERS = AUTHORITY / "orders"
 FACTORY = AUTHORITY / "factory"
 FACTORY_REQUEST = FACTORY / "request"

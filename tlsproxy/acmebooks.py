@@ -55,7 +55,7 @@ class Books:
         """Give what there is."""
         async with self._lock:
             is_erased = self._was_enrolled and not self._store.is_enrolled
-            if self.known is None or is_erased:
+            if self.known is None or is_erased or self.known.enrolments.is_erased:
                 self.known = await in_thread(self._read)
                 self._was_enrolled = self._store.is_enrolled
             return self.known
@@ -67,12 +67,17 @@ class Books:
             await in_thread(lambda: enrolments.enrol(enrolment))
             self._was_enrolled = True
 
-    async def withdraw(self) -> None:
-        """Want nothing any more."""
+    async def withdraw(self, *, is_declined: bool) -> None:
+        """Want nothing any more; is_declined: since a person has said so."""
         enrolments = (await self.open()).enrolments
         async with self._lock:
-            await in_thread(enrolments.withdraw)
+            await in_thread(lambda: enrolments.withdraw(is_declined=is_declined))
             self._was_enrolled = False
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether something is wanted, as the disk says."""
+        return self._store.is_enrolled
 
     @property
     def damaged(self) -> tuple[Finding, ...]:

@@ -10,9 +10,8 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -35,12 +34,13 @@ from certstore import (
 from tlsproxy import policy_acme as policy
 from tlsproxy.acmeanswering import RunHook, answering_for
 from tlsproxy.acmebooks import Books
+from tlsproxy.acmeconfigured import Configured
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
-from tlsproxy.acmewishes import shown, why_held, wish_of
+from tlsproxy.acmewishes import Terms, shown, why_held, wish_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ProxyError, ThreadError
-from tlsproxy.observe.audit import Actor, AuditLog
+from tlsproxy.observe.audit import ITSELF, Actor, AuditLog
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.errors import AcmeError
     from certstore.issuers.acme.issuing import Issuer
-    from certstore.issuers.acme.wishes import Binding, Issued, Server
+    from certstore.issuers.acme.wishes import Issued, Server
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
@@ -85,18 +85,6 @@ class Changes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is said to authorities once, when an account is made there.
-
-    bindings: for those that ask for one, by their directory.
-    """
-
-    contacts: Sequence[str] = ()
-    is_agreed: bool = False
-    bindings: Mapping[str, Binding] = field(default_factory=dict)
-
-
 class AcmeKeeper:
     """Looks after one store's enrolment. Make it on the event loop; `run` until cancelled."""
 
@@ -118,6 +106,7 @@ class AcmeKeeper:
         self._told = self._failed = ""
         self.run_hook: RunHook | None = None
         """Calls the command that sets records for dns-01, where the device's maker has named one."""
+        self.configured = Configured(None)
         self.on_try: Callable[[str], None] = lambda _: None
         """Told what came of each try: `issued`, or `failed`."""
 
@@ -148,12 +137,7 @@ class AcmeKeeper:
             with _refusing():
                 for server in enrolment.servers:
                     self.herald.step(Progress(Step.ACCOUNT, enrolment.names), enrolment, server)
-                    await issuer.register(
-                        server,
-                        contacts=terms.contacts,
-                        terms_agreed=terms.is_agreed,
-                        binding=terms.bindings.get(server.directory),
-                    )
+                    await terms.register(issuer, server)
         finally:
             self.herald.quiet()
 
@@ -164,7 +148,7 @@ class AcmeKeeper:
 
     async def _withdraw(self, by: Peer) -> None:
         known = await self.books.open()
-        await self.books.withdraw()
+        await self.books.withdraw(is_declined=True)
         self._note_act(by, "disable_acme")
         self.herald.disabled()
         await known.issuer.forget()
@@ -242,6 +226,8 @@ class AcmeKeeper:
         """Give what isn't as it should be, for health."""
         known = self.books.known
         yield from self.books.damaged
+        if self.configured.trouble is not None:
+            yield self.configured.trouble
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
@@ -277,7 +263,9 @@ class AcmeKeeper:
 
     async def _turn(self) -> float:
         """Do what is due; gives the seconds until something may be."""
-        if not self._store.is_enrolled or why_held(self._store) is not None:
+        if not (is_held := why_held(self._store) is not None):
+            await self._follow_configuration()
+        if is_held or not self._store.is_enrolled:
             return policy.TURN_S
         known = await self.books.open()
         if known.enrolments.enrolment is None:
@@ -303,6 +291,16 @@ class AcmeKeeper:
             self.herald.rest()  # last of all: whoever waits for it then reads what came of it
         return 0.0
 
+    async def _follow_configuration(self) -> None:
+        """Want what the configuration does, unless a person has said what is wanted."""
+        change = await self.configured.follow(self.books, self._clock())
+        if self.configured.news is not None:
+            self._tell(self.configured.news)
+        if change is not None:
+            facts = {"directory": change.directory, "names": list(change.names)}
+            self._audit.note(ITSELF, "enable_acme", "done", **facts)
+            self.herald.asked(change)
+
     async def _obtain(self, times: Times) -> None:
         """Ask for a certificate, and bring it in; whatever comes of it is written down."""
         from certstore.issuers.acme.errors import AcmeError
@@ -315,6 +313,9 @@ class AcmeKeeper:
         }
         try:
             await times.issuer.forget(times.enrolment.servers, wish)
+            await self.configured.register(
+                times.issuer, times.enrolment, server, times.enrolments.renewal.code
+            )
             issued = await times.issuer.issue(server, wish, answerers, tell)
             tell(Progress(Step.TAKING, issued.names))
             receipt = await self._changes.propose_acme(issued.candidate())

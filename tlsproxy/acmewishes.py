@@ -5,16 +5,39 @@ The client is imported when somebody has enrolled: nobody else carries it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from certstore import Bundle, KeyType, Store
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
-    from certstore.issuers.acme.wishes import Progress, Wish
+    from certstore.issuers.acme.issuing import Issuer
+    from certstore.issuers.acme.wishes import Binding, Progress, Server, Wish
 
-__all__ = ["shown", "why_held", "wish_of"]
+__all__ = ["Terms", "shown", "why_held", "wish_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is said to authorities once, when an account is made there.
+
+    bindings: for those that ask for one, by their directory.
+    """
+
+    contacts: Sequence[str] = ()
+    is_agreed: bool = False
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
+
+    async def register(self, issuer: Issuer, server: Server) -> None:
+        """Find the account at an authority, or make one. Raises AcmeError or StoreError."""
+        await issuer.register(
+            server,
+            contacts=self.contacts,
+            terms_agreed=self.is_agreed,
+            binding=self.bindings.get(server.directory),
+        )
 
 
 def why_held(store: Store) -> str | None:
@@ -69,6 +92,7 @@ def shown(
         "fallback": enrolment.fallback and enrolment.fallback.directory,
         "name_server": enrolment.name_server and enrolment.name_server.address,
         "dns_hook": enrolment.is_by_hook,
+        "configured": enrolment.is_configured,
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
         "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),

@@ -21,6 +21,7 @@ import trio
 
 from certstore import Finding, Generation, Receipt, Store, found
 from tlsproxy import device, hardware
+from tlsproxy.acmeconfigured import Configured
 from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.acmelookout import Lookout
 from tlsproxy.acmeoutlook import Door
@@ -175,6 +176,7 @@ class House:
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._acme.on_try = controller.meter.count_acme
         self._acme.herald.tell = self.teller.acme
+        self._acme.configured = Configured(self.config.acme.enrolment)
         if self.config.acme.dns_hook:
             self._acme.run_hook = self.notifier.run_dns_hook
 

@@ -70,9 +70,39 @@ def test_both_are_there_after_a_restart(store):
     assert again.renewal == Renewal("0" * 64, AT, AT)
     again.enrol(wanted(names=("c.test",)))
     assert again.renewal == Renewal(is_asked=True)
-    again.withdraw()
+    again.withdraw(is_declined=False)
     assert not store.is_enrolled
     assert Enrolments(store.path, Disk()).load() == ()
+
+
+def test_that_a_person_wants_none_is_remembered_until_one_is_wanted(store):
+    first = Enrolments(store.path, Disk())
+    first.load()
+    first.enrol(wanted())
+    first.withdraw(is_declined=True)
+    again = Enrolments(store.path, Disk())
+    again.load()
+    assert (again.enrolment, again.is_declined) == (None, True)
+    again.enrol(wanted())
+    assert not again.is_declined
+    last = Enrolments(store.path, Disk())
+    last.load()
+    assert not last.is_declined
+    last.withdraw(is_declined=False)
+    last.load()
+    assert not last.is_declined
+
+
+def test_what_the_configuration_wanted_becomes_a_persons_without_another_certificate(store):
+    first = Enrolments(store.path, Disk())
+    first.load()
+    first.enrol(wanted(is_configured=True))
+    first.note(Renewal("0" * 64, AT, AT))
+    first.enrol(wanted(since=AT + timedelta(days=1)))
+    assert first.renewal == Renewal("0" * 64, AT, AT)
+    again = Enrolments(store.path, Disk())
+    again.load()
+    assert again.enrolment == wanted()
 
 
 @pytest.mark.parametrize("file", [layout.ENROLMENT, layout.RENEWAL])
@@ -109,7 +139,7 @@ def test_names_that_cant_be_had_are_refused(names):
         (("*.a.test",), Challenge.HTTP_01),
         (("*.a.test",), Challenge.TLS_ALPN_01),
         (("192.0.2.1",), Challenge.DNS_PERSIST_01),
-        (("a.test",), Challenge.DNS_01),
+        (("192.0.2.1",), Challenge.DNS_01),
     ],
 )
 def test_what_a_challenge_cant_prove_is_refused(names, challenge):

@@ -5,30 +5,120 @@ Pure: a table goes in, values and complaints come out. What it means: docs/acme.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Literal
 
+from certstore import normalise
 from tlsproxy.config.lines import Path
 from tlsproxy.config.tables import Table
-from tlsproxy.config.values import AcmeConfig, Seconds
+from tlsproxy.config.values import AcmeConfig, EnrolmentConfig, ListenerConfig, Seconds
 
-__all__ = ["find_acme_contradictions", "read_acme"]
+if TYPE_CHECKING:
+    from certstore.issuers.acme.enrolment import Enrolment
+
+__all__ = ["enrolment_of", "find_acme_contradictions", "read_acme"]
 
 Complaint = tuple[Path, str, str]
+_Challenge = Literal["http-01", "tls-alpn-01", "dns-01", "dns-persist-01"]
+_KeyType = Literal["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # when a wish began says nothing about whether it can be had
 
 
-def read_acme(table: Table) -> AcmeConfig:
-    """Read it; what is wrong is noted, and the default stands in its place."""
+def read_acme(table: Table, path_of: Callable[[str], FilePath], usual_names: tuple[str, ...]) -> AcmeConfig:
+    """Read it; what is wrong is noted, and the default stands in its place.
+
+    usual_names: what the device is called where the table doesn't say.
+    """
     plain = AcmeConfig()
+    enrolment = EnrolmentConfig(
+        directory=table.parsed("directory", _url, ""),
+        names=table.parsed_list("names", _name) or usual_names,
+        challenge=table.leaf("challenge", _Challenge, "http-01"),
+        key_type=table.leaf("key_type", _KeyType, "ec"),
+        profile=table.leaf("profile", str, ""),
+        preferred_chain=table.leaf("preferred_chain", str, ""),
+        contacts=tuple(table.leaf("contacts", list[str], [])),
+        agree_tos=table.leaf("agree_tos", bool, False),
+        ca_file=table.parsed("ca_file", path_of, None),
+        eab_kid=table.leaf("eab_kid", str, ""),
+        eab_key_file=table.parsed("eab_key_file", path_of, None),
+        keep_key=table.leaf("keep_key", bool, False),
+        pause_in_shadow=table.leaf("pause_in_shadow", bool, False),
+        fallback_directory=table.parsed("fallback_directory", _url, ""),
+        fallback_ca_file=table.parsed("fallback_ca_file", path_of, None),
+    )
     acme = AcmeConfig(
+        enrolment=enrolment if "directory" in table else None,
         dns_hook=tuple(table.leaf("dns_hook", list[str], [])),
         dns_hook_s=table.leaf("dns_hook_s", Seconds, plain.dns_hook_s),
     )
+    if acme.enrolment is None and replace(enrolment, names=()) != EnrolmentConfig("", (), "http-01", "ec"):
+        table.refuse("directory", "is missing: nobody is asked for a certificate", "name the authority's URL")
     table.finish()
     return acme
 
 
-def find_acme_contradictions(acme: AcmeConfig) -> Iterator[Complaint]:
+def enrolment_of(config: EnrolmentConfig, ca_pem: str, fallback_ca_pem: str, since: datetime) -> Enrolment:
+    """Give what is wanted, as a person would have wanted it. ValueError for what can't be had."""
+    from certstore import Challenge, KeyType
+    from certstore.issuers.acme.enrolment import Enrolment, Fallback
+
+    other = config.fallback_directory
+    return Enrolment(
+        directory=config.directory,
+        names=config.names,
+        challenge=Challenge(config.challenge),
+        key_type=KeyType(config.key_type),
+        profile=config.profile or None,
+        preferred_chain=config.preferred_chain or None,
+        ca_pem=ca_pem,
+        since=since,
+        fallback=Fallback(other, fallback_ca_pem) if other else None,
+        keeps_key=config.keep_key,
+        pauses=config.pause_in_shadow,
+        is_configured=True,
+    )
+
+
+def find_acme_contradictions(acme: AcmeConfig, listeners: Iterable[ListenerConfig]) -> Iterator[Complaint]:
     """Find what can't work together."""
     if acme.dns_hook and not acme.dns_hook[0].startswith("/"):
         why = f"{acme.dns_hook[0]!r} is no absolute path: nothing is looked for, and no shell reads it"
         yield ("acme", "dns_hook"), why, 'as in dns_hook = ["/usr/lib/device/dns-hook"]'
+    if (wanted := acme.enrolment) is None or not wanted.directory:
+        return
+    if not wanted.names:
+        yield ("acme", "names"), "is missing, and identity.names too", 'as in names = ["device.example"]'
+        return
+    if bool(wanted.eab_kid) is not (wanted.eab_key_file is not None):
+        yield ("acme", "eab_kid"), "stands without eab_key_file, or that without it", "give both, or none"
+    if wanted.fallback_ca_file is not None and not wanted.fallback_directory:
+        yield ("acme", "fallback_ca_file"), "stands without fallback_directory", "name that authority"
+    if wanted.challenge == "dns-01" and not acme.dns_hook:
+        yield ("acme", "challenge"), "dns-01 needs a command that sets records", "name it: dns_hook"
+    if wanted.challenge == "http-01" and all(one.kind != "http" for one in listeners):
+        hint = 'add [[listener]] with address = "[::]:80" and kind = "http"'
+        yield ("acme", "challenge"), "http-01 is looked for at a listener of the kind http", hint
+    try:
+        enrolment_of(wanted, "", "", _EPOCH)
+    except ValueError as error:
+        yield ("acme", "names"), str(error), ""
+
+
+def _url(text: str) -> str:
+    from certstore.issuers.acme.messages import https
+
+    try:
+        return https(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:200]!r} is no authority's directory: {error}") from None
+
+
+def _name(text: str) -> str:
+    try:
+        return normalise(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no host name or address: {error}") from None

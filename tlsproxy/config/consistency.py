@@ -114,7 +114,8 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
     yield from find_tls_contradictions(draft.routes)
-    yield from find_acme_contradictions(draft.acme)
+    if not is_wrong(("acme",)):
+        yield from find_acme_contradictions(draft.acme, draft.listeners.values())
     yield from find_client_contradictions(draft.client_auth, tuple(draft.listeners.values()))
     yield from _loops(draft)
     yield from _paths(draft)

@@ -168,7 +168,7 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.client_auth = {table.path: read_client_auth(table) for table in top.tables("client_auth")}
-    draft.acme = read_acme(top.table("acme"))
+    draft.acme = read_acme(top.table("acme"), path_of, draft.identity.names)
     draft.tls = read_tls(top.table("tls"), path_of)
     draft.checks = _checks(top.table("checks"), path_of)
     draft.workers = top.leaf("workers", Workers, "auto")

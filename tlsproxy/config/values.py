@@ -240,11 +240,38 @@ class NotifyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolmentConfig:
+    """A certificate of an ACME authority that every device is to have; as `tlsproxy acme enable` takes it.
+
+    Texts are "" where nothing is said. names: hosts, wildcards and addresses.
+    """
+
+    directory: str
+    names: tuple[str, ...]
+    challenge: str
+    key_type: str
+    profile: str = ""
+    preferred_chain: str = ""
+    contacts: tuple[str, ...] = ()
+    agree_tos: bool = False
+    ca_file: Path | None = None
+    eab_kid: str = ""
+    eab_key_file: Path | None = None
+    keep_key: bool = False
+    pause_in_shadow: bool = False
+    fallback_directory: str = ""
+    fallback_ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AcmeConfig:
     """What the device's maker has set up for ACME (docs/acme.md).
 
-    dns_hook: a command that sets and removes the records of dns-01, () for none; dns_hook_s: for one call.
+    enrolment: None where a person is to say what is wanted. dns_hook: a command that sets and removes the
+    records of dns-01, () for none; dns_hook_s: for one call.
     """
+
+    enrolment: EnrolmentConfig | None = None
 
     dns_hook: tuple[str, ...] = ()
     dns_hook_s: Seconds = policy_acme.DNS_HOOK_S

@@ -5,8 +5,6 @@ The account's key, and the binding that an authority gave, go in here and never 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -114,22 +112,15 @@ async def _disable(ask: Ask) -> Response:
 
 
 def _bindings(wanted: EnrolmentDocument) -> Iterator[tuple[str, Binding]]:
-    from certstore.issuers.acme.wishes import Binding
+    from certstore.issuers.acme.wishes import Binding, mac_key
 
     for one in (wanted, wanted.fallback):
         if one is not None and one.binding is not None:
-            yield one.directory, Binding(one.binding.kid, _bytes(one.binding.mac_key))
+            yield one.directory, Binding(one.binding.kid, mac_key(one.binding.mac_key))
 
 
 def _unusable(why: str) -> BadRequestError:
     return BadRequestError(422, "invalid_body", why)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("mac_key is no base64url") from None
 
 
 _STANDING = Answer("What is wanted, and how it goes.", AcmeDocument)

@@ -2,9 +2,10 @@
 
     authority/accounts/enrolment.json    what a person has asked for
     authority/accounts/renewal.json      when the next is due, and what came of the last tries
+    authority/accounts/declined.json     a person wants none, whatever the configuration says
 
-Promises: both are whole on the disk at any moment, so that a device goes on after a reboot as it was; a reset
-of what is the customer's takes both along with the accounts. No key of a certificate is in them; one that
+Promises: all are whole on the disk at any moment, so that a device goes on after a reboot as it was; a reset
+of what is the customer's takes them along with the accounts. No key of a certificate is in them; one that
 lets us change records at a name server may be, for the service's user alone. Refuses to know when
 something is due (schedule.py), and who acts on it.
 """
@@ -48,7 +49,8 @@ class Enrolment:
     ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none. fallback: whom to ask
     where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
     pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
-    the proofs of dns-01; without it a command of the device's maker sets them.
+    the proofs of dns-01; without it a command of the device's maker sets them. is_configured: the
+    configuration wants it, and not a person.
     """
 
     directory: str
@@ -63,6 +65,7 @@ class Enrolment:
     keeps_key: bool = False
     pauses: bool = False
     name_server: NameServer | None = None
+    is_configured: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
@@ -109,12 +112,14 @@ class Enrolment:
             "keeps_key": self.keeps_key,
             "pauses": self.pauses,
             "name_server": self.name_server and self.name_server.to_json(),
+            "is_configured": self.is_configured,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Enrolment:
         """Read what `to_json` made, in this version or the first; ValueError for anything else."""
-        data = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None, **data}
+        later = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None}
+        data = {**later, "is_configured": False, **data}
         return cls(
             directory=records.text(data, "directory"),
             names=records.texts(data, "names"),
@@ -128,6 +133,7 @@ class Enrolment:
             keeps_key=records.flag(data, "keeps_key"),
             pauses=records.flag(data, "pauses"),
             name_server=records.optional(_name_server, data, "name_server"),
+            is_configured=records.flag(data, "is_configured"),
         )
 
 
@@ -202,6 +208,13 @@ class Enrolments:
         self._root, self._disk = root, disk
         self.enrolment: Enrolment | None = None
         self.renewal = Renewal()
+        self.is_declined = False
+        """Whether a person has said that none is wanted, since the last time that one was."""
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether that a person wants none was erased since: so was all else, by a reset."""
+        return self.is_declined and not (self._root / layout.DECLINED).exists()
 
     def load(self) -> tuple[StoreCorrupt, ...]:
         """Read both; gives what can't be read. A renewal begins anew then; nothing is wanted."""
@@ -215,17 +228,26 @@ class Enrolments:
             self.renewal = _read(self._root / layout.RENEWAL, Renewal.from_json) or Renewal()
         except StoreCorrupt as error:
             damaged.append(error)
+        self.is_declined = self.enrolment is None and (self._root / layout.DECLINED).exists()
         return tuple(damaged)
 
     def enrol(self, enrolment: Enrolment) -> None:
         """Want this from now on, and a certificate for it at once; what is wanted already goes on."""
         before = self.enrolment
-        if before is not None and replace(before, since=enrolment.since) == enrolment:
+        if before is not None and _is_alike(before, enrolment):
+            if before.is_configured is not enrolment.is_configured:
+                self._write(replace(before, is_configured=enrolment.is_configured))
             if self.renewal.failures or self.renewal.is_asked:
                 self.ask()
             return
         # the renewal first: a crash in between has another one asked for, and loses nothing
         self.note(Renewal(is_asked=True))
+        self._write(enrolment)
+        if self.is_declined:
+            self._disk.remove([self._root / layout.DECLINED])
+            self.is_declined = False
+
+    def _write(self, enrolment: Enrolment) -> None:
         self._disk.write(self._root / layout.ENROLMENT, records.dump(enrolment.to_json()))
         self.enrolment = enrolment
 
@@ -233,8 +255,11 @@ class Enrolments:
         """Want the next one now, whatever is due, and whatever has failed."""
         self.note(replace(self.renewal, is_asked=True, next_at=None))
 
-    def withdraw(self) -> None:
-        """Want nothing any more."""
+    def withdraw(self, *, is_declined: bool) -> None:
+        """Want nothing any more; is_declined: since a person has said so."""
+        if is_declined:
+            self._disk.write(self._root / layout.DECLINED, records.dump({}))
+            self.is_declined = True
         self._disk.remove([self._root / layout.ENROLMENT, self._root / layout.RENEWAL])
         self.enrolment, self.renewal = None, Renewal()
 
@@ -243,6 +268,11 @@ class Enrolments:
         if renewal != self.renewal:
             self.renewal = renewal
             self._disk.write(self._root / layout.RENEWAL, records.dump(renewal.to_json()))
+
+
+def _is_alike(one: Enrolment, other: Enrolment) -> bool:
+    """Say whether both want the same, whoever wants it, and since when."""
+    return replace(one, since=other.since, is_configured=other.is_configured) == other
 
 
 def _fallback(data: Mapping[str, object], key: str) -> Fallback:

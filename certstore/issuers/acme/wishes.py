@@ -5,6 +5,8 @@ Pure. Promises: no key and no MAC key stands in a repr. Refuses to know how it i
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +20,7 @@ from certstore.decode import Candidate
 from certstore.issuers.acme.challenges import Answering, Challenge
 from certstore.issuers.csr import KeyType
 
-__all__ = ["Answerers", "Binding", "Issued", "Progress", "Server", "Step", "Tell", "Wish"]
+__all__ = ["Answerers", "Binding", "Issued", "Progress", "Server", "Step", "Tell", "Wish", "mac_key"]
 
 Answerers: TypeAlias = Mapping[Challenge, Answering]
 """Who answers which kind; the order of this mapping is the order in which the kinds are preferred."""
@@ -44,6 +46,14 @@ class Binding:
 
     kid: str
     mac_key: bytes = field(repr=False)
+
+
+def mac_key(text: str) -> bytes:
+    """Read a MAC key as authorities give it: base64url, padded or not. ValueError."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the MAC key is no base64url") from None
 
 
 @dataclass(frozen=True, slots=True)
