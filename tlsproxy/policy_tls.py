@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 __all__ = [
+    "FITS",
     "GROUPS",
     "GROUP_NAMES",
     "HYBRID_GROUPS",
@@ -79,6 +80,10 @@ TICKETS: Final = 1
 # and those that the tickets came from. A key that is gone after half a day can't be got hold of. OpenSSL by
 # itself never changes it; ours also change with each certificate.
 TICKET_S: Final = 43_200.0
+
+
+FITS: Final = ("none", str(Profile.INTERMEDIATE), str(Profile.MODERN), str(Profile.PQ_ONLY))
+"""The strictest profile by which a client could still be spoken to: one that fits it fits those before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from certstore import BundleFacts, Finding, Meta, covers, found
 from tlsproxy import policy_forecast as policy
 from tlsproxy.forecast import Seen, forecast
 from tlsproxy.observe.clientele import Clientele
-from tlsproxy.tls.offers import FITS, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.policy_tls import FITS
+from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
 
 THEN = datetime(2031, 5, 6, tzinfo=UTC)
 counts = st.dictionaries(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.pki import Pki
 from tlsproxy.observe.counters import Counters
+from tlsproxy.policy_tls import FITS
 from tlsproxy.tls.clienthello import ClientHello, parse
-from tlsproxy.tls.offers import FITS, OFFERED_VERSIONS, USABLE_KEYS, offer_of
+from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS, offer_of
 
 numbers = st.lists(st.integers(0, 0xFFFF) | st.sampled_from((0x0403, 0x0804, 0x0401, 0xC02B, 0xC02F)))
 

@@ -11,11 +11,11 @@ from tests.tlsproxy.test_tls_ja4 import record
 from tlsproxy.errors import HandshakeError
 from tlsproxy.observe.clientreport import ClientReport, CutOff, HandshakeCount, RefusedCount, report_of
 from tlsproxy.observe.metrics import Sums
-from tlsproxy.policy_tls import PROFILES, Profile
+from tlsproxy.policy_tls import FITS, PROFILES, Profile
 from tlsproxy.tls.clienthello import parse
 from tlsproxy.tls.engines import make_context
 from tlsproxy.tls.engines.bundled import BundledEngine, set_groups
-from tlsproxy.tls.offers import FITS, offer_of
+from tlsproxy.tls.offers import offer_of
 
 SINCE = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION

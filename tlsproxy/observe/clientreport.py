@@ -15,7 +15,7 @@ from typing import Protocol, Self, TypeVar
 import msgspec
 
 from tlsproxy.observe.metrics import Counted, Sums
-from tlsproxy.tls.offers import FITS
+from tlsproxy.policy_tls import FITS
 
 __all__ = ["ClientReport", "CutOff", "HandshakeCount", "HelloCount", "RefusedCount", "report_of"]
 

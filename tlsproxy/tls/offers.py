@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tlsproxy.policy_tls import FITS
+
 if TYPE_CHECKING:
     from tlsproxy.tls.clienthello import ClientHello
 
@@ -19,8 +21,6 @@ __all__ = ["ECDSA_SCHEMES", "FITS", "OFFERED_VERSIONS", "TLS13", "USABLE_KEYS", 
 
 OFFERED_VERSIONS: Final = ("older", "TLSv1.2", "TLSv1.3")
 USABLE_KEYS: Final = ("neither", "rsa", "ec", "both")
-FITS: Final = ("none", "intermediate", "modern", "pq-only")
-"""The strictest profile by which a client could still be spoken to; each fits those before it."""
 TLS13: Final = 0x0304
 _TLS12: Final = 0x0303
 # RFC 8446 section 4.2.3: PKCS #1 signs nothing in TLS 1.3

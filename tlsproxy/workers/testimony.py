@@ -25,8 +25,9 @@ from tlsproxy import policy_forecast as forecast
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
+from tlsproxy.policy_tls import FITS
 from tlsproxy.tls.ja4 import FORM
-from tlsproxy.tls.offers import FITS, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
 from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 
