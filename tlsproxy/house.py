@@ -14,8 +14,9 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -66,6 +67,10 @@ from tlsproxy.workers.inheritance import workers_before
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import RemoteWorker
+from tlsproxy.workers.stapling import Stapling
+
+if TYPE_CHECKING:
+    from tlsproxy.revocationkeeping import RevocationKeeper
 
 __all__ = ["House", "Listeners", "Program"]
 
@@ -106,12 +111,14 @@ class House:
     notifier: Notifier
     upstreams: Upstreams
     answering: Answering
+    stapling: Stapling
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
     _acme: AcmeKeeper = field(init=False)
+    _revocation: RevocationKeeper | None = None
     _reporter: Reporter = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
@@ -140,7 +147,7 @@ class House:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._reporter.look_at_rung, controller)
-                keeping.start_soon(self._acme.run)
+                self._ask_authorities(keeping)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, resetter)
@@ -171,6 +178,28 @@ class House:
         told = (controller, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._acme.on_try = controller.meter.count_acme
+        self._watch_revocation(controller)
+
+    def _watch_revocation(self, controller: Controller) -> None:
+        """Have authorities asked about our certificates, where that is wanted; nobody else carries it."""
+        checks, tls = self.config.checks, self.config.tls
+        if not checks.revocation:
+            return
+        from tlsproxy.revocationasking import Asker
+        from tlsproxy.revocationkeeping import Manner, RevocationKeeper
+
+        longest = timedelta(seconds=checks.revocation_s)
+        manner = Manner(longest, can_staple=resolve(tls.engine, tls.policy) == "bundled")
+        asker = Asker(self.examiner, self.clock, checks.revocation_allow)
+        self._revocation = RevocationKeeper(self.store, asker, self.stapling, self.clock, manner)
+        self._revocation.tell = partial(self._reporter.trouble, controller.meter)
+        self._revocation.on_asked = controller.meter.count_revocation
+
+    def _ask_authorities(self, nursery: trio.Nursery) -> None:
+        """Have certificates ordered, and asked about."""
+        nursery.start_soon(self._acme.run)
+        if self._revocation is not None:
+            nursery.start_soon(self._revocation.run)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -291,6 +320,8 @@ class House:
         yield from self._ladder.standing
         yield from self._guard.standing
         yield from self._acme.troubles()
+        if self._revocation is not None:
+            yield from self._revocation.standing
         yield from self.upstreams.standing
         yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
         if self.store.watches_suspended:
@@ -310,6 +341,8 @@ class House:
     def _receipt_told(self, receipt: Receipt) -> None:
         self.on_receipt(receipt)
         self._probation.wake()
+        if self._revocation is not None:
+            self._revocation.wake()
 
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
@@ -323,6 +356,8 @@ class House:
     def _measured(self) -> Iterator[tuple[Key, float]]:
         yield from self.upstreams.measured()
         yield from self._acme.measured()
+        if self._revocation is not None:
+            yield from self._revocation.measured()
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)

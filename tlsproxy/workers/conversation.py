@@ -11,6 +11,9 @@ and nobody else can reach, and no message has a repr. Refuses to know what is as
                                   <-           Assembled | Refused      (to a File: Contained)
     Judge, or the end             ->
                                   <-           Judged | Refused
+
+    Reply                         ->
+                                  <-           Weighed      (an authority's answer, about our own)
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from certstore import Circumstances, Comparison, Content, Finding
+from certstore import Circumstances, Comparison, Content, Finding, Judgement, Way
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 
@@ -42,9 +46,11 @@ __all__ = [
     "NonsenseError",
     "Question",
     "Refused",
+    "Reply",
     "Talk",
     "TooLongError",
     "WantKey",
+    "Weighed",
     "Whole",
     "name_from_bytes",
     "name_to_bytes",
@@ -102,6 +108,16 @@ class Judge(_Message, frozen=True):
     around: Circumstances
 
 
+class Reply(_Message, frozen=True):
+    """The question what an authority's answer says of a certificate; it and its issuer's in DER."""
+
+    way: Way
+    answer: bytes
+    leaf: bytes
+    issuer: bytes
+    at: datetime
+
+
 class WantKey(_Message, frozen=True):
     """The question whether the key with this SPKI hash is there."""
 
@@ -135,14 +151,21 @@ class Contained(_Message, frozen=True):
     content: Content
 
 
+class Weighed(_Message, frozen=True):
+    """What it says; or else why it counts for nothing."""
+
+    judgement: Judgement | None
+    finding: Finding | None
+
+
 class Failed(_Message, frozen=True):
     """The examination itself went wrong; `why` names the place in our code."""
 
     why: str
 
 
-Question: TypeAlias = File | Files | Whole | Lent | Judge
-Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Failed
+Question: TypeAlias = File | Files | Whole | Lent | Judge | Reply
+Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Weighed | Failed
 HeardT = TypeVar("HeardT")
 
 

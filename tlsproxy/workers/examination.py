@@ -32,17 +32,20 @@ from pathlib import PurePath
 from typing import Final, TextIO, TypeAlias
 
 import msgspec
+from cryptography import x509
 
 from certstore import (
     BUILD_DATE,
     Bundle,
     Candidate,
     Circumstances,
+    Finding,
     Identity,
     InProcess,
     PrivateKey,
     Reference,
     Refusal,
+    judge_answer,
     key_from_pem,
 )
 from certstore.issuers import selfsigned
@@ -174,10 +177,18 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
         case said.Files(files, passphrases):
             named = tuple((said.name_from_bytes(name), content) for name, content in files)
             _examine(talk, examiner, Candidate(named, passphrases))
+        case said.Reply() as reply:
+            talk.say(_weigh(reply))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:
             raise said.NonsenseError
+
+
+def _weigh(reply: said.Reply) -> said.Weighed:
+    leaf, issuer = (x509.load_der_x509_certificate(one) for one in (reply.leaf, reply.issuer))
+    found = judge_answer(reply.way, reply.answer, leaf, issuer, reply.at)
+    return said.Weighed(None, found) if isinstance(found, Finding) else said.Weighed(found, None)
 
 
 def _examine(talk: _Talk, examiner: InProcess, candidate: Candidate | Bundle) -> None:
