@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from certstore import Finding, Generation, Receipt, Store, found
+from certstore import Finding, Generation, Receipt, Refusal, Store, StoreError, found
 from tlsproxy import device, hardware
 from tlsproxy.acmekeeping import AcmeKeeper
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
@@ -34,7 +35,7 @@ from tlsproxy.control import server as control_server
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
-from tlsproxy.errors import ControlError
+from tlsproxy.errors import ControlError, ProxyError
 from tlsproxy.handover import HandedOver
 from tlsproxy.inboxes import inboxes_of
 from tlsproxy.ladder import Ladder
@@ -55,6 +56,7 @@ from tlsproxy.requestkeeping import keep_requests
 from tlsproxy.resetting import Resetter
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller
+from tlsproxy.threads import in_thread
 from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
@@ -193,6 +195,7 @@ class House:
         asker = Asker(self.examiner, self.clock, checks.revocation_allow)
         self._revocation = RevocationKeeper(self.store, asker, self.stapling, self.clock, manner)
         self._revocation.tell = partial(self._reporter.trouble, controller.meter)
+        self._revocation.on_moved = partial(_audit_moved, controller.audit)
         self._revocation.on_asked = controller.meter.count_revocation
 
     def _ask_authorities(self, nursery: trio.Nursery) -> None:
@@ -200,6 +203,12 @@ class House:
         nursery.start_soon(self._acme.run)
         if self._revocation is not None:
             nursery.start_soon(self._revocation.run)
+        elif self.store.revoked:  # of a time when authorities were asked: nobody would tell that it is over
+            nursery.start_soon(self._forget_revocations)
+
+    async def _forget_revocations(self) -> None:
+        with suppress(StoreError, ProxyError, Refusal):  # the next start tries again
+            await in_thread(partial(self.store.note_revoked, ()))
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""

@@ -2,7 +2,7 @@
 
     what is watched (revocationwatch) -> due? (revocationtimes) -> asked and judged (revocationasking)
         -> good: stapled by every worker, until its end (workers/stapling.py)
-        -> revoked: the alarm
+        -> revoked: the alarm; the store serves another source's certificate, where one is good
     and remembered (revocationbooks)
 
 Promises: only where it is configured (`revocation`); nobody is asked about a certificate that names nobody.
@@ -27,9 +27,9 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
-from certstore import Finding, Status, Store, StoreError, Way, found
+from certstore import Finding, Generation, Refusal, Status, Store, StoreError, Way, found
 from tlsproxy import policy_revocation as policy
-from tlsproxy.errors import ThreadError
+from tlsproxy.errors import ProxyError, ThreadError
 from tlsproxy.fetching import FetchError
 from tlsproxy.observe.log import logger
 from tlsproxy.revocationasking import Asker
@@ -69,6 +69,8 @@ class RevocationKeeper:
         self._wake, self._failed = trio.Event(), ""
         self.tell: Callable[[Finding], None] = lambda _: None
         """Told of what is wrong, once, and when a revocation has ended."""
+        self.on_moved: Callable[[Generation], None] = lambda _: None
+        """Told of generations that a revocation has made."""
         self.on_asked: Callable[[str], None] = lambda _: None
         """Told what came of each question: `good`, `revoked`, `unknown`, or `failed`."""
 
@@ -86,10 +88,10 @@ class RevocationKeeper:
             try:
                 left = await self._turn()
                 self._failed = ""
-            except (StoreError, ThreadError) as error:
+            except (StoreError, ProxyError, Refusal) as error:
                 if self._failed != str(error):  # told once, tried each turn
                     self._failed = str(error)
-                    _log.error("revocation_turn_failed", code=error.code, why=self._failed)
+                    _log.error("revocation_turn_failed", why=self._failed)
             with trio.move_on_after(min(left, policy.TURN_S)):
                 await self._wake.wait()
 
@@ -106,6 +108,7 @@ class RevocationKeeper:
             for one in self._watched.values():
                 if self._is_due(one):
                     nursery.start_soon(self._ask, one, at_once)
+        await self._move_rows()
         self._tell_news()
         if self._records != before and not self._store.is_read_only:
             await in_thread(partial(self._books.write, dict(self._records)))
@@ -161,6 +164,21 @@ class RevocationKeeper:
                 if one.answer and one.judgement is not None and one.holds(now)
             }
         )
+
+    async def _move_rows(self) -> None:
+        """Have the store serve another source's certificate instead of a revoked one, where one is good.
+
+        Of whom nothing was heard since the start, what was known before holds.
+        """
+        known = self._store.revoked
+        judged = {id_: one.judgement for id_, one in self._records.items() if one.judgement is not None}
+        revoked = {id_ for id_, judgement in judged.items() if judgement.is_revoked}
+        revoked |= {id_ for id_ in self._watched if id_ in known and id_ not in judged}
+        if revoked != known:
+            generation = await in_thread(partial(self._store.note_revoked, revoked))
+            if generation is not None:
+                _log.warning("rows_moved", generation=generation.number, cause=str(generation.cause))
+                self.on_moved(generation)
 
     @property
     def standing(self) -> Iterator[Finding]:

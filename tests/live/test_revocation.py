@@ -121,6 +121,30 @@ async def test_a_good_answer_is_stapled_and_withdrawn_when_the_certificate_is_re
                 assert status["bundles"], "an alarm is no reason to serve nobody"
 
 
+async def test_a_revoked_certificate_gives_way_to_a_good_one_of_another_source(tmp_path, pki):
+    with trio.fail_after(DEADLINE_S):
+        async with a_responder(tmp_path / "ocsp", pki) as responder:
+            issued, ready = pki.leaf(tweak=with_responder(responder.url)), pki.leaf()
+            responder.knows(issued)
+            watched = trio.Path(tmp_path / "live")
+            await watched.mkdir()
+            await (watched / "ready.pem").write_bytes(ready.key_pem + ready.chain_pem)
+            more = f'{WATCHED}\n[[watch]]\npath = "{watched}"\nslot = "acme"'
+            config = write_config(tmp_path, {"/": "http://127.0.0.1:9"}, top="workers = 2", more=more)
+            async with running(config) as proxy:
+                await proxy.wait_log("receipt", state="confirmed", source="acme")
+                await proxy.certs_import(hold(tmp_path, issued))
+                await wait_seen(proxy, b"Cert Status: good")
+                responder.knows(issued, revoked="superseded")
+                await proxy.wait_log("rows_moved", cause="revocation")
+                seen = await looked(proxy)
+                assert to_pem(ready.certificate) in seen
+                assert NONE_SENT in seen
+                assert (await proxy.status())["rung"] == "fallback"
+            async with running(config) as proxy:
+                assert to_pem(ready.certificate) in await looked(proxy)
+
+
 async def test_a_responder_that_has_gone_leaves_the_staple_also_after_a_restart(tmp_path, pki):
     with trio.fail_after(DEADLINE_S):
         async with a_responder(tmp_path / "ocsp", pki) as responder:

@@ -185,6 +185,28 @@ async def test_a_hold_ends_when_the_authority_says_so(scene, pki):
     assert scene.staples == [good]
 
 
+async def test_rows_move_with_what_the_authority_says_and_stay_while_nothing_is_heard(scene, pki):
+    ready, issued = pki.leaf(start=AT - DAY), leaf_of(pki, scene)
+    scene.bring(ready, Source.ACME)
+    scene.bring(issued)
+    moved: list[str] = []
+    scene.keeper.on_moved = lambda generation: moved.append(str(generation.cause))
+    on_hold = Responder(pki, ends=AT + DAY).revoked(issued.certificate, x509.ReasonFlags.certificate_hold)
+    scene.respond(on_hold)
+    await scene.turn()
+    assert scene.store.active is not None
+    assert scene.store.active.default == ready.bundle().id
+    (scene.store.path / "revocation.json").unlink()
+    scene.respond(None)
+    scene.start()
+    assert await scene.turn(13 * HOUR) == ["failed"]
+    assert scene.store.active.default == ready.bundle().id, "what was known before the start holds"
+    scene.respond(Responder(pki, begins=AT + HOUR).answer(issued.certificate))
+    assert await scene.turn(HOUR) == ["good"]
+    assert scene.store.active.default == issued.bundle().id
+    assert moved == ["revocation"]
+
+
 async def test_an_old_answer_that_is_played_again_is_no_news(scene, pki):
     """Who stands on the wire has kept a "good" that hasn't ended; the certificate is on hold since."""
     issued = leaf_of(pki, scene)
