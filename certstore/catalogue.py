@@ -24,6 +24,7 @@ from certstore.forecastcodes import FORECAST
 from certstore.intakecodes import INTAKE
 from certstore.issuercodes import ISSUERS
 from certstore.lifecodes import LIFE
+from certstore.proofcodes import PROOFS
 from certstore.requestcodes import REQUESTED
 from certstore.revocationcodes import REVOCATION
 from certstore.trustcodes import TRUST
@@ -174,6 +175,7 @@ _PARTS: Final = (
     DOCTOR,
     ISSUERS,
     ACME,
+    PROOFS,
     TRUST,
     REVOCATION,
 )

@@ -14,28 +14,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtendedKeyUsageOID, ExtensionOID
 
 from certstore.decode import decode
 from certstore.findings import Finding, found
-from certstore.trust import CRL_PEM, Crl, TrustSet, words
+from certstore.trust import CRL_PEM, Crl, TrustSet, extension_of, is_signed_by, words
 
 __all__ = ["MOST_ANCHORS", "MOST_CRLS", "Material", "check_trust", "join", "read_material", "standing"]
-
-E = TypeVar("E", bound=x509.ExtensionType)
 
 # A company has a handful of authorities; OpenSSL looks through all of them in every handshake.
 MOST_ANCHORS: Final = 64
 MOST_CRLS: Final = 64
-_LEAST_RSA_BITS: Final = 2048
+# OpenSSL's security level 2 (SSL_CTX_set_security_level(3)), which both engines have
+_LEAST_BITS: Final = 2048
+_LEAST_CURVE_BITS: Final = 224
 # Authorities are replaced by hand, all over a site; lists come by a timer, daily or weekly.
 ANCHOR_NOTICE: Final = timedelta(days=30)
 _UNDERSTOOD: Final = {ExtensionOID.CRL_NUMBER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER}
+# What OpenSSL reads of an authority (X509_supported_extension, tried with both engines); critical others it
+# refuses.
+_READ: Final = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.CERTIFICATE_POLICIES,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.INHIBIT_ANY_POLICY,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.OCSP_NO_CHECK,
+    ExtensionOID.POLICY_CONSTRAINTS,
+    ExtensionOID.POLICY_MAPPINGS,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    x509.ObjectIdentifier("2.16.840.1.113730.1.1"),  # Netscape's certificate type
+}
+
+
+_TAKEN_BACK: Final = x509.CRLReason(x509.ReasonFlags.remove_from_crl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +104,26 @@ def _lists_in(data: bytes) -> tuple[list[Crl], bytes]:
 def join(now: TrustSet | None, brought: Material) -> tuple[TrustSet, tuple[Finding, ...]]:
     """Give the set that follows: who brings authorities names all of them, who brings a list only that one.
 
-    Lists of authorities that stay are kept until there is a newer one.
+    Lists of authorities that stay are kept until there is a newer one by the same key: an authority that
+    changes its key keeps its name.
     """
     kept = now.crls if now is not None else ()
     anchors = brought.anchors or (now.anchors if now is not None else ())
-    subjects = {one.subject for one in anchors}
-    replaced = {one.issuer for one in brought.crls}
-    gone = [one for one in kept if one.issuer not in subjects and one.issuer not in replaced]
-    crls = [one for one in kept if one.issuer in subjects - replaced]
+    signers = [(one, _signing_key(one, anchors)) for one in kept]
+    replaced = {_signing_key(one, anchors) for one in brought.crls}
+    renamed = {one.issuer for one in brought.crls}
+    gone = [one for one, key in signers if not key and one.issuer not in renamed]
+    crls = [one for one, key in signers if key and key not in replaced]
     told = tuple(found("crl_left_out", issuer=words(one.issuer)) for one in gone)
     return TrustSet.of(anchors, (*crls, *brought.crls)), told
+
+
+def _signing_key(crl: Crl, anchors: Iterable[x509.Certificate]) -> bytes:
+    """Give the public key that signed a list; b"" where none of these did."""
+    for anchor in anchors:
+        if is_signed_by(crl, anchor):
+            return anchor.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b""
 
 
 def check_trust(
@@ -115,28 +145,32 @@ def check_trust(
     for crl in wanted.crls:
         yield from _check_crl(name, crl, wanted, now)
         if before is not None:
-            yield from _check_order(crl, before)
-    listed = {crl.issuer for crl in wanted.crls}
-    for anchor in wanted.anchors if listed else ():
-        if anchor.subject not in listed:
+            yield from _check_order(crl, wanted, before)
+    for anchor in wanted.anchors if wanted.crls else ():
+        if not any(is_signed_by(crl, anchor) for crl in wanted.crls):
             yield found("crl_not_for_all", subject=words(anchor.subject), name=name)
+    yield from _revoked(name, wanted)
+
+
+def _revoked(name: str, held: TrustSet) -> Iterator[Finding]:
+    for anchor in held.anchors:
+        if (crl := held.revoker_of(anchor)) is not None:
+            yield found("anchor_revoked", subject=words(anchor.subject), name=name, issuer=words(crl.issuer))
 
 
 def _check_anchor(anchor: x509.Certificate, now: datetime | None) -> Iterator[Finding]:
     subject = words(anchor.subject)
+    if why := _why_not_read(anchor):
+        yield found("anchor_unsupported", subject=subject, why=why)
+        return
     if not _may_sign(anchor):
         yield found("anchor_not_ca", subject=subject)
         return
-    try:
-        key = anchor.public_key()
-    except (UnsupportedAlgorithm, ValueError):
-        yield found("anchor_weak", subject=subject, key="of an unknown kind")
-        return
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _LEAST_RSA_BITS:
-        yield found("anchor_weak", subject=subject, key=f"RSA of {key.key_size} bits")
-    uses = _extension(anchor, x509.ExtendedKeyUsage)
-    fitting = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    if uses is not None and fitting.isdisjoint(uses):
+    if weak := _weakness(anchor):
+        yield found("anchor_weak", subject=subject, key=weak)
+    uses = extension_of(anchor, x509.ExtendedKeyUsage)
+    # anyExtendedKeyUsage is not enough for OpenSSL
+    if uses is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in uses:
         yield found("anchor_not_for_clients", subject=subject)
     if now is not None and now > anchor.not_valid_after_utc:
         yield found("anchor_expired", subject=subject, not_after=_date(anchor.not_valid_after_utc))
@@ -144,9 +178,36 @@ def _check_anchor(anchor: x509.Certificate, now: datetime | None) -> Iterator[Fi
         yield found("anchor_not_yet_valid", subject=subject, not_before=_date(anchor.not_valid_before_utc))
 
 
+def _weakness(anchor: x509.Certificate) -> str:
+    """Say what is weak about its key; "" for nothing."""
+    try:
+        key = anchor.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return "of an unknown kind"
+    match key:
+        case rsa.RSAPublicKey(key_size=bits) if bits < _LEAST_BITS:
+            return f"RSA of {bits} bits"
+        case dsa.DSAPublicKey(key_size=bits) if bits < _LEAST_BITS:
+            return f"DSA of {bits} bits"
+        case ec.EllipticCurvePublicKey(key_size=bits) if bits < _LEAST_CURVE_BITS:
+            return f"EC of {bits} bits"
+    return ""
+
+
+def _why_not_read(anchor: x509.Certificate) -> str:
+    """Say why OpenSSL would refuse what this authority signs; "" where it doesn't."""
+    try:
+        for extension in anchor.extensions:
+            if extension.critical and extension.oid not in _READ:
+                return f"it has the critical extension {extension.oid.dotted_string}"
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        return str(error)
+    return ""
+
+
 def _may_sign(anchor: x509.Certificate) -> bool:
-    constraints = _extension(anchor, x509.BasicConstraints)
-    usage = _extension(anchor, x509.KeyUsage)
+    constraints = extension_of(anchor, x509.BasicConstraints)
+    usage = extension_of(anchor, x509.KeyUsage)
     return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
 
 
@@ -155,7 +216,7 @@ def _check_crl(name: str, crl: Crl, wanted: TrustSet, now: datetime | None) -> I
     signers = [one for one in wanted.anchors if one.subject == crl.issuer]
     if not signers:
         yield found("crl_issuer_unknown", issuer=issuer, name=name)
-    elif not any(_is_signed_by(crl, one) for one in signers):
+    elif not any(is_signed_by(crl, one) for one in signers):
         yield found("crl_signature", issuer=issuer)
     if why := _why_not(crl):
         yield found("crl_unsupported", issuer=issuer, why=why)
@@ -168,21 +229,21 @@ def _check_crl(name: str, crl: Crl, wanted: TrustSet, now: datetime | None) -> I
         yield found("crl_not_yet_valid", issuer=issuer, this_update=_date(crl.last_update_utc))
 
 
-def _check_order(crl: Crl, before: TrustSet) -> Iterator[Finding]:
+def _check_order(crl: Crl, wanted: TrustSet, before: TrustSet) -> Iterator[Finding]:
     """Refuse a step back: an older list would let revoked clients in again."""
+    key = _signing_key(crl, wanted.anchors)
     for known in before.crls:
-        if known.issuer == crl.issuer and crl.last_update_utc < known.last_update_utc:
+        if _age(crl) < _age(known) and _signing_key(known, wanted.anchors) == key:
             yield found("crl_older", issuer=words(crl.issuer), this_update=_date(known.last_update_utc))
 
 
-def _is_signed_by(crl: Crl, anchor: x509.Certificate) -> bool:
-    usage = _extension(anchor, x509.KeyUsage)
-    if usage is not None and not usage.crl_sign:  # RFC 5280 section 6.3.3 (f); OpenSSL refuses it too
-        return False
+def _age(crl: Crl) -> tuple[datetime, int]:
+    """Order lists of one key, the older first; of one moment by their numbers (RFC 5280 section 5.2.3)."""
     try:
-        return crl.is_signature_valid(anchor.public_key())  # type: ignore[arg-type]  # others: TypeError
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
-        return False
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        number = 0
+    return crl.last_update_utc, number
 
 
 def _why_not(crl: Crl) -> str:
@@ -191,10 +252,24 @@ def _why_not(crl: Crl) -> str:
         for extension in crl.extensions:
             if extension.oid == ExtensionOID.DELTA_CRL_INDICATOR:
                 return "it holds changes only"
+            if extension.oid == ExtensionOID.ISSUING_DISTRIBUTION_POINT:
+                return "it is for some certificates only, or from some place only"
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 return f"it has the critical extension {extension.oid.dotted_string}"
-    except ValueError as error:
+        return next(filter(None, map(_why_not_entry, crl)), "")
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         return str(error)
+
+
+def _why_not_entry(entry: x509.RevokedCertificate) -> str:
+    """Say why an entry spoils its list: it is another authority's, takes something back, or can't be read."""
+    for extension in entry.extensions:
+        if extension.oid == CRLEntryExtensionOID.CERTIFICATE_ISSUER:
+            return "it speaks for other authorities too"
+        if extension.critical:
+            return f"an entry has the critical extension {extension.oid.dotted_string}"
+        if extension.value == _TAKEN_BACK:
+            return "an entry takes a revocation back, which only lists of changes do"
     return ""
 
 
@@ -206,6 +281,7 @@ def standing(name: str, held: TrustSet, now: datetime) -> Iterator[Finding]:
             yield found("anchor_ended", subject=subject, name=name, not_after=_date(ends))
         elif now > ends - ANCHOR_NOTICE:
             yield found("anchor_expiring", subject=subject, name=name, not_after=_date(ends))
+    yield from _revoked(name, held)
     for crl in held.crls:
         next_update = crl.next_update_utc
         if next_update is None:
@@ -215,13 +291,6 @@ def standing(name: str, held: TrustSet, now: datetime) -> Iterator[Finding]:
             yield found("crl_ended", **facts)
         elif now > next_update - (next_update - crl.last_update_utc) / 4:
             yield found("crl_expiring", **facts)
-
-
-def _extension(anchor: x509.Certificate, kind: type[E]) -> E | None:
-    try:
-        return anchor.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None
 
 
 def _date(at: datetime) -> str:

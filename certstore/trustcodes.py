@@ -66,6 +66,16 @@ _TABLE: Final[dict[str, Entry]] = {
         "the authority {subject} may not issue certificates for clients",
         "take an authority without limits of use, or with the use clientAuth",
     ),
+    "anchor_unsupported": Entry(
+        _E,
+        "the authority {subject} can't be understood, so its clients would be refused: {why}",
+        "use an authority without it",
+    ),
+    "anchor_revoked": Entry(
+        _W,
+        "the authority {subject} of the set {name} is revoked by {issuer}: its clients are refused",
+        "hand in the set's other authorities, and its successor: tlsproxy trust import FILES --name {name}",
+    ),
     "anchor_expired": Entry(
         _E,
         "the authority {subject} has expired, at {not_after}",

@@ -19,6 +19,8 @@ from certstore import Authority, Candidate, Finding, InProcess, Reason, Receipt,
 from certstore.inbox import Inbox
 from tests.authorities.answering import Recorder
 from tlsproxy.acmekeeping import AcmeKeeper
+from tlsproxy.acmelookout import Lookout
+from tlsproxy.acmeoutlook import Door
 from tlsproxy.boottime import boot_clock
 from tlsproxy.config.arguments import from_arguments
 from tlsproxy.control import server
@@ -181,9 +183,9 @@ async def control_api(folder: Path, access: Access | None = None) -> AsyncIterat
         api = Api(folder / "run" / "control.sock", store, controller, Changes(controller), Reloads())
         desk, resetter = FactoryDesk(controller), resetter_of(controller)
         own = controller.fresh_identity
-        backing = Backing(
-            controller, api.changes, api.reloads, store, api.events, desk, resetter, acme_of(controller), own
-        )
+        acme = acme_of(controller)
+        proxy = (controller, api.changes, api.reloads)
+        backing = Backing(*proxy, store, api.events, desk, resetter, acme, lookout_of(store, acme), own)
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run, api.path, backing, access=access))
             yield api
@@ -198,6 +200,12 @@ def acme_of(controller: Controller) -> AcmeKeeper:
 
     told = (controller, untold, controller.audit)
     return AcmeKeeper(controller.store, Recorder(), controller.clock, *told)
+
+
+def lookout_of(store: Store, acme: AcmeKeeper) -> Lookout:
+    """Give one for a device with two listeners and one address."""
+    doors = (Door("tls", "::", 443), Door("http", "0.0.0.0", 80))
+    return Lookout(store, acme.books, lambda: doors, lambda: ("192.0.2.7",))
 
 
 def as_user(access: Access, own: int) -> Access:

@@ -12,7 +12,7 @@ dnspython is imported when an authority asks for such a proof: nobody else carri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -43,6 +43,15 @@ class DnsUpdates:
     server: NameServer
     resolver: Callable[[], Resolver] | None = None
     """Makes what asks other name servers; the system's without it."""
+    _places: dict[str, tuple[Name, Name]] = field(default_factory=dict)
+    """Where the record for a name goes, and in which zone that is: looked up once."""
+
+    async def rehearse(self, name: str) -> None:
+        """See that a record for a name could be set; changes nothing. Raises AnswersUngiven."""
+        from dns.update import UpdateMessage
+
+        _, zone = await self._place(name)
+        self._check(await self._tell(UpdateMessage(zone)))  # empty, and signed
 
     async def publish(self, answers: Sequence[Answer]) -> None:
         """Add a record for each, and wait until they are there. Raises AnswersUngiven."""
@@ -59,24 +68,36 @@ class DnsUpdates:
                 _log.warning("acme_record_left", name=answer.name, why=str(error))
 
     async def _change(self, answer: Answer, *, is_there: bool) -> None:
-        import dns.name
-        import dns.rcode
         from dns.update import UpdateMessage
 
-        name = await self._target(dns.name.from_text(f"_acme-challenge.{answer.name}"))
-        zone = dns.name.from_text(self.server.zone) if self.server.zone else await self._zone(name)
-        if not name.is_subdomain(zone):
-            raise AnswersUngiven(f"{name} isn't in the zone {zone}")
+        name, zone = await self._place(answer.name)
         update = UpdateMessage(zone)
         if is_there:
             update.add(name, policy.DNS_TTL_S, "TXT", f'"{answer.txt}"')
         else:
             update.delete(name, "TXT", f'"{answer.txt}"')
-        reply = await self._tell(update)
-        if reply.rcode() != dns.rcode.NOERROR:
-            raise AnswersUngiven(f"the name server refuses the update: {dns.rcode.to_text(reply.rcode())}")
+        self._check(await self._tell(update))
         if is_there and answer.txt not in await self._values(name):
             raise AnswersUngiven("the name server has taken the record, but doesn't give it")
+
+    @staticmethod
+    def _check(reply: Message) -> None:
+        import dns.rcode
+
+        if reply.rcode() != dns.rcode.NOERROR:
+            raise AnswersUngiven(f"the name server refuses the update: {dns.rcode.to_text(reply.rcode())}")
+
+    async def _place(self, host: str) -> tuple[Name, Name]:
+        """Find where the record for a host goes, and the zone."""
+        import dns.name
+
+        if host not in self._places:
+            name = await self._target(dns.name.from_text(f"_acme-challenge.{host}"))
+            zone = dns.name.from_text(self.server.zone) if self.server.zone else await self._zone(name)
+            if not name.is_subdomain(zone):
+                raise AnswersUngiven(f"{name} isn't in the zone {zone}")
+            self._places[host] = name, zone
+        return self._places[host]
 
     async def _target(self, name: Name) -> Name:
         """Follow the aliases that lead away from a name."""

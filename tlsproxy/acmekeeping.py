@@ -35,6 +35,7 @@ from certstore import (
 )
 from tlsproxy import policy_acme as policy
 from tlsproxy.acmebooks import Books
+from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
 from tlsproxy.acmewishes import shown, why_held, wish_of
 from tlsproxy.control.peers import Peer
@@ -46,7 +47,8 @@ from tlsproxy.threads import in_thread
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.errors import AcmeError
-    from certstore.issuers.acme.wishes import Binding, Issued, Progress, Server
+    from certstore.issuers.acme.issuing import Issuer
+    from certstore.issuers.acme.wishes import Binding, Issued, Server
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
@@ -111,8 +113,8 @@ class AcmeKeeper:
         self._store, self._answering, self._clock = store, answering, clock
         self._changes, self._tell, self._audit = changes, tell, audit
         self._wake, self._doing, self._turning = trio.Event(), trio.CancelScope(), trio.Lock()
-        self._progress: Progress | None = None
-        self._books = Books(store, clock)
+        self.herald = Herald()
+        self.books = Books(store, clock)
         self._told = self._failed = ""
         self.on_try: Callable[[str], None] = lambda _: None
         """Told what came of each try: `issued`, or `failed`."""
@@ -126,18 +128,28 @@ class AcmeKeeper:
         """
         enrolment = make(since=self._clock())
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
+            await self._register(known.issuer, enrolment, terms)
+            await self.books.enrol(enrolment)
+            self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
+            await known.issuer.forget(enrolment.servers, wish_of(enrolment))
+            self.herald.asked(enrolment)
+
+    async def _register(self, issuer: Issuer, enrolment: Enrolment, terms: Terms) -> None:
+        from certstore.issuers.acme.wishes import Progress, Step
+
+        try:
             with _refusing():
                 for server in enrolment.servers:
-                    await known.issuer.register(
+                    self.herald.step(Progress(Step.ACCOUNT, enrolment.names), enrolment, server)
+                    await issuer.register(
                         server,
                         contacts=terms.contacts,
                         terms_agreed=terms.is_agreed,
                         binding=terms.bindings.get(server.directory),
                     )
-            await self._books.enrol(enrolment)
-            self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
-            await known.issuer.forget(enrolment.servers, wish_of(enrolment))
+        finally:
+            self.herald.quiet()
 
     async def disable(self, by: Peer) -> None:
         """Want nothing any more: the certificate that is there stays until its end. Raises StoreError."""
@@ -145,17 +157,20 @@ class AcmeKeeper:
             await self._withdraw(by)
 
     async def _withdraw(self, by: Peer) -> None:
-        known = await self._books.open()
-        await self._books.withdraw()
+        known = await self.books.open()
+        await self.books.withdraw()
         self._note_act(by, "disable_acme")
+        self.herald.disabled()
         await known.issuer.forget()
 
     async def renew(self, by: Peer) -> None:
         """Ask for the next one now, whatever is due, and whatever has failed. Raises StoreError."""
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
             self._note_act(by, "renew_acme")
             await in_thread(known.enrolments.ask)
+            if known.enrolments.enrolment is not None:
+                self.herald.asked(known.enrolments.enrolment)
 
     async def revoke(self, reason: Reason, by: Peer) -> None:
         """Have the certificate that is there revoked, and ask for another; at the end of all use for none.
@@ -164,8 +179,8 @@ class AcmeKeeper:
         NotFound or StoreError.
         """
         async with self.at_rest():
-            known = await self._books.open()
-            slot, bundle = await in_thread(self._books.newest)
+            known = await self.books.open()
+            slot, bundle = await in_thread(self.books.newest)
             enrolment = known.enrolments.enrolment
             if enrolment is None or slot is None or bundle is None:
                 raise NotFound("certificate of an ACME authority", "")
@@ -177,6 +192,7 @@ class AcmeKeeper:
                 await self._withdraw(by)
             else:
                 await in_thread(known.enrolments.ask)
+                self.herald.asked(enrolment)
             if reason.bans:
                 await known.issuer.forget()  # an order may be for the very key
             if reason.ends:
@@ -186,7 +202,7 @@ class AcmeKeeper:
     async def roll_over(self, by: Peer) -> None:
         """Give the accounts new keys. Raises AcmeRefusedError, NotFound or StoreError."""
         async with self.at_rest():
-            known = await self._books.open()
+            known = await self.books.open()
             if known.enrolments.enrolment is None:
                 raise NotFound("ACME enrolment", "")
             for server in known.enrolments.enrolment.servers:
@@ -209,24 +225,24 @@ class AcmeKeeper:
 
     async def standing(self) -> dict[str, object] | None:
         """Say what is wanted, and how it goes; None where nothing is."""
-        enrolments = (await self._books.open()).enrolments
+        enrolments = (await self.books.open()).enrolments
         if enrolments.enrolment is None:
             return None
-        bundle = await in_thread(self._books.current)
+        bundle = await in_thread(self.books.current)
         held = await in_thread(lambda: why_held(self._store))
-        return shown(enrolments.enrolment, enrolments.renewal, bundle, self._progress, held)
+        return shown(enrolments.enrolment, enrolments.renewal, bundle, self.herald.progress, held)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
-        known = self._books.known
-        yield from self._books.damaged
+        known = self.books.known
+        yield from self.books.damaged
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
 
     def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Give series for metrics; none where nothing is wanted."""
-        if (known := self._books.known) is None or not self._store.is_enrolled:
+        if (known := self.books.known) is None or not self._store.is_enrolled:
             return
         renewal = known.enrolments.renewal
         yield ("tlsproxy_acme_failures",), float(renewal.failures)
@@ -257,13 +273,14 @@ class AcmeKeeper:
         """Do what is due; gives the seconds until something may be."""
         if not self._store.is_enrolled or why_held(self._store) is not None:
             return policy.TURN_S
-        known = await self._books.open()
+        known = await self.books.open()
         if known.enrolments.enrolment is None:
             return policy.TURN_S
-        bundle = await in_thread(self._books.current)
+        bundle = await in_thread(self.books.current)
         times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundle)
         if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
             await self._note_taken(times, brought)  # somebody ended us between the two
+            self.herald.rest()
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
@@ -277,18 +294,21 @@ class AcmeKeeper:
         try:
             await self._obtain(times)
         finally:
-            self._progress = None  # last of all: whoever waits for it then reads what came of it
+            self.herald.rest()  # last of all: whoever waits for it then reads what came of it
         return 0.0
 
     async def _obtain(self, times: Times) -> None:
         """Ask for a certificate, and bring it in; whatever comes of it is written down."""
         from certstore.issuers.acme.errors import AcmeError
+        from certstore.issuers.acme.wishes import Progress, Step
 
         server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
+        tell = partial(self.herald.step, enrolment=times.enrolment, server=server)
         answerers = {times.enrolment.challenge: self._answering_for(times.enrolment)}
         try:
             await times.issuer.forget(times.enrolment.servers, wish)
-            issued = await times.issuer.issue(server, wish, answerers, self._note)
+            issued = await times.issuer.issue(server, wish, answerers, tell)
+            tell(Progress(Step.TAKING, issued.names))
             receipt = await self._changes.propose_acme(issued.candidate())
         except AcmeError as error:
             await self._fail(times, server, error)
@@ -312,8 +332,7 @@ class AcmeKeeper:
         renewal = times.after_success(self._clock(), issued)
         await in_thread(lambda: times.enrolments.note(renewal))
         await times.issuer.taken(issued)
-        until = issued.leaf.not_valid_after_utc.isoformat()
-        _log.info("acme_issued", names=list(issued.names), authority=renewal.authority, not_after=until)
+        self.herald.issued(issued, renewal.authority)
 
     def _answering_for(self, enrolment: Enrolment) -> Answering:
         """Give who answers: the workers, a name server, or a person."""
@@ -330,9 +349,7 @@ class AcmeKeeper:
     async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
         self.on_try("failed")
         renewal = times.after_failure(self._clock(), server, error)
-        next_at = renewal.next_at and renewal.next_at.isoformat()
-        words = {"code": error.code, "words": str(error), "hint": error.hint}
-        _log.warning("acme_failed", failures=renewal.failures, next_at=next_at, **words)
+        self.herald.failed(error, renewal)
         if self._told != error.code:  # once for each thing that is wrong, until it goes well
             self._told = error.code
             self._tell(error.finding)
@@ -341,12 +358,9 @@ class AcmeKeeper:
     async def _put_off(self, times: Times, server: Server, error: StoreError | ThreadError) -> None:
         """Wait as after any failure, at least in memory: a full disk must not place an order each minute."""
         renewal = times.after_failure(self._clock(), server, error)
+        self.herald.put_off(error, error.code, renewal)
         with suppress(StoreError, ThreadError):
             await in_thread(lambda: times.enrolments.note(renewal))
-
-    def _note(self, progress: Progress) -> None:
-        self._progress = progress
-        _log.info("acme_progress", step=str(progress.step), names=list(progress.names))
 
 
 @contextmanager

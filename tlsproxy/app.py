@@ -116,7 +116,7 @@ def _crew(birth: Birth, before: HandedOver | None) -> Crew:
     if before is None:
         return Crew(birth, sums=first_sums(()))
     crew = Crew(birth, epoch=before.epoch + 1, sums=first_sums(before.sums))
-    crew.sums.clientele.add(before.asked, before.strict)
+    crew.sums.clientele.add(before.asked, before.strict, before.refused)
     return crew
 
 

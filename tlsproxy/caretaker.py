@@ -117,10 +117,18 @@ class Caretaker:
         await self._in_a_thread(partial(self._attempt, "expiry", self.look_at_expiry))
         while True:
             with trio.move_on_after(policy.CARE_S):
-                await self._hurry.wait()
+                await self._reason_to_look()
             self._hurry = trio.Event()
             await wait_random_ready()
             await self._in_a_thread(self._care)
+
+    async def _reason_to_look(self) -> None:
+        """Return when somebody is in a hurry, or the store's folder has gone or come back."""
+        while not self._hurry.is_set():
+            with trio.move_on_after(policy.STORE_LOOK_S):
+                await self._hurry.wait()
+            if self._store.is_here is ("store" in self._told):
+                return
 
     async def _in_a_thread(self, act: Callable[[], None]) -> None:
         try:

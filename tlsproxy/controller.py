@@ -40,6 +40,7 @@ from tlsproxy.errors import ReloadError, ThreadError
 from tlsproxy.forecast import Forecasting, Seen, seen_by
 from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
+from tlsproxy.observe.clientreport import ClientReport, report_of
 from tlsproxy.observe.health import Health, health_of
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
@@ -48,6 +49,7 @@ from tlsproxy.observe.status import (
     Place,
     Process,
     StoreFacts,
+    TroubleStatus,
     WorkerStatus,
     describe,
     rung_of,
@@ -102,6 +104,8 @@ class Controller:
     confinement: Callable[[], Iterable[ConfinementStatus]] = tuple
     expiring: Callable[[], Iterable[Finding]] = tuple
     upstreams: Callable[[], Sequence[UpstreamStatus]] = tuple
+    lost: tuple[Finding, ...] = ()
+    """Listeners that the last reload could not open."""
 
     def tell(self, receipt: Receipt, actor: Actor | None = None, what: str | None = None) -> None:
         """Log a receipt, also for the audit, count it, pass it on; without an actor, its `via` names him.
@@ -254,12 +258,14 @@ class Controller:
             serves=self.in_memory() or (active is not None and active.default is not None),
             accepting=sum(worker.stage == "accepting" for worker in self.workers()),
             clock_plausible=facts.clock_plausible,
-            besides=(*self._gone(), *self.expiring(), *findings_of(self.upstreams())),
+            besides=(*self._troubles(), *findings_of(self.upstreams())),
         )
 
-    def _gone(self) -> Iterator[Finding]:
+    def _troubles(self) -> Iterator[Finding]:
         if not self.store.is_here:
             yield found("store_gone", path=self.store.path)
+        yield from self.lost
+        yield from self.expiring()
 
     def _served_until(self, active: Generation | None) -> datetime | None:
         """Tell until when the default row's certificate is valid; None where there is none to be had."""
@@ -288,12 +294,18 @@ class Controller:
             confinement=tuple(self.confinement()),
             software=loaded(config.tls),
             upstreams=tuple(self.upstreams()),
+            troubles=tuple(map(TroubleStatus.of, self._troubles())),
         ).to_json()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""
         now = self.clock()
         return await self.meter.page(self.facts(now), now, accept)
+
+    async def client_report(self) -> ClientReport:
+        """Say what clients were here since the process began to serve."""
+        sums, _ = await self.meter.count()
+        return report_of(sums, self.process.since)
 
     def facts(self, now: datetime) -> StoreFacts:
         """Say what the store says; memory only."""

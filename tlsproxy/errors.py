@@ -265,7 +265,10 @@ class ClientProtocolError(ProxyError):
 
 
 class HandshakeError(ProxyError):
-    """A TLS handshake failed; `reason` is a stable snake_case code, nearly always the client's doing."""
+    """A TLS handshake failed; `reason` is a stable snake_case code, nearly always the client's doing.
+
+    hello: the bytes that the client began with, as far as they held a whole hello; else b"".
+    """
 
     code = "handshake_failed"
     fault = Fault.CLIENT
@@ -273,6 +276,7 @@ class HandshakeError(ProxyError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.hello = b""
 
     def __str__(self) -> str:
         return f"the TLS handshake failed: {self.reason}"

@@ -99,7 +99,7 @@ def _by_key(key_type: str, seen: Seen) -> Iterator[Finding]:
     if usable is None or key_type == seen.default_key:
         return
     kept_out = sum(
-        count for (_, keys), count in seen.hellos.items() if keys != "neither" and keys not in usable
+        count for (_, keys, _), count in seen.hellos.items() if keys != "neither" and keys not in usable
     )
     if kept_out:
         yield found("clients_without_key", count=int(kept_out), all=_all(seen), key=key_type)

@@ -62,8 +62,8 @@ class HandedOver(msgspec.Struct, frozen=True):
     control_fd: -1 where there was no control socket.
     kept: how the process is confined, which an exec doesn't change.
     events: what followers were told, None where the image before knew no events.
-    sums: what was counted by those who are gone, which must never go back; asked, strict: of names
-    (observe/clientele.py).
+    sums: what was counted by those who are gone, which must never go back; asked, strict, refused: of
+    clients (observe/clientele.py).
     helper: who runs hooks, None where there are none. upstreams: which are watched, and how they were.
     """
 
@@ -84,6 +84,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     upstreams: list[UpstreamStatus] = []
     asked: list[tuple[str, float]] = []
     strict: list[tuple[str, bool]] = []
+    refused: list[tuple[tuple[str, str], float]] = []
 
     def descriptors(self) -> Iterable[int]:
         """Give all that must outlive the exec."""

@@ -13,21 +13,22 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from certstore import Finding, Generation, Receipt, Refusal, Store, StoreError, found
+from certstore import Finding, Generation, Receipt, Store, found
 from tlsproxy import device, hardware
 from tlsproxy.acmekeeping import AcmeKeeper
+from tlsproxy.acmelookout import Lookout
+from tlsproxy.acmeoutlook import Door
 from tlsproxy.authoritykeeping import AuthorityKeeper, audited
 from tlsproxy.caretaker import Caretaker
 from tlsproxy.completing import completing
-from tlsproxy.config import Config
+from tlsproxy.config import Config, parse_listen
 from tlsproxy.config.clientauth import rule_words
 from tlsproxy.confirmation import ProbationKeeper
 from tlsproxy.control import metrics_port
@@ -35,12 +36,13 @@ from tlsproxy.control import server as control_server
 from tlsproxy.control.backing import Backing
 from tlsproxy.control.peers import Access
 from tlsproxy.controller import Controller, TellReceipt
-from tlsproxy.errors import ControlError, ProxyError
+from tlsproxy.errors import ControlError
 from tlsproxy.handover import HandedOver
 from tlsproxy.inboxes import inboxes_of
 from tlsproxy.ladder import Ladder
 from tlsproxy.listening import Doors
 from tlsproxy.metering import Meter
+from tlsproxy.net.addresses import stable_addresses
 from tlsproxy.net.servicemanager import keep_informed, notify
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.audit import ITSELF, AuditLog
@@ -54,9 +56,9 @@ from tlsproxy.reload import Reloader
 from tlsproxy.reporting import Reporter
 from tlsproxy.requestkeeping import keep_requests
 from tlsproxy.resetting import Resetter
+from tlsproxy.revocation import keep_revocations, keeper_for
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller
-from tlsproxy.threads import in_thread
 from tlsproxy.tls.engines import resolve
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
@@ -180,35 +182,16 @@ class House:
         told = (controller, trouble, controller.audit)
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._acme.on_try = controller.meter.count_acme
-        self._watch_revocation(controller)
-
-    def _watch_revocation(self, controller: Controller) -> None:
-        """Have authorities asked about our certificates, where that is wanted; nobody else carries it."""
-        checks, tls = self.config.checks, self.config.tls
-        if not checks.revocation:
-            return
-        from tlsproxy.revocationasking import Asker
-        from tlsproxy.revocationkeeping import Manner, RevocationKeeper
-
-        longest = timedelta(seconds=checks.revocation_s)
-        manner = Manner(longest, can_staple=resolve(tls.engine, tls.policy) == "bundled")
-        asker = Asker(self.examiner, self.clock, checks.revocation_allow)
-        self._revocation = RevocationKeeper(self.store, asker, self.stapling, self.clock, manner)
-        self._revocation.tell = partial(self._reporter.trouble, controller.meter)
-        self._revocation.on_moved = partial(_audit_moved, controller.audit)
-        self._revocation.on_asked = controller.meter.count_revocation
+        self._acme.herald.tell = self.teller.acme
+        self._revocation = keeper_for(self.config, self.store, self.examiner, self.clock, self.stapling)
+        if self._revocation is not None:
+            self._revocation.tell, self._revocation.on_asked = trouble, controller.meter.count_revocation
+            self._revocation.on_moved = partial(_audit_moved, controller.audit)
 
     def _ask_authorities(self, nursery: trio.Nursery) -> None:
         """Have certificates ordered, and asked about."""
         nursery.start_soon(self._acme.run)
-        if self._revocation is not None:
-            nursery.start_soon(self._revocation.run)
-        elif self.store.revoked:  # of a time when authorities were asked: nobody would tell that it is over
-            nursery.start_soon(self._forget_revocations)
-
-    async def _forget_revocations(self) -> None:
-        with suppress(StoreError, ProxyError, Refusal):  # the next start tries again
-            await in_thread(partial(self.store.note_revoked, ()))
+        nursery.start_soon(keep_revocations, self._revocation, self.store)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -237,7 +220,8 @@ class House:
         rules = partial(rule_words, self.config.client_auth)
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
         proxy = (controller, controller, controller)
-        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, fresh, rules)
+        lookout = Lookout(self.store, self._acme.books, self._front_doors, stable_addresses)
+        backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, lookout, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(
             control_server.run,
@@ -252,6 +236,9 @@ class House:
             if before is None:
                 raise  # somebody stands there and waits
             _log.error("control_lost", why=str(error), hint=error.hint)
+
+    def _front_doors(self) -> list[Door]:
+        return [Door(one.kind, parse_listen(one.address)[0], one.port) for one in self.doors.statuses]
 
     async def _work(
         self, old: Sequence[RemoteWorker], ended: trio.Event, *, task_status: trio.TaskStatus[None]
@@ -322,6 +309,7 @@ class House:
             audit=AuditLog(self.store.path, self.clock),
             expiring=self._standing,
             upstreams=self.upstreams.statuses,
+            lost=self.doors.lost,
         )
 
     def _standing(self) -> Iterator[Finding]:

@@ -3,8 +3,9 @@
 Promises: a socket that was handed over by the supervisor before us, or passed by systemd, is used and not
 opened again, so nothing that waits in its queue is lost; what is missing is opened. At a start that is all or
 nothing; in a reload there is no way back any more, so whoever has taken an address since the pre-flight costs
-us that listener only, and then what the reload would have closed stays open. Refuses to know who accepts
-(workers/) and how sockets are opened (net/).
+us that listener only, and then what the reload would have closed stays open; where none is left that speaks
+TLS, what spoke it speaks it still. Refuses to know who accepts (workers/), and how sockets are opened
+(net/).
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class Doors:
             _refuse_strays(unused)
             opened.pop_all()
         if lost:  # clients that were to move to it are still let in where they were
+            if all(door.config.kind != "tls" for door in doors):
+                doors = [_as_before(door, handed_over) for door in doors]
             doors += [_door_of(before) for before in old]
             old.clear()
         left = [sock for before in old for group in before.groups for sock in group]
@@ -138,6 +141,14 @@ def _door_of(before: Found) -> Door:
     host, port = parse_listen(before.address)
     kind: Literal["tls", "http"] = "http" if before.kind == "http" else "tls"
     return Door(ListenerConfig(before.address, host, port, kind), before.groups)
+
+
+def _as_before(door: Door, handed_over: Sequence[Found]) -> Door:
+    """Give a door that has spoken TLS as it was, with the sockets that it has by now."""
+    for before in handed_over:
+        if before.kind == "tls" and before.groups[0][0] is door.groups[0][0]:
+            return _door_of(Found(before.address, before.kind, door.groups))
+    return door
 
 
 def _widened(group: Group, size: int) -> Group:

@@ -254,6 +254,9 @@ EXAMINER_END_S = 2.0
 # How often the device's own certificate, expiry and pruning are looked at: expiry is a matter of days, a
 # missing name of ten minutes; nothing is written where nothing changed.
 CARE_S = 60.0
+# How often it is asked whether the store's folder is still there: two stat(2) calls, and a person who has
+# unmounted the wrong disk hears of it while the hand is still at the keyboard.
+STORE_LOOK_S = 2.0
 # While the kernel's random generator is not ready, which on a device without a seed takes seconds to a
 # minute.
 RANDOM_POLL_S = 0.25

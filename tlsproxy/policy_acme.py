@@ -28,3 +28,8 @@ DNS_S = 15.0
 # Nobody is to remember a proof; and how many aliases lead from one name to another at the longest.
 DNS_TTL_S = 60
 DNS_ALIASES = 8
+
+# Before an authority is asked: one look-up, all of them, and how many go at a time. A person waits.
+LOOK_S = 5.0
+LOOKS_S = 12.0
+LOOKS_AT_ONCE = 16

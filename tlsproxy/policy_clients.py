@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["CHAINS_REMEMBERED", "DEFAULT_SET", "DEPTH", "MOST_RULES", "ClientAuth", "Forward", "Mode"]
+__all__ = ["DEFAULT_SET", "DEPTH", "MOST_RULES", "MOST_TOLD_BYTES", "ClientAuth", "Forward", "Mode"]
 
 Mode = Literal["off", "optional", "required"]
 Forward = Literal["none", "certificate", "chain"]
@@ -19,9 +19,9 @@ DEFAULT_SET: Final = "default"
 DEPTH: Final = 3
 # Each costs a look in every handshake.
 MOST_RULES: Final = 64
-# Clients of TLS 1.2 on the engine system resume by a number (engines/system.py), and show no chain then; what
-# they showed before is remembered for so many of a context. Some 2 KB each.
-CHAINS_REMEMBERED: Final = 1024
+# What an upstream is told of its client, with each request: a chain of four RSA-4096 certificates in base64
+# has 11 KB. TLS lets 100 KB of certificates in, and few services have room for more headers than this.
+MOST_TOLD_BYTES: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)

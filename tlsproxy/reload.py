@@ -170,6 +170,7 @@ class Reloader:
             ],
             asked=list(self.crew.sums.clientele.asked.items()),
             strict=list(self.crew.sums.clientele.strict.items()),
+            refused=list(self.crew.sums.clientele.refused.items()),
         )
 
 

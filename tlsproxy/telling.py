@@ -9,6 +9,7 @@ may tell.
     expiry       a certificate has come to a step of the expiry ladder, or still stands on it
     rung         the proxy stands on another rung of the ladder of "never dark"
     generation   what every worker serves from now on
+    acme         how a certificate of an ACME authority comes (acmetelling.py)
     upstream     a service behind the proxy is up, or down
     worker       a worker has started, accepts, retires, has ended
     reload       a reload has been made, or was refused
@@ -16,7 +17,7 @@ may tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from certstore import Finding, Generation, Receipt, State
 from tlsproxy.ladder import Telling
@@ -82,6 +83,10 @@ class Teller:
             return
         facts = {"generation": generation.number, "cause": str(generation.cause)}
         self.events.add("generation", {**facts, "receipt": generation.receipt})
+
+    def acme(self, facts: Mapping[str, object]) -> None:
+        """Tell how a certificate of an ACME authority comes."""
+        self.events.add("acme", facts)
 
     def upstream(self, status: UpstreamStatus) -> None:
         """Tell that a service behind us is up from now on, or down."""

@@ -7,6 +7,8 @@ unready, and `check` and a reload tell of it before. Refuses to know how TLS is 
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -82,11 +84,18 @@ def _roots(named: Path | None) -> str:
 def _read(path: Path | None) -> str:
     assert path is not None
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _UnreadableError(f"{path} is no file")
             content = file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
         raise _UnreadableError(f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
     if len(content) > MOST_FILE_BYTES:
         raise _UnreadableError(f"{path} is larger than {MOST_FILE_BYTES} bytes")
-    # comments beside the blocks may be in any encoding; a PEM block is ASCII
-    return content.decode("ascii", "replace")
+    # comments beside the blocks may be in any encoding, and `ssl` takes ASCII only; a PEM block is ASCII
+    return content.decode("ascii", "ignore").replace("\0", "")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe that nobody writes to would hold up the start for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)

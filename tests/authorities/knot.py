@@ -73,11 +73,11 @@ class Knot:
 
 
 @contextmanager
-def running(folder: Path, zones: Sequence[str] = tuple(ZONES)) -> Iterator[Knot]:
-    """Run one, for these zones."""
+def running(folder: Path, zones: Sequence[str] = tuple(ZONES), more: str = "") -> Iterator[Knot]:
+    """Run one, for these zones; `more` are records of the zone test."""
     (port,) = free_ports(1)
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    (folder / "test.zone").write_text("$ORIGIN test.\n" + ZONE)
+    (folder / "test.zone").write_text("$ORIGIN test.\n" + ZONE + more)
     (folder / "elsewhere.zone").write_text("$ORIGIN elsewhere.\n" + ALIASES)
     (folder / "knot.conf").write_text(
         (CONFIG + "".join(ZONES[one] for one in zones)).format(folder=folder, port=port, secret=secret)

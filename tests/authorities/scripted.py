@@ -207,10 +207,10 @@ class Scripted(httpx2.AsyncBaseTransport):
         number = len(self.orders) - 1
         return answer(201, self._shown(number), Location=f"{URL}/order/{number}")
 
-    def _post_order(self, kid: str, payload: Any, number: int) -> httpx2.Response:  # noqa: ARG002
+    def _post_order(self, kid: str, payload: Any, number: int) -> httpx2.Response:
         return answer(200, self._shown(number))
 
-    def _post_authz(self, kid: str, payload: Any, number: int, place: int) -> httpx2.Response:  # noqa: ARG002
+    def _post_authz(self, kid: str, payload: Any, number: int, place: int) -> httpx2.Response:
         order = self.orders[number]
         name = order.names[place]
         status = order.proved.get(name, "pending")
@@ -232,7 +232,7 @@ class Scripted(httpx2.AsyncBaseTransport):
         body["wildcard"] = "*" in name  # type: ignore[assignment]
         return answer(200, {**body, "challenges": challenges})
 
-    def _post_chall(self, kid: str, payload: Any, number: int, place: int) -> httpx2.Response:  # noqa: ARG002
+    def _post_chall(self, kid: str, payload: Any, number: int, place: int) -> httpx2.Response:
         order = self.orders[number]
         name = order.names[place]
         whole = f"{token(number, place)}.{thumb(self.accounts[kid])}"
@@ -247,7 +247,7 @@ class Scripted(httpx2.AsyncBaseTransport):
             200, {"type": "http-01", "url": f"{URL}/chall/{number}/{place}", "status": "processing"}
         )
 
-    def _post_finalize(self, kid: str, payload: Any, number: int) -> httpx2.Response:  # noqa: ARG002
+    def _post_finalize(self, kid: str, payload: Any, number: int) -> httpx2.Response:
         order = self.orders[number]
         if order.status != "ready":
             return says(403, "orderNotReady")
@@ -256,7 +256,7 @@ class Scripted(httpx2.AsyncBaseTransport):
         order.certificate = self.issuing(request, order)
         return answer(200, self._shown(number), **{"Retry-After": "2"})
 
-    def _post_cert(self, kid: str, payload: Any, number: int) -> httpx2.Response:  # noqa: ARG002
+    def _post_cert(self, kid: str, payload: Any, number: int) -> httpx2.Response:
         return answer(200, self.orders[number].certificate, "application/pem-certificate-chain")
 
     def _shown(self, number: int) -> dict[str, object]:

@@ -235,7 +235,7 @@ class Virtual(AcmeKeeper):
 
     def __init__(self, *rest: object, authority: Scripted, disk: Disk) -> None:
         super().__init__(*rest)  # type: ignore[arg-type]
-        self._books = _VirtualBooks(self._store, self._clock, authority, disk)
+        self.books = _VirtualBooks(self._store, self._clock, authority, disk)
 
 
 class _VirtualBooks(Books):

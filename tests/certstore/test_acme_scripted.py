@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx2
@@ -13,6 +14,9 @@ from certstore.errors import StoreNotWritable
 from certstore.issuers.acme import client as clients
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.errors import AcmeError
+from certstore.issuers.acme.messages import Authorization, Identifier, Order, OrderStatus, ProofStatus
+from certstore.issuers.acme.order import Known, Seen
+from certstore.issuers.acme.pursuit import Pursuit
 from certstore.issuers.acme.renewalinfo import certificate_id
 from certstore.issuers.acme.wishes import Progress, Step, Wish
 from tests.authorities.answering import Recorder
@@ -329,3 +333,20 @@ async def test_a_record_that_stands_proves_names_and_wildcards(autojump_clock, s
         f"authority.test; accounturi={account.url}; policy=wildcard",
     }
     assert {one.name for one in site.answering.ever} == {"device.test"}
+
+
+async def test_who_waits_for_proofs_is_told_of_those_that_are_still_looked_for(site):
+    known = Known((Challenge.HTTP_01,))
+    statuses = {
+        "one.test": ProofStatus.VALID,
+        "two.test": ProofStatus.PENDING,
+        "x.test": ProofStatus.PROCESSING,
+    }
+    authorizations = tuple(
+        Authorization(f"{URL}/{name}", status, Identifier("dns", name), is_wildcard=False, offers=())
+        for name, status in statuses.items()
+    )
+    pending = Order(OrderStatus.PENDING, frozenset(), (), f"{URL}/f")
+    waiting = Pursuit.__new__(Pursuit)
+    waiting._known = replace(known, seen=Seen(pending, authorizations))
+    assert waiting._unproved() == ("two.test", "x.test")

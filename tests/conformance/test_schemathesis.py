@@ -35,7 +35,7 @@ SETTINGS = """
 [[operations]]
 include-operation-id = [
     "proposeCandidate", "rollBackSlot", "removeSlot", "activateGeneration", "confirmReceipt", "makeRequest",
-    "requestFactory", "installFactory", "putTrust", "removeTrust", "enableAcme",
+    "requestFactory", "installFactory", "putTrust", "removeTrust", "enableAcme", "foreseeAcme",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422, 502]
 

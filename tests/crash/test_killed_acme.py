@@ -41,7 +41,7 @@ class Stop(trio.abc.Instrument):
         self.at, self.seen = at, 0
         self.scope: trio.CancelScope | None = None
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if self.scope is not None:
             self.seen += 1
             if self.seen == self.at:

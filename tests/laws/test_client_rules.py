@@ -37,11 +37,11 @@ def test_what_is_no_spiffe_id_has_none(text):
 @given(DOMAINS, PATHS, PATHS)
 def test_a_prefix_lets_in_what_lies_below_it_and_nothing_beside(domain, path, other):
     below = parse_pattern(f"spiffe://{domain}{path}/*")
-    exact = parse_pattern(f"spiffe://{domain}{path}")
+    exact = parse_pattern(f"spiffe://{domain}{path or '/root'}")
     uri = f"spiffe://{domain}{other}"
     inside = other.split("/")[: len(path.split("/"))] == path.split("/") and other != path
     assert below(shown(uris=(uri,))) == inside
-    assert exact(shown(uris=(uri,))) == (path == other)
+    assert exact(shown(uris=(uri,))) == ((path or "/root") == other)
     assert not below(shown(uris=(uri, "urn:x"))), "with two URIs there is no SPIFFE id"
 
 

@@ -11,11 +11,12 @@ from certstore import BundleFacts, Finding, Meta, covers, found
 from tlsproxy import policy_forecast as policy
 from tlsproxy.forecast import Seen, forecast
 from tlsproxy.observe.clientele import Clientele
-from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS
 
 THEN = datetime(2031, 5, 6, tzinfo=UTC)
 counts = st.dictionaries(
-    st.tuples(st.sampled_from(OFFERED_VERSIONS), st.sampled_from(USABLE_KEYS)), st.integers(0, 10**9)
+    st.tuples(st.sampled_from(OFFERED_VERSIONS), st.sampled_from(USABLE_KEYS), st.sampled_from(EXCHANGES)),
+    st.integers(0, 10**9),
 )
 patterns = st.sampled_from(["a.test", "b.test", "*.test", "*.b.test", "c.b.test", "192.0.2.1"])
 some_names = st.lists(patterns, unique=True, max_size=4).map(tuple)
@@ -38,7 +39,7 @@ def codes(findings: tuple[Finding, ...]) -> list[str]:
 @given(counts, st.sampled_from(("RSA", "EC")), st.sampled_from(("RSA", "EC", "")))
 def test_the_warning_counts_those_who_can_use_only_the_other_kind(seen, key_type, before):
     other = {"RSA": "ec", "EC": "rsa"}[key_type]
-    kept_out = sum(count for (_, keys), count in seen.items() if keys == other)
+    kept_out = sum(count for (_, keys, _), count in seen.items() if keys == other)
     told = forecast(meta(key=key_type), (), Seen(seen, default_key=before))
     assert len(told) == bool(kept_out and before != key_type)
     for finding in told:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.pki import Pki
 from tlsproxy.observe.counters import Counters
 from tlsproxy.tls.clienthello import ClientHello, parse
-from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS, offer_of
+from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS, offer_of
 
 numbers = st.lists(st.integers(0, 0xFFFF) | st.sampled_from((0x0403, 0x0804, 0x0401, 0xC02B, 0xC02F)))
 
@@ -19,7 +19,8 @@ numbers = st.lists(st.integers(0, 0xFFFF) | st.sampled_from((0x0403, 0x0804, 0x0
 @given(st.lists(st.sampled_from((0x0302, 0x0303, 0x0304, 0x0A0A))), numbers, numbers)
 def test_every_hello_is_counted_in_a_bounded_number_of_words(versions, algorithms, suites):
     hello = ClientHello(None, (), tuple(versions), tuple(algorithms), (), tuple(suites))
-    version, keys = offer_of(hello)
+    version, keys, exchange = offer_of(hello)
+    assert exchange in EXCHANGES
     assert version in OFFERED_VERSIONS
     assert keys in USABLE_KEYS
 
@@ -71,8 +72,8 @@ def test_who_is_told_to_need_rsa_gets_no_answer_with_an_ec_certificate(
     data, answered = served(client(ciphers, newest), server)
     hello = parse(data)
     assert hello is not None
-    assert offer_of(hello) == expected
+    assert offer_of(hello) == (*expected, "classical")
     assert answered == (expected[1] in {"ec", "both"})
     counters = Counters((), (), lambda _record: None)
     counters.hello_heard(hello)
-    assert (("tlsproxy_hellos_total", *expected), 1.0) in counters.counted(())
+    assert (("tlsproxy_hellos_total", *expected, "classical"), 1.0) in counters.counted(())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,6 +18,8 @@ from tests.authorities.pebble import Pebble
 from tests.live.https_client import Client
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
+from tests.live.test_events import following
+from tests.live.test_events import told as heard
 from tests.live.test_metrics import scraped
 from tests.live.test_reload import reload
 
@@ -35,17 +39,17 @@ async def scene(folder: Path, pebble: Pebble) -> AsyncIterator[tuple[Proxy, Path
             yield proxy, config
 
 
-async def acme(proxy: Proxy, *words: str, code: int = 0) -> dict[str, object]:
+async def acme(proxy: Proxy, *words: str, code: int = 0, stdin: bytes = b"") -> dict[str, Any]:
     with trio.fail_after(60):
-        done = await tlsproxy("acme", *words, "--store", str(proxy.store), "--json")
+        done = await tlsproxy("acme", *words, "--store", str(proxy.store), "--json", stdin=stdin)
     assert done.returncode == code, done.stderr
-    shown: dict[str, object] = json.loads(done.stdout)
+    shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 
 
 def directory(pebble: Pebble, folder: Path) -> tuple[str, ...]:
     root = folder / "root.pem"
-    root.write_bytes(pebble.server.ca_pem)
+    root.write_bytes("# Wurzel f\u00fcr Ger\u00e4te\n".encode("latin-1") + pebble.server.ca_pem)
     return ("--directory", pebble.server.directory, "--ca-file", str(root), "--agree-tos")
 
 
@@ -95,6 +99,34 @@ async def test_a_certificate_comes_is_renewed_and_clients_stay(tmp_path, pebble,
         for secret in (proxy.store / "authority").rglob("*.pem"):
             assert secret.stat().st_mode & 0o077 == 0
         assert b"PRIVATE" not in bytes(proxy.written)
+
+
+async def test_a_person_sees_what_is_waited_for_and_so_does_who_follows_events(tmp_path, pebble) -> None:
+    with trio.fail_after(DEADLINE_S):
+        async with scene(tmp_path, pebble) as (proxy, _), following(proxy, "--after", "0") as events:
+            words = ("acme", "enable", *directory(pebble, tmp_path), *NAMES, "--store", str(proxy.store))
+            done = await tlsproxy(*words, within_s=60)
+            assert done.returncode == 0, done.stderr
+            host = pebble.server.directory.partition("//")[2].partition("/")[0]
+            told = re.sub(r", until [0-9:]{8} UTC at the longest", "", done.stderr.decode()).splitlines()
+            steps = [
+                f"finding the account at {host} ...",
+                f"placing the order at {host} for device.test, other.test ...",
+                "preparing the proof of device.test, other.test by http-01 ...",
+                f"waiting for {host} to see the proof of device.test, other.test by http-01 ...",
+                f"waiting for {host} to issue the certificate ...",
+                "fetching the certificate ...",
+                "having the certificate examined and served ...",
+            ]
+            unfinished = re.compile(rf"waiting for {host} to see the proof of (device|other)\.test by .*")
+            assert [line for line in told if not unfinished.fullmatch(line)] == steps
+            assert done.stdout.startswith(b"authority    https://")
+            issued = await heard(events, kind="acme", state="issued")
+            assert issued["names"] == ["device.test", "other.test"]
+            states = [one.get("step") or one["state"] for one in events if one["kind"] == "acme"]
+            assert states[:4] == ["account", "asked", "account", "order"]
+            await acme(proxy, "disable")
+            await heard(events, kind="acme", state="disabled")
 
 
 async def test_a_customers_certificate_keeps_its_place_and_acmes_stands_ready(tmp_path, pebble, pki) -> None:

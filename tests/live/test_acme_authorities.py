@@ -79,11 +79,13 @@ async def test_another_authority_is_asked_where_the_first_is_gone(tmp_path, tmp_
     folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
     with trio.fail_after(DEADLINE_S), ExitStack() as second, ExitStack() as first:
         primary = first.enter_context(pebbles.running(folders[0], pki))
-        other = second.enter_context(pebbles.running(folders[1], pki, beside=primary))
+        other = second.enter_context(pebbles.running(folders[1], pki, beside=primary, binding=True))
         async with scene(tmp_path, primary) as (proxy, _):
             words = ["--fallback-directory", other.server.directory]
             words += ["--fallback-ca-file", str(tmp_path / "root.pem"), "--name", "device.test"]
-            mine = await acme(proxy, "enable", *directory(primary, tmp_path), *words)
+            words += ["--fallback-eab-kid", "kid-1", "--fallback-eab-key-file", "-"]
+            key = pebbles.MAC.encode()
+            mine = await acme(proxy, "enable", *directory(primary, tmp_path), *words, stdin=key)
             assert mine["issued_by"] == primary.server.directory
             first.close()
             for number in range(1, 4):

@@ -196,7 +196,10 @@ async def test_a_port_that_somebody_takes_between_the_preflight_and_the_exec_lea
                     lost = await proxy.wait_log("finding", code="listener_lost")
                     assert f"127.0.0.1:{new}" in lost["words"]
                     await asks(old)
+                    (trouble,) = (await proxy.status())["troubles"]
+                    assert (trouble["code"], trouble["severity"]) == ("listener_lost", "error")
                 assert await reload(proxy) == (0, "")
+                assert (await proxy.status())["troubles"] == []
                 await asks(new)
                 with pytest.raises(OSError, match="refused"):
                     socket.create_connection(("127.0.0.1", old))

@@ -87,3 +87,8 @@ async def test_its_health_says_so(tmp_path: Path) -> None:
                 health = json.loads(done.stdout)
                 assert health["ready"]
                 assert "store_gone" in {finding["code"] for finding in health["findings"]}
+                await proxy.wait_log("finding", code="store_gone")
+                done = await tlsproxy("status", "--control", str(runtime / "control.sock"))
+                assert b"was removed, or replaced" in done.stdout
+                await trio.Path(tmp_path / "away").rename(proxy.store)
+                await proxy.wait_log("store_back")

@@ -7,6 +7,7 @@ its tests away.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ PACKAGES = {
     "scp": "openssh-client",
     "certutil": "libnss3-tools",
     "certtool": "gnutls-bin",
+    "gnutls-cli": "gnutls-bin",
+    "node": "nodejs",
+    "javac": "openjdk-17-jdk-headless",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
@@ -62,3 +66,21 @@ def find(program: str) -> str:
             pytest.fail(words)
         pytest.skip(words)
     return path
+
+
+OLD_OPENSSL = Path(__file__).parents[2] / ".old-openssl"
+
+
+def find_old_openssl(release: str) -> Path:
+    """Give the folder that `make test-deps` has put "1.0.2" or "1.1.1" in; skip or fail as `find` does."""
+    folder = OLD_OPENSSL / release
+    if platform.machine() != "x86_64":
+        pytest.skip(
+            f"there is no OpenSSL {release} for {platform.machine()}: its wheels were made for x86_64"
+        )
+    if not folder.is_dir():
+        words = f"OpenSSL {release} is not here: make test-deps"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    return folder

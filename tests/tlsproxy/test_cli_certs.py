@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from certstore import InProcess, Receipt, Source, Store, read_generation
-from tests.controlling import acme_of, controller_of, resetter_of
+from tests.controlling import acme_of, controller_of, lookout_of, resetter_of
 from tests.pki import Pki
 from tlsproxy.cli import either, main
 from tlsproxy.control import server
@@ -270,9 +270,9 @@ async def test_with_a_running_proxy_the_certificate_is_live_when_the_command_ret
         controller = replace(controller_of(held), examiner=examiner)
         events, resetter = controller.teller.events, resetter_of(controller)
         desk = FactoryDesk(controller)
-        backing = Backing(
-            controller, controller, controller, held, events, desk, resetter, acme_of(controller)
-        )
+        acme = acme_of(controller)
+        proxy = (controller, controller, controller)
+        backing = Backing(*proxy, held, events, desk, resetter, acme, lookout_of(held, acme))
         control = store / "run" / "control.sock"
         await nursery.start(partial(server.run, control, backing))
         code, document = await run_command("certs", "import", "--store", str(store), "--json", *files)

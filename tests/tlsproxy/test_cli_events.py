@@ -23,6 +23,21 @@ RECEIPT = {
 }
 
 
+ACME = {
+    **HEAD,
+    "kind": "acme",
+    "names": ["a.test"],
+    "challenge": "http-01",
+    "authority": "https://ca.test:14000/dir",
+}
+
+
+WAITING = (
+    "acme        waiting for ca.test:14000 to see the proof of a.test by http-01,"
+    " until 12:15:00 UTC at the longest"
+)
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -49,6 +64,24 @@ RECEIPT = {
             "worker      7 (seat 1) ended with exit code -9",
         ),
         ({**HEAD, "kind": "reload", "state": "done", "epoch": 2}, "reload      done: epoch 2"),
+        (
+            {**ACME, "state": "step", "step": "validation", "until": "2026-11-25T12:15:00+00:00"},
+            WAITING,
+        ),
+        (
+            {**ACME, "state": "step", "step": "order", "until": None, "names": list("abcde")},
+            "acme        placing the order at ca.test:14000 for a, b, c and 2 more",
+        ),
+        ({**ACME, "state": "step", "step": "tomorrow"}, "acme        tomorrow"),
+        (
+            {**ACME, "state": "failed", "words": "the authority ...", "code": "acme_refused"},
+            "acme        failed: the authority ... [acme_refused]",
+        ),
+        (
+            {**ACME, "state": "issued", "not_after": "2027-01-01T00:00:00+00:00"},
+            "acme        issued by https://ca.test:14000/dir, valid until 2027-01-01",
+        ),
+        ({**HEAD, "kind": "acme", "state": "disabled"}, "acme        disabled"),
         ({**HEAD, "kind": "reload", "state": "refused", "why": "no"}, "reload      refused: no"),
         ({**HEAD, "kind": "tomorrow", "what": 1}, 'tomorrow    {"what": 1}'),
     ],

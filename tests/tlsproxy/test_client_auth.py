@@ -65,6 +65,8 @@ def test_a_rule_says_where_and_by_which_set():
         ("[[client_auth]]\nallow = []", "an empty list is for nobody"),
         ('[[client_auth]]\nallow = ["pump-7"]', "doesn't begin like a pattern"),
         ('[[client_auth]]\nallow = ["spiffe://Plant/x"]', "is no SPIFFE id"),
+        ('[[client_auth]]\nallow = ["spiffe://plant"]', "those have a path"),
+        ('[[client_auth]]\nallow = ["uri:SPIFFE://plant/x"]', "leave out uri:"),
         ('[[client_auth]]\nallow = ["spki:1234"]', "is no SHA-256 in hex"),
         ('[[client_auth]]\nallow = ["subject:pump"]', "is no distinguished name"),
         ('[[client_auth]]\ntrust = "../x"', "is no name of a trust set"),
@@ -81,6 +83,7 @@ def test_what_is_wrong_is_said(tables, says):
 # --- the gate
 
 STRICT, OTHER = ClientAuth("required", ("api.test", "192.0.2.7")), ClientAuth("optional", ("maybe.test",))
+STRICT_EVERYWHERE = ClientAuth("required")
 RULES = Rules([STRICT, OTHER, ClientAuth("off", ("open.test",))])
 
 
@@ -99,10 +102,17 @@ def test_a_connection_that_was_not_asked_is_misdirected(host):
 
 def test_a_host_without_a_rule_or_of_the_same_is_answered():
     gate = ClientGate(RULES, STRICT, 443)
-    asked = [status_of(gate, host) for host in (b"api.test", b"open.test", b"api.test:443", b"", b"!!")]
-    assert asked == [200] * 5
+    asked = [status_of(gate, host) for host in (b"api.test", b"open.test", b"api.test:443", b"localhost")]
+    assert asked == [200] * 4
     assert status_of(gate, b"maybe.test") == 421
     assert status_of(gate, b"api.test") == 200, "it can be used again after that"
+
+
+@pytest.mark.parametrize("host", [b"api.test..", b"-api.test", b"192.0.2.007", b"3221225991", b"!!"])
+def test_a_host_that_is_no_name_is_for_nobody_where_names_have_rules(host):
+    """The service behind may read it as one of them."""
+    assert [status_of(ClientGate(RULES, rule, 443), host) for rule in (None, STRICT)] == [421, 421]
+    assert status_of(ClientGate(Rules([STRICT_EVERYWHERE]), STRICT_EVERYWHERE, 443), host) == 200
 
 
 def test_who_is_not_let_in_is_forbidden_and_nothing_is_told_of_him():

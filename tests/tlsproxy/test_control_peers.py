@@ -74,7 +74,7 @@ def test_names_and_numbers_are_looked_up_and_unknown_ones_admit_nobody(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     me, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid())
-    access = Access.of([me.pw_name, "1234", "nobody-has-this-name"], [group.gr_name], 0o660)
+    access = Access.of([me.pw_name, "1234", "²", "nobody-has-this-name"], [group.gr_name], 0o660)
     assert access.uids == {me.pw_uid, 1234}
     assert access.gids == {group.gr_gid}
     told = capsys.readouterr().out

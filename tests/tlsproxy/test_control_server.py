@@ -14,7 +14,17 @@ import trio
 from structlog.testing import capture_logs
 
 from certstore import Candidate, State, StoreNotWritable
-from tests.controlling import Api, Changes, Reloads, acme_of, control_api, controller_of, now, resetter_of
+from tests.controlling import (
+    Api,
+    Changes,
+    Reloads,
+    acme_of,
+    control_api,
+    controller_of,
+    lookout_of,
+    now,
+    resetter_of,
+)
 from tests.pki import Pki
 from tests.storing import candidate_of
 from tlsproxy.control import server
@@ -202,9 +212,9 @@ def another(api: Api, path: Path | None = None) -> Callable[[], Awaitable[None]]
     controller = controller_of(api.store)
     events = controller.teller.events
     desk, resetter = FactoryDesk(controller), resetter_of(controller)
-    backing = Backing(
-        controller, Changes(controller), Reloads(), api.store, events, desk, resetter, acme_of(controller)
-    )
+    acme = acme_of(controller)
+    proxy = (controller, Changes(controller), Reloads())
+    backing = Backing(*proxy, api.store, events, desk, resetter, acme, lookout_of(api.store, acme))
     return partial(server.run, path or api.path, backing)
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,16 +17,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.forwarding import GET, OK, Rig, forwarding
 from tests.pki import Issued, Pki, to_pem
-from tests.secured import SecurePeer, SecureService, a_secure_service
+from tests.secured import SecurePeer, SecureService, a_secure_service, context_for
 from tlsproxy.config.addresses import UpstreamAddress
-from tlsproxy.errors import Fault
+from tlsproxy.errors import Fault, UpstreamTLSError
 from tlsproxy.forward.dialling import dial_by
 from tlsproxy.forward.site import make_upstream
 from tlsproxy.observe.labels import UPSTREAM_TLS
-from tlsproxy.policy_upstream import SESSION_KEEP_S
+from tlsproxy.policy_upstream import QUIET_READS, SESSION_KEEP_S
 from tlsproxy.terms import Terms
 from tlsproxy.tls.engines.outward import spki_of
-from tlsproxy.tls.outward import Outward
+from tlsproxy.tls.outward import Outward, OutwardStream
 from tlsproxy.upstream.probe import probe, request_for
 
 PKI = Pki()
@@ -33,6 +34,11 @@ STRANGERS = Pki()
 ROOTS = to_pem(PKI.root).decode()
 NAME = "api.service.test"
 OLD = datetime.now(UTC).replace(microsecond=0) - timedelta(days=100)
+
+
+async def once(peer: SecurePeer) -> None:
+    await peer.head()
+    await peer.send(OK.replace(b"Content", b"Connection: close\r\nContent"))
 
 
 def pin_of(issued: Issued) -> str:
@@ -216,10 +222,6 @@ async def test_a_connection_is_lent_again_though_tickets_wait_on_it(tmp_path):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_the_next_connection_resumes_the_session_for_a_while_only(version, tmp_path):
-    async def once(peer: SecurePeer) -> None:
-        await peer.head()
-        await peer.send(OK.replace(b"Content", b"Connection: close\r\nContent"))
-
     issued = PKI.leaf((NAME,))
     terms = Terms(NAME, roots=ROOTS, pins=(pin_of(issued),))
     now = 0.0
@@ -241,6 +243,88 @@ async def test_the_next_connection_resumes_the_session_for_a_while_only(version,
         await ask()
         await ask()
         assert service.resumed == [False, True, True, False, True]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_is_as_old_as_the_verification_that_it_stands_for(version, tmp_path):
+    now = 0.0
+    async with a_secure_service(PKI.leaf((NAME,)), tmp_path, version=version) as service:
+        outward = Outward("secure", Terms(NAME, roots=ROOTS), lambda: now)
+
+        async def used() -> OutwardStream:
+            stream = await outward.shake_hands(
+                socket_of(await trio.open_tcp_stream("127.0.0.1", service.port))
+            )
+            await stream.send_all(GET)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+            return stream
+
+        first = await used()
+        now = SESSION_KEEP_S - 1
+        assert first.is_quiet()  # a connection of the pool that is looked at again and again
+        second = await used()
+        now = SESSION_KEEP_S + 1
+        assert first.is_quiet()
+        assert second.is_quiet()
+        third = await used()
+        assert service.resumed == [False, True, False]
+        for stream in (first, second, third):
+            stream.close()
+
+
+async def test_after_a_failure_nothing_is_resumed_that_was_verified_before(tmp_path):
+    now = 0.0
+    async with a_secure_service(PKI.leaf((NAME,)), tmp_path) as service:
+        outward = Outward("secure", Terms(NAME, roots=ROOTS), lambda: now)
+
+        async def used() -> OutwardStream:
+            stream = await outward.shake_hands(
+                socket_of(await trio.open_tcp_stream("127.0.0.1", service.port))
+            )
+            await stream.send_all(GET)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+            return stream
+
+        first = await used()
+        now = 1.0
+        service.context.load_cert_chain(chain_file(STRANGERS.leaf((NAME,)), tmp_path))
+        service.context.num_tickets = 0
+        assert first.is_quiet()
+        outward._kept = None
+        with pytest.raises(UpstreamTLSError):
+            await used()
+        assert first.is_quiet()
+        with pytest.raises(UpstreamTLSError):
+            await used()
+        assert service.resumed == [False]
+        first.close()
+
+
+@pytest.mark.parametrize(("reads", "quiet"), [(QUIET_READS, True), (1, False)])
+async def test_a_look_whether_a_connection_is_quiet_ends_whatever_comes(reads, quiet, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlsproxy.tls.outward.QUIET_READS", reads)
+    outward = Outward("secure", Terms(NAME, roots=ROOTS), lambda: 0.0)
+    served = []
+
+    def serve(listener: socket.socket) -> None:  # by `ssl` itself: trio's stream holds tickets back
+        sock, _ = listener.accept()
+        served.append(context_for(PKI.leaf((NAME,)), tmp_path).wrap_socket(sock, server_side=True))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, serve, listener)
+            raw = await trio.open_tcp_stream(*listener.getsockname())
+            stream = await outward.shake_hands(socket_of(raw))
+        await trio.lowlevel.wait_readable(stream.sock)
+        assert stream.is_quiet() is quiet
+        stream.close()
+        served[0].close()
+
+
+def chain_file(issued: Issued, folder: Path) -> Path:
+    file = folder / "other.pem"
+    file.write_bytes(issued.key_pem + issued.chain_pem)
+    return file
 
 
 def socket_of(stream: trio.SocketStream) -> socket.socket:
@@ -355,7 +439,7 @@ async def test_a_dead_service_is_unreachable(tmp_path):
 
 @pytest.mark.parametrize("wants_ours", [False, True])
 async def test_a_check_says_that_tls_is_what_fails(wants_ours, tmp_path):
-    made = a_secure_service(PKI.leaf((NAME,)), tmp_path, client_roots=ROOTS if wants_ours else "")
+    made = a_secure_service(PKI.leaf((NAME,)), tmp_path, once, client_roots=ROOTS if wants_ours else "")
     async with made as service:
         address = UpstreamAddress("https", "127.0.0.1", service.port)
         for name, result in ((NAME, "tls" if wants_ours else "passed"), ("other.test", "tls")):

@@ -268,3 +268,17 @@ async def test_an_address_that_never_answers_times_out(tmp_path):
         with pytest.raises(TimeoutError):
             await Dialler(Place(scheme="unix", path=path), connect_s=0.05)()
         first.close()
+
+
+async def test_an_address_that_never_answers_uses_up_only_its_share_of_the_time(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as deaf, socket.create_server(("127.0.0.1", 0)) as listener:
+        deaf.bind(path)
+        deaf.listen(0)
+        first = await dial(((socket.AF_UNIX, path),))
+        there = (socket.AF_INET, listener.getsockname())
+        with trio.fail_after(2):
+            sock = await dial(((socket.AF_UNIX, path), (socket.AF_UNIX, path), there))
+        assert sock.getpeername() == listener.getsockname()
+        sock.close()
+        first.close()

@@ -21,6 +21,7 @@ from tlsproxy import __version__
 from tlsproxy.cli.tables import show_rows, show_status
 from tlsproxy.config.values import TLSConfig
 from tlsproxy.control.documents import StatusDocument
+from tlsproxy.observe.rendering import receipt_line, remaining, render
 from tlsproxy.observe.status import (
     ListenerStatus,
     Place,
@@ -30,9 +31,6 @@ from tlsproxy.observe.status import (
     StoreFacts,
     WorkerStatus,
     describe,
-    receipt_line,
-    remaining,
-    render,
 )
 from tlsproxy.observe.upstreams import UpstreamStatus
 from tlsproxy.software import loaded

@@ -20,9 +20,12 @@ SSL3, TLS10, TLS11, TLS12 = 0x0300, 0x0301, 0x0302, 0x0303
 ECDHE_ECDSA_GCM, ECDHE_RSA_GCM = 0xC02B, 0xC02F
 ECDHE_ECDSA_CBC, ECDHE_RSA_CBC = 0xC009, 0xC013
 RSA_GCM, RSA_CBC, RSA_3DES, RSA_RC4, RSA_EXPORT = 0x009C, 0x002F, 0x000A, 0x0005, 0x0003
-DHE_GCM, ANONYMOUS, NULL = 0x009E, 0x0034, 0x0001
-HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
+RSA_DES, EXPORT_1024, PSK_GCM, SRP_CBC, ECDHE_CCM, ECDHE_NULL = 0x0009, 0x0062, 0x00A8, 0xC01E, 0xC0AC, 0xC006
+DHE_GCM, ANONYMOUS, NULL, FALLBACK = 0x009E, 0x0034, 0x0001, 0x5600
+AES_128, INTEGRITY_ONLY = 0x1301, 0xC0B4
+HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, MISSING_EXTENSION = 40, 70, 86, 109
 X25519, P256, SECP160 = 29, 23, 16
+ECDSA, PSS, ECDSA_SHA1, RSA_SHA1 = 0x0403, 0x0804, 0x0203, 0x0201
 NEW = (TLS12, (ECDHE_ECDSA_GCM, ECDHE_RSA_GCM), (X25519, P256))
 
 
@@ -46,6 +49,26 @@ def hello(version: int, suites: tuple[int, ...], groups: tuple[int, ...] = (P256
         extensions = vector(b"".join(struct.pack(">H", k) + vector(v, 2) for k, v in listed.items()), 2)
     body = struct.pack(">H", version) + bytes(32) + b"\0" + vector(shorts(suites), 2) + b"\x01\0" + extensions
     return b"\x16" + struct.pack(">H", min(version, TLS10)) + vector(b"\x01" + vector(body, 3), 2)
+
+
+def newer(
+    suites: tuple[int, ...] = (AES_128,),
+    groups: tuple[int, ...] = (P256, X25519),
+    signatures: tuple[int, ...] = (ECDSA, PSS),
+    *,
+    without: int | None = None,
+) -> bytes:
+    """Write a ClientHello of TLS 1.3 that guesses no group; `without` one of its extensions."""
+    listed = {
+        0: vector(b"\0" + vector(b"device.test", 2), 2),
+        10: vector(shorts(groups), 2),
+        13: vector(shorts(signatures), 2),
+        43: vector(shorts((0x0304,)), 1),
+        51: vector(b"", 2),
+    }
+    extensions = b"".join(struct.pack(">H", k) + vector(v, 2) for k, v in listed.items() if k != without)
+    body = struct.pack(">H", TLS12) + bytes(32) + b"\0" + vector(shorts(suites), 2) + b"\x01\0"
+    return b"\x16\x03\x01" + vector(b"\x01" + vector(body + vector(extensions, 2), 3), 2)
 
 
 async def answer_to(context: Context, sent: bytes) -> tuple[str | None, bytes]:
@@ -97,13 +120,30 @@ async def test_a_version_of_former_times_is_named_as_what_is_wrong(context, vers
         (RSA_GCM,),
         (RSA_CBC, RSA_3DES),
         (RSA_RC4,),
-        (RSA_EXPORT,),
-        (NULL,),
+        (RSA_DES,),
+        (RSA_EXPORT, EXPORT_1024),
+        (NULL, ECDHE_NULL),
         (ANONYMOUS,),
         (DHE_GCM,),
+        (PSK_GCM, SRP_CBC),
+        (ECDHE_CCM,),
         (ECDHE_ECDSA_CBC, ECDHE_RSA_CBC),
     ],
-    ids=["static RSA", "3DES", "RC4", "export", "NULL", "anonymous", "DHE", "CBC"],
+    ids=(
+        [
+            "static-rsa",
+            "3des",
+            "rc4",
+            "des",
+            "export",
+            "null",
+            "anonymous",
+            "finite-field",
+            "password",
+            "ccm",
+            "cbc",
+        ]
+    ),
 )
 async def test_a_cipher_of_former_times_fails_the_handshake(context, suites):
     reason, came = await answer_to(context, hello(TLS12, suites))
@@ -130,3 +170,39 @@ async def test_tls_12_is_a_version_of_former_times_to_the_modern_profile(engine,
     reason, came = await answer_to(context, hello(*NEW))
     assert came[5:] == bytes((2, PROTOCOL_VERSION))
     assert reason == "unsupported_version"
+
+
+async def test_a_client_that_was_made_to_fall_back_to_tls_12_is_told_so(context):
+    reason, came = await answer_to(context, hello(TLS12, (*NEW[1], FALLBACK), NEW[2]))  # RFC 7507
+    assert came[5:] == bytes((2, INAPPROPRIATE_FALLBACK))
+    assert reason == "inappropriate_fallback"
+
+
+@pytest.mark.parametrize(
+    ("sent", "alert", "why"),
+    [
+        (newer(suites=(INTEGRITY_ONLY,)), HANDSHAKE_FAILURE, "no_shared_cipher"),
+        (newer(groups=(SECP160,)), HANDSHAKE_FAILURE, "no_shared_group"),
+        (newer(signatures=(ECDSA_SHA1, RSA_SHA1)), HANDSHAKE_FAILURE, "no_shared_signature_algorithm"),
+        (newer(without=13), MISSING_EXTENSION, "missing_extension"),
+        (newer(without=10), MISSING_EXTENSION, "missing_extension"),
+    ],
+    ids=["suites", "groups", "signatures", "no-signatures", "no-groups"],
+)
+async def test_a_hello_of_tls_13_that_shares_too_little_is_told_in_what(context, sent, alert, why):
+    reason, came = await answer_to(context, sent)
+    assert (came[0], came[5:]) == (21, bytes((2, alert)))
+    assert reason == why
+
+
+async def test_a_hello_of_tls_13_without_a_guess_is_asked_for_a_group(context):
+    reason, came = await answer_to(context, newer())
+    assert came[:1] == b"\x16", "a HelloRetryRequest"
+    assert reason is None
+
+
+async def test_an_ssl_2_hello_is_hung_up_on_without_a_word(context):
+    offered = bytes.fromhex("010080 020080 00000a")  # three bytes a cipher: two of SSL 2.0, 3DES
+    body = struct.pack(">BHHHH", 1, SSL3, len(offered), 0, 16) + offered + bytes(16)
+    reason, came = await answer_to(context, struct.pack(">H", 0x8000 | len(body)) + body)
+    assert (reason, came) == ("not_tls", b"")  # RFC 5246 appendix E.2 lets a server be without it

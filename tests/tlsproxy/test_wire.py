@@ -159,8 +159,9 @@ class TestInTheWorker:
         assert {(asked.bundle, asked.generation) for asked in sent} == {(FACTS.bundle, 3)}
         asking.judged(ConfirmJudged(99, Judgement.CONFIRMED))  # nobody waits for it
 
-    @pytest.mark.usefixtures("autojump_clock")
-    async def test_who_guesses_is_slowed_down_before_the_supervisor_hears_of_it(self, monkeypatch):
+    async def test_who_guesses_is_slowed_down_before_the_supervisor_hears_of_it(
+        self, autojump_clock, monkeypatch
+    ):
         monkeypatch.setattr(policy, "CONFIRM_PER_S", 0.0)
         sent: list[ConfirmAsked] = []
         asking = Asking(sent.append)
@@ -177,8 +178,9 @@ class TestInTheWorker:
         assert len(sent) == policy.CONFIRM_BURST + 1
         assert await asking.confirm(b"x", FACTS) is Judgement.TOO_OFTEN
 
-    @pytest.mark.usefixtures("autojump_clock")
-    async def test_many_addresses_together_are_bounded_and_so_is_what_is_kept_of_them(self, monkeypatch):
+    async def test_many_addresses_together_are_bounded_and_so_is_what_is_kept_of_them(
+        self, autojump_clock, monkeypatch
+    ):
         monkeypatch.setattr(policy, "CONFIRM_PER_S_ALL", 0.0)
         sent: list[ConfirmAsked] = []
         asking = Asking(sent.append)

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.tlsproxy.test_observe_metrics import CLIENT, UPSTREAM, exchange
+from tests.tlsproxy.test_tls_ja4 import record
 from tlsproxy import handover, policy, policy_forecast, policy_tls
 from tlsproxy.errors import ClientProtocolError, Fault
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe.counters import Counters
-from tlsproxy.observe.labels import REASONS
+from tlsproxy.observe.labels import LEFT, REASONS
 from tlsproxy.observe.metrics import Counted, Sums
 from tlsproxy.tls.engines import TLSFacts
+from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.protocol import decode_from_worker, encode
 from tlsproxy.workers.testimony import Names, believed
@@ -22,6 +24,7 @@ from tlsproxy.workers.testimony import Names, believed
 NAMES = Names(("/", "/api"), (UPSTREAM,))
 TRUE = (("tlsproxy_requests_total", "/", "2xx"), 3.0)
 EVIL = 'evil"} 1\n'
+JA4 = "t13d1516h2_8daaf6152771_e5627efa2ab1"
 LIES = [
     (("tlsproxy_requests_total", EVIL, "2xx"), 1.0),
     (("tlsproxy_requests_total", "/", EVIL), 1.0),
@@ -32,7 +35,8 @@ LIES = [
     (("tlsproxy_upstream_refusals_total", UPSTREAM, "/", EVIL), 1.0),
     (("tlsproxy_upstream_up", UPSTREAM, "/"), 1.0),
     (("tlsproxy_handshake_failures_total", "x" * 1000), 1.0),
-    (("tlsproxy_hellos_total", "TLSv1.2", EVIL), 1.0),
+    (("tlsproxy_hellos_total", "TLSv1.2", EVIL, "hybrid"), 1.0),
+    (("tlsproxy_handshake_signatures_total", EVIL), 1.0),
     (("tlsproxy_made_up_total",), 1.0),
     (("tlsproxy_worker_deaths_total",), 1.0),  # the supervisor's own
     (("tlsproxy_receipts_total", "customer", "confirmed"), 1.0),
@@ -57,11 +61,13 @@ def test_all_that_a_worker_can_count_is_believed():
         counters.exchange_done(exchange(503, code, fault=Fault.UPSTREAM))
     counters.exchange_done(exchange(404, "no_route", route="", fault=Fault.CLIENT))
     for reason in (*REASONS, "a new one"):
-        counters.handshake_failed(reason)
+        counters.handshake_failed(reason, record(0x0303, b"\xc0\x2f", {}))
     for version in ("TLSv1.2", "TLSv1.3", "TLSv9"):
         for cipher in (*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES, "new"):
             for group in ("x25519", "prime256v1", "new", None):
                 counters.handshake_done(TLSFacts(version, cipher, group, None, False), 0.1)
+    for signature in SIGNATURES:
+        counters.handshake_done(TLSFacts("TLSv1.3", "new", None, None, False, signature), 0.1)
     counters.connection_faulted()
     counted = counters.counted(())
     counted += [
@@ -71,7 +77,9 @@ def test_all_that_a_worker_can_count_is_believed():
     counted += [(("tlsproxy_log_lines_left_out_total", log), 1.0) for log in ("failures", "access")]
     now: Counted = [(("tlsproxy_connections",), 2.0)]
     now += [(("tlsproxy_connections_by_generation", name), 1.0) for name in ("0", "12", "older")]
-    counts = decode_from_worker(encode(Counts(counted, now)))
+    refused = list(counters.clientele.refused.items())
+    assert {reason for (reason, _), _ in refused} == (REASONS | {"other"}) - LEFT
+    counts = decode_from_worker(encode(Counts(counted, now, refused=refused)))
     assert isinstance(counts, Counts)
     assert believed(counts, NAMES) == counts
 
@@ -109,6 +117,28 @@ def test_no_worker_makes_a_line_for_people_of_what_is_no_host_name(name):
 @pytest.mark.parametrize("value", [-1.0, 2.0**65])
 def test_no_worker_counts_a_name_so_often(value):
     assert believed(Counts([], [], [("pump.test", value)]), NAMES) == Counts([], [])
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        (("reset by me\n", JA4), 1.0),
+        (("unknown_name", f"{JA4}\n"), 1.0),
+        (("unknown_name", "\x1b[2J"), 1.0),
+        (("unknown_name", JA4), -1.0),
+        (("unknown_name", JA4), float("nan")),
+        (("unknown_name", JA4), 2.0**65),
+    ],
+    ids=str,
+)
+def test_no_worker_makes_a_line_for_people_of_what_is_no_fingerprint(lie):
+    true = (("unknown_name", JA4), 2.0)
+    assert believed(Counts([], [], refused=[lie, true]), NAMES) == Counts([], [], refused=[true])
+
+
+def test_of_a_worker_s_fingerprints_a_bounded_part_is_kept():
+    refused = [(("unknown_name", f"t13d1516h2_{n:012x}_{n:012x}"), 1.0) for n in range(10_000)]
+    assert len(believed(Counts([], [], refused=refused), NAMES).refused) == policy_forecast.REFUSED_COUNTED
 
 
 def test_of_a_worker_s_names_a_bounded_part_is_kept():

@@ -6,38 +6,39 @@ Everything is asked of the running proxy, since it is there that an authority lo
 from __future__ import annotations
 
 import json
-import sys
-import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tlsproxy.cli.acmeoptions import (
+    CA_FILE,
+    FILE,
+    JSON,
+    STDIN_OR_FILE,
+    key_in,
+    name_server,
+    name_server_options,
+    roots_of,
+)
+from tlsproxy.cli.acmepreflight import preflight
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import asking, find_proxy, place_options
 from tlsproxy.cli.reverting import REASON
 
 if TYPE_CHECKING:
+    from tlsproxy.cli.places import Whereabouts
     from tlsproxy.control.client import Client
 
 __all__ = ["acme"]
 
-_LOOK_S = 0.5
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 _WAIT = click.option(
     "--wait/--no-wait",
     default=True,
     help="Wait until it is there, or the try failed [default: wait].",
 )
-_WORDS = {
-    "account": "finding the account",
-    "order": "placing the order",
-    "answering": "preparing the proof",
-    "validation": "waiting for the authority to see the proof",
-    "issuance": "waiting for the certificate",
-    "download": "fetching the certificate",
-}
 
 
 @click.group(
@@ -51,6 +52,9 @@ _WORDS = {
 )
 def acme() -> None:
     """A certificate that comes from an ACME authority, and is renewed ahead of its end."""
+
+
+acme.add_command(preflight)
 
 
 @acme.command(
@@ -78,17 +82,7 @@ def acme() -> None:
     " within the handshake; or, as wildcards need it, by a record at a name server that takes updates from"
     " here (dns-01), or that somebody sets once (dns-persist-01: the first try says which).",
 )
-@click.option("--dns-server", metavar="HOST", help="dns-01: the zone's primary server (RFC 2136).")
-@click.option("--dns-port", type=click.IntRange(1, 65_535), default=53, show_default=True, help="Its port.")
-@click.option("--dns-key-file", type=_FILE, help="dns-01: the TSIG key, as tsig-keygen writes it.")
-@click.option("--dns-zone", metavar="ZONE", help="dns-01: whose records are changed [default: asked for].")
-@click.option(
-    "--dns-wait",
-    type=click.IntRange(0, 3_600),
-    default=0,
-    show_default=True,
-    help="dns-01: the seconds until the zone's other servers have what the primary has.",
-)
+@name_server_options
 @click.option(
     "--key-type",
     type=click.Choice(["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]),
@@ -99,15 +93,11 @@ def acme() -> None:
 @click.option("--email", "contacts", multiple=True, help="Whom the authority may write to. Repeatable.")
 @click.option("--profile", help="One of the certificate profiles that the authority lists.")
 @click.option("--preferred-chain", metavar="NAME", help="The root that the chain should lead to.")
-@click.option(
-    "--ca-file",
-    type=_FILE,
-    help="Roots in PEM that the authority's own certificate is trusted by, beside the system's.",
-)
+@CA_FILE
 @click.option("--eab-kid", metavar="KID", help="External account binding: the key's name.")
 @click.option(
     "--eab-key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    type=STDIN_OR_FILE,
     help="External account binding: a file that holds the key in base64url, - for stdin.",
 )
 @click.option("--agree-tos", is_flag=True, help="Agree to the terms of service of all authorities named.")
@@ -122,12 +112,12 @@ def acme() -> None:
     help="Ask for nothing while a certificate that was imported has all names [default: go on below it].",
 )
 @click.option("--fallback-directory", metavar="URL", help="Whom to ask where that one fails again and again.")
-@click.option("--fallback-ca-file", type=_FILE, help="As --ca-file, for the fallback.")
+@click.option("--fallback-ca-file", type=FILE, help="As --ca-file, for the fallback.")
 @click.option("--fallback-eab-kid", metavar="KID", help="As --eab-kid, for the fallback.")
-@click.option("--fallback-eab-key-file", type=_FILE, help="As --eab-key-file, for the fallback.")
+@click.option("--fallback-eab-key-file", type=STDIN_OR_FILE, help="As --eab-key-file, for the fallback.")
 @_WAIT
 @place_options
-@_JSON
+@JSON
 def enable(  # noqa: PLR0913, PLR0917  one an option
     directory: str,
     names: tuple[str, ...],
@@ -166,6 +156,8 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     """
     if not names and not addresses:
         raise click.UsageError("say what is to be certified: --name or --ip")
+    if eab_key_file is not None and str(eab_key_file) == "-" and eab_key_file == fallback_eab_key_file:
+        raise click.UsageError("one key can be read from stdin: the other has to be in a file")
     fallback = _authority(fallback_directory, fallback_ca_file, fallback_eab_kid, fallback_eab_key_file)
     wanted: dict[str, object] = {
         **(_authority(directory, ca_file, eab_kid, eab_key_file) or {}),
@@ -179,11 +171,9 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "keep_key": keep_key,
         "pause_in_shadow": pause_in_shadow,
         "fallback": fallback,
-        "name_server": _name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
+        "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
     }
-    with asking(find_proxy(store, config)) as client:
-        client.enable_acme(wanted)
-        return _followed(client, 0, wait=wait, as_json=as_json)
+    return _followed(find_proxy(store, config), partial(_enable, wanted), wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -191,7 +181,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     epilog=examples("tlsproxy acme status", "tlsproxy acme status --json"),
 )
 @place_options
-@_JSON
+@JSON
 def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Say which certificate is wanted, when it is renewed, and what failed last."""
     with asking(find_proxy(store, config)) as client:
@@ -204,13 +194,10 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
 )
 @_WAIT
 @place_options
-@_JSON
+@JSON
 def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
     """Ask for the next certificate now, whatever is due. Authorities count: mind their limits."""
-    with asking(find_proxy(store, config)) as client:
-        failures = client.acme()["failures"]
-        client.renew_acme()
-        return _followed(client, failures, wait=wait, as_json=as_json)
+    return _followed(find_proxy(store, config), _renew, wait=wait, as_json=as_json)
 
 
 @acme.command(
@@ -218,7 +205,7 @@ def renew(wait: bool, store: Path | None, config: Path | None, as_json: bool) ->
     epilog=examples("tlsproxy acme disable", "tlsproxy acme disable && tlsproxy certs remove --source acme"),
 )
 @place_options
-@_JSON
+@JSON
 def disable(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Want no certificate any more. The one that is there stays until its end, or until it is removed."""
     with asking(find_proxy(store, config)) as client:
@@ -233,7 +220,7 @@ def disable(store: Path | None, config: Path | None, as_json: bool) -> None:  # 
 @REASON
 @click.option("--yes", is_flag=True, help="Don't ask whether it is meant.")
 @place_options
-@_JSON
+@JSON
 def revoke(
     reason: str,
     yes: bool,  # noqa: FBT001
@@ -259,7 +246,7 @@ def revoke(
     epilog=examples("tlsproxy acme roll-over"),
 )
 @place_options
-@_JSON
+@JSON
 def roll_over(store: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Give the account at the authority a new key (that of the certificate stays)."""
     with asking(find_proxy(store, config)) as client:
@@ -278,48 +265,27 @@ def _authority(
         return None
     return {
         "directory": directory,
-        "ca_pem": ca_file.read_text("ascii", "replace") if ca_file is not None else "",
-        "binding": {"kid": kid, "mac_key": _key_in(key_file)} if key_file is not None else None,
+        "ca_pem": roots_of(ca_file),
+        "binding": {"kid": kid, "mac_key": key_in(key_file)} if key_file is not None else None,
     }
 
 
-def _name_server(
-    address: str | None, port: int, key_file: Path | None, zone: str | None, wait_s: int
-) -> dict[str, object] | None:
-    """Say who takes proofs by records, as the API takes it."""
-    if (address is None) != (key_file is None):
-        raise click.UsageError("--dns-server and --dns-key-file belong together")
-    if key_file is None:
-        return None
-    key = key_file.read_text("ascii", "replace")
-    return {"address": address, "port": port, "key": key, "zone": zone or "", "wait_s": wait_s}
+def _enable(wanted: Mapping[str, object], client: Client) -> dict[str, object]:
+    return client.enable_acme(wanted)
 
 
-def _key_in(file: Path) -> str:
-    return (sys.stdin.read() if str(file) == "-" else file.read_text("ascii", "replace")).strip()
+def _renew(client: Client) -> dict[str, object]:
+    return client.renew_acme()
 
 
-def _followed(client: Client, failures: object, *, wait: bool, as_json: bool) -> int:
-    """Wait for what comes of it, beside the failures that there were, and tell it; gives the exit code."""
+def _followed(place: Whereabouts, ask: Callable[[Client], object], *, wait: bool, as_json: bool) -> int:
+    """Ask, wait for what comes of it, and tell that; gives the exit code."""
+    from tlsproxy.cli.acmefollowing import asked_and_followed
     from tlsproxy.errors import ExitCode
 
-    shown, step = client.acme(), None
-    while wait and _goes_on(shown, failures):
-        if shown["step"] != step and not as_json:
-            step = shown["step"]
-            if step is not None:
-                click.echo(f"{_WORDS.get(str(step), step)} ...", err=True)
-        time.sleep(_LOOK_S)
-        shown = client.acme()
+    shown = asked_and_followed(place, ask, wait=wait, is_quiet=as_json)
     _tell(shown, as_json=as_json)
     return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
-
-
-def _goes_on(shown: dict[str, object], failures: object) -> bool:
-    """Say whether something is still to come of what was asked, beside the failures that there were."""
-    if shown["held"] is not None or not shown["asking"]:
-        return False
-    return shown["failures"] == failures or shown["step"] is not None
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -355,7 +321,9 @@ def _doing(shown: dict[str, object]) -> list[str]:
     if shown["held"] is not None:
         return [f"waits        {shown['held']}: nothing is asked for until then"]
     if shown["step"] is not None:
-        return [f"now          {_WORDS.get(str(shown['step']), shown['step'])}"]
+        from tlsproxy.cli.acmefollowing import step_words
+
+        return [f"now          {step_words({**shown, 'authority': shown['directory']})}"]
     failure = shown["last_failure"]
     if not isinstance(failure, dict):
         return []

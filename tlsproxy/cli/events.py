@@ -80,7 +80,7 @@ def _words(message: Mapping[str, object]) -> str:
 
 
 def _receipt(facts: Mapping[str, object]) -> str:
-    from tlsproxy.observe.status import receipt_line
+    from tlsproxy.observe.rendering import receipt_line
 
     codes = receipt_line(facts).partition("  (")[2]
     told = f"{facts['id']}  {facts['state']}  {facts['source']} via {facts['via']}"
@@ -103,6 +103,20 @@ def _generation(facts: Mapping[str, object]) -> str:
     return f"{facts['generation'] or 'in memory'} ({facts['cause']})"
 
 
+def _acme(facts: Mapping[str, object]) -> str:
+    from tlsproxy.cli.acmefollowing import step_words
+
+    match facts["state"]:
+        case "step":
+            return step_words(facts)
+        case "failed":
+            return f"failed: {facts['words']} [{facts['code']}]"
+        case "issued":
+            return f"issued by {facts['authority']}, valid until {str(facts['not_after'])[:10]}"
+        case state:
+            return str(state)
+
+
 def _worker(facts: Mapping[str, object]) -> str:
     ended = f" with exit code {facts['exit_code']}" if "exit_code" in facts else ""
     return f"{facts['pid']} (seat {facts['seat']}) {facts['state']}{ended}"
@@ -119,6 +133,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, object]], str]] = {
     "expiry": _expiry,
     "rung": _rung,
     "generation": _generation,
+    "acme": _acme,
     "worker": _worker,
     "reload": _reload,
 }

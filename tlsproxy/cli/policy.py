@@ -11,6 +11,7 @@ import click
 
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import USUAL_CONFIG, find_place, place_options
+from tlsproxy.cli.policyreport import report
 from tlsproxy.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MODES = {"off": "not asked for", "optional": "optional", "required": "required"
         "tlsproxy policy show --config ./tlsproxy.toml",
         "tlsproxy policy explain AES128-SHA",
         "tlsproxy policy explain X25519MLKEM768",
+        "tlsproxy policy report",
     ),
 )
 def policy() -> None:
@@ -127,3 +129,6 @@ def explain(names: tuple[str, ...], as_json: bool) -> int:  # noqa: FBT001  clic
         for one in found:
             click.echo(f"{one.name} ({one.kind}): {one.standing}: {one.why}")
     return ExitCode.FAILED if any(one.kind == "unknown" for one in found) else ExitCode.DONE
+
+
+policy.add_command(report)

@@ -35,7 +35,7 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     elif is_plain():
-        from tlsproxy.observe.status import render
+        from tlsproxy.observe.rendering import render
 
         click.echo(render(found), nl=False)
     else:

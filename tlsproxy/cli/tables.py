@@ -1,6 +1,6 @@
 """The status for a person at a terminal: rich's only host.
 
-The same facts and words as `observe.status.render`, with colour where something wants attention.
+The same facts and words as `observe.rendering.render`, with colour where something wants attention.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from rich.text import Text
 
 from certstore.fingerprints import in_lines
 from tlsproxy.observe.expiry import Step
-from tlsproxy.observe.status import (
-    BundleStatus,
-    Rung,
-    Status,
+from tlsproxy.observe.rendering import (
     confinement_lines,
     receipt_line,
     remaining,
     waiting_lines,
     workers_words,
 )
+from tlsproxy.observe.status import BundleStatus, Rung, Status
 
 _STYLES = {Step.NOTICE: "yellow", Step.WARNING: "yellow", Step.URGENT: "red", Step.EXPIRED: "red"}
 _RUNG_STYLE = {
@@ -36,7 +34,7 @@ _RUNG_STYLE = {
     Rung.MEMORY: "bold red",
     Rung.NOTHING: "yellow",
 }
-
+_SEVERITY_STYLE = {"error": "bold red", "warning": "yellow"}
 
 _GROUPS = 8  # a line, as on the label (certstore/label.py)
 
@@ -87,6 +85,9 @@ def _facts(status: Status) -> Table:
         table.add_row(kind, escape(words))
     for line in waiting_lines(status):
         table.add_row("waits", f"[yellow]{escape(line)}[/]")
+    for trouble in status.troubles:
+        style = _SEVERITY_STYLE.get(trouble.severity, "default")
+        table.add_row(trouble.severity, f"[{style}]{escape(trouble.words)}[/]\nhint: {escape(trouble.hint)}")
     table.add_row("inbox", escape(status.place.inbox))
     table.add_row("store", escape(status.place.store))
     return table

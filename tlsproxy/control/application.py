@@ -6,6 +6,7 @@
     reset        the factory's state; watches               factory     the device's identity for life
     banning      keys that are lost                         feed        events
     acme         certificates of an ACME authority          trust       whose clients are let in
+    clients      what they can do, and who was refused
 
 A page of another kind (metrics, the console) joins by an `Operation` of its own in `OPERATIONS`.
 
@@ -34,6 +35,7 @@ from tlsproxy.control import (
     banning,
     candidates,
     changes,
+    clients,
     factory,
     feed,
     holdings,
@@ -57,6 +59,7 @@ async def _openapi(_ask: Ask) -> Response:
 
 OPERATIONS: tuple[Operation, ...] = (
     *standing.OPERATIONS,
+    *clients.OPERATIONS,
     *holdings.OPERATIONS,
     *candidates.OPERATIONS,
     *changes.OPERATIONS,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from certstore import Authority, Bundle, Candidate, Reason, Receipt, Store
 from certstore.factorystate import FactoryState
 from tlsproxy.control.peers import Peer
+from tlsproxy.observe.clientreport import ClientReport
 from tlsproxy.observe.events import EventLog
 from tlsproxy.observe.health import Health
 from tlsproxy.observe.status import WorkerStatus
@@ -22,8 +23,19 @@ from tlsproxy.scopes import Word
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from tlsproxy.acmekeeping import Terms
+    from tlsproxy.acmelookout import Question
+    from tlsproxy.acmeoutlook import Outlook, Plan
 
-__all__ = ["Backing", "Changing", "Enrolling", "Provisioning", "Reloading", "Resetting", "Telling"]
+__all__ = [
+    "Backing",
+    "Changing",
+    "Enrolling",
+    "Foreseeing",
+    "Provisioning",
+    "Reloading",
+    "Resetting",
+    "Telling",
+]
 
 T = TypeVar("T")
 
@@ -41,6 +53,10 @@ class Telling(Protocol):
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Give all metrics and their content type, as the Accept field's value asks."""
+        ...
+
+    async def client_report(self) -> ClientReport:
+        """Say what clients were here."""
         ...
 
     def worker_statuses(self) -> tuple[WorkerStatus, ...]:
@@ -140,6 +156,14 @@ class Enrolling(Protocol):
         ...
 
 
+class Foreseeing(Protocol):
+    """What tells beforehand how an authority could prove names here (acmelookout.py)."""
+
+    async def look(self, question: Question) -> tuple[Plan, Outlook]:
+        """Look, which takes seconds. NotFound where nobody says which names."""
+        ...
+
+
 class Resetting(Protocol):
     """What brings the factory's state back. `by` is who asked."""
 
@@ -164,6 +188,7 @@ class Backing:
     provisioning: Provisioning
     resetting: Resetting
     enrolling: Enrolling
+    foreseeing: Foreseeing
     fresh_identity: Callable[[], Bundle] | None = None
     """Makes the device an identity with another key; called in a worker thread."""
     rule_of: Callable[[str], str] = lambda _name: ""

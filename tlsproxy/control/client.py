@@ -1,23 +1,16 @@
 """The asking side of the control socket, for the command line: one method a question, synchronous.
 
 Raises NotRunningError where nobody listens, ControlError for all else that goes wrong; never an error of
-httpx2.
+httpx2. How a question travels: asking.py.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
-import ssl
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-import httpx2
 import msgspec
 from cryptography import x509
 
@@ -27,50 +20,26 @@ from certstore import (
     Finding,
     Generation,
     Meta,
-    RandomNotReady,
     Reason,
     Receipt,
-    Refusal,
     Request,
-    Severity,
     Slot,
     Source,
     Wish,
 )
 from certstore.factorystate import FactoryState
-from tlsproxy.control.values import candidate_to_json, problem_words
+from tlsproxy.control.asking import OTHER_VERSION, Asking, findings_in
+from tlsproxy.control.values import candidate_to_json
 from tlsproxy.control.wishes import wish_to_json
-from tlsproxy.errors import AnswerError, ControlError, NotRunningError, ReloadError
+from tlsproxy.errors import ControlError
+from tlsproxy.observe.clientreport import ClientReport
 from tlsproxy.observe.status import Status
 
 T = TypeVar("T")
-# A candidate's gate and activation take some 50 ms; on a slow board under load, or behind others in the
-# queue, seconds. The pre-flight of a reload may take a minute.
-_PATIENCE_S = 90.0
-_CONNECT_S = 5.0
 
 
-class Client:
-    """Asks the proxy whose control socket is at `path`. A context manager: closes its connection."""
-
-    def __init__(self, path: Path, patience_s: float = _PATIENCE_S) -> None:
-        """Take where the proxy listens, and how long an answer may take."""
-        self._path = str(path)
-        self._http = httpx2.Client(
-            # nobody is trusted over TLS, since none is spoken; the usual authorities would take 70 ms to load
-            transport=httpx2.HTTPTransport(uds=self._path, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
-            base_url="http://tlsproxy",
-            timeout=httpx2.Timeout(patience_s, connect=_CONNECT_S),
-            trust_env=False,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
+class Client(Asking):
+    """Asks the proxy whose control socket is at a path. A context manager: closes its connection."""
 
     def status(self) -> Status:
         """Ask for the status."""
@@ -78,7 +47,7 @@ class Client:
         try:
             return Status.from_json(document)
         except ValueError as error:
-            raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
+            raise ControlError(self._path, f"its answer can't be read: {error}", OTHER_VERSION) from error
 
     def propose(
         self,
@@ -106,8 +75,8 @@ class Client:
         document = self._ask("POST", "/v1/candidates?dry_run=true", candidate_to_json(candidate, via))
         bundle, told = document.get("bundle"), document.get("findings")
         if document.get("dry_run") is not True or not isinstance(bundle, dict) or not isinstance(told, list):
-            raise ControlError(self._path, "its answer can't be read", _OTHER_VERSION)
-        return self._read(Meta.shown, bundle), self._read(lambda _: _findings(told), {})
+            raise ControlError(self._path, "its answer can't be read", OTHER_VERSION)
+        return self._read(Meta.shown, bundle), self._read(lambda _: findings_in(told), {})
 
     def factory(self) -> FactoryState:
         """Ask what the device has of its manufacturer."""
@@ -200,6 +169,10 @@ class Client:
         """Ask which workers there are, in the order in which they came; each as `shape`, a dataclass."""
         return self._each("workers", partial(msgspec.convert, type=shape), "/v1/workers")
 
+    def client_report(self) -> ClientReport:
+        """Ask what clients were here, and whom a stricter profile would cut off."""
+        return self._read(ClientReport.from_json, self._ask("GET", "/v1/policy/report"))
+
     def page(self, target: str) -> bytes:
         """Ask for a page as it is; also one that says that the proxy isn't well."""
         return self._send("GET", target, told=(503,)).content
@@ -237,6 +210,10 @@ class Client:
         """Have a certificate of an ACME authority from now on."""
         return self._ask("PUT", "/v1/acme", wanted)
 
+    def foresee_acme(self, asked: Mapping[str, object]) -> dict[str, object]:
+        """Ask which kinds of proof can work there."""
+        return self._ask("POST", "/v1/acme/preflight", asked)
+
     def renew_acme(self) -> dict[str, object]:
         """Have the next one asked for now."""
         return self._ask("POST", "/v1/acme/renew")
@@ -261,120 +238,8 @@ class Client:
         """Ask for a reload; gives the epoch that will come, once the pre-flight has gone well."""
         epoch = self._ask("POST", "/v1/reload").get("epoch")
         if not isinstance(epoch, int):
-            raise ControlError(self._path, "its answer can't be read", _OTHER_VERSION)
+            raise ControlError(self._path, "its answer can't be read", OTHER_VERSION)
         return epoch
-
-    def _receipt(self, document: dict[str, object]) -> Receipt:
-        return self._read(Receipt.from_json, document)
-
-    def _each(self, key: str, read: Callable[[Mapping[str, object]], T], target: str) -> list[T]:
-        found = self._ask("GET", target).get(key)
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise ControlError(self._path, f"its answer has no list of {key}", _OTHER_VERSION)
-        return [self._read(read, one) for one in found]
-
-    def _read(self, read: Callable[[Mapping[str, object]], T], document: Mapping[str, object]) -> T:
-        try:
-            return read(document)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise ControlError(self._path, f"its answer can't be read: {error}", _OTHER_VERSION) from error
-
-    def _change(self, method: str, target: str, body: object = None) -> dict[str, object]:
-        """Ask for a change; gives the receipt's document, also where it was refused."""
-        try:
-            return self._ask(method, target, body)
-        except _RefusedError as refused:
-            return refused.receipt
-
-    def _ask(self, method: str, target: str, body: object = None) -> dict[str, object]:
-        return self._document(self._send(method, target, body))
-
-    def _document(self, answer: httpx2.Response) -> dict[str, object]:
-        try:
-            document = answer.json()
-        except ValueError as error:
-            raise ControlError(self._path, "its answer is no JSON", _OTHER_VERSION) from error
-        if not isinstance(document, dict):
-            raise ControlError(self._path, "its answer is no JSON object", _OTHER_VERSION)
-        return document
-
-    def _send(
-        self, method: str, target: str, body: object = None, told: tuple[int, ...] = ()
-    ) -> httpx2.Response:
-        """Ask; an error is raised, but for those whose status is to be told as it is."""
-        self._knock()
-        try:
-            answer = self._http.request(method, target, json=body)
-        except httpx2.TransportError as error:
-            raise self._failure(error) from error
-        if answer.is_error and answer.status_code not in told:
-            document = self._document(answer)
-            words, hint = problem_words(document), str(document.get("hint", ""))
-            if isinstance(receipt := document.get("receipt"), dict):
-                raise _RefusedError(self._path, words, hint, receipt)
-            _raise_alike(document)
-            if document.get("code") == ReloadError.code:
-                raise ReloadError(words.removeprefix(ReloadError.words), hint)
-            raise AnswerError(self._path, words, hint, str(document.get("code") or ControlError.code))
-        return answer
-
-    def _knock(self) -> None:
-        """Connect once for a clear error: httpx2 hides it, and leaves the socket open (2.16, tried)."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(_CONNECT_S)
-            try:
-                door.connect(self._path)
-            except OSError as error:
-                raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> ControlError:
-        number = _errno(error)
-        if number in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
-            return NotRunningError(self._path)
-        if number in {errno.EACCES, errno.EPERM}:
-            return ControlError(
-                self._path,
-                "permission denied",
-                "run this as root or the proxy's user (sudo -u tlsproxy ...), or have [control] name you",
-            )
-        if isinstance(error, httpx2.TimeoutException | TimeoutError):
-            return ControlError(
-                self._path, "no answer in time", "the proxy is busy or stuck: look at its log"
-            )
-        return ControlError(
-            self._path, str(error).lower() or "the connection broke", "look at the proxy's log"
-        )
-
-
-class _RefusedError(AnswerError):
-    """A change was refused, with a receipt."""
-
-    def __init__(self, path: str, why: str, hint: str, receipt: dict[str, object]) -> None:
-        super().__init__(path, why, hint, "candidate_refused")
-        self.receipt = receipt
-
-
-_OTHER_VERSION = "is the running proxy of another version? restart it"
-
-
-def _raise_alike(document: Mapping[str, object]) -> None:
-    """Raise what the store itself would have raised: a refusal without a receipt, or that it is too early."""
-    if document.get("code") == RandomNotReady.code:
-        raise RandomNotReady
-    found = document.get("findings")
-    if isinstance(found, list):
-        with suppress(ValueError):
-            findings = _findings(found)
-            if any(finding.is_error for finding in findings):
-                raise Refusal(*findings)
-
-
-def _findings(told: list[dict[str, Any]]) -> tuple[Finding, ...]:
-    """Read findings as they are shown; ValueError for anything else."""
-    try:
-        return tuple(Finding(**{**one, "severity": Severity(one["severity"])}) for one in told)
-    except (TypeError, KeyError) as error:
-        raise ValueError("no findings") from error
 
 
 def _why(reason: Reason) -> str:
@@ -384,12 +249,3 @@ def _why(reason: Reason) -> str:
 def _slot(key: tuple[Source, str]) -> str:
     source, id_ = key
     return f"/v1/slots/{source}/{id_}"
-
-
-def _errno(error: BaseException | None) -> int | None:
-    """Find the system's error number in what httpx2 wrapped."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        error = error.__cause__ or error.__context__
-    return None

@@ -48,6 +48,8 @@ class Follower:
         self._path, self._tell = path, tell
         self._after, self._stream = after, stream
         self._heard_at = -math.inf  # trio time of the last message
+        self.connected = trio.Event()
+        """Set when the first connection stands: what happens from then on is told."""
 
     async def run(self) -> None:
         """Follow until cancelled. Raises NotRunningError or ControlError, and what `tell` raises."""
@@ -95,6 +97,7 @@ class Follower:
         match message:
             case {"kind": "stream", "newest": int(newest)}:
                 self._after = newest if self._after is None else self._after
+                self.connected.set()
                 return
             case {"number": int(number)}:
                 self._after = number

@@ -104,7 +104,7 @@ def _looked_up(names: Iterable[str], kind: str, find: Callable[[str], int]) -> f
     found = set()
     for name in names:
         try:
-            found.add(int(name) if name.isdigit() else find(name))
+            found.add(int(name) if name.isascii() and name.isdigit() else find(name))
         except KeyError:
             hint = f"make the {kind}, or mend [control] {kind}s in the configuration; then reload"
             _log.warning(f"control_{kind}_unknown", name=name, hint=hint)

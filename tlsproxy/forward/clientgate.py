@@ -2,11 +2,14 @@
 
 Promises: a request whose Host belongs to a rule by which this connection wasn't asked is answered 421 (RFC
 9110 section 15.5.20), so that its client opens another connection, which is asked; a client that no pattern
-of the rule lets in is answered 403. Refuses to know TLS: what was verified is handed in.
+of the rule lets in is answered 403, and so is one whose certificate would fill the upstream's room. Refuses
+to know TLS: what was verified is handed in.
 
 Theory. A client chooses Host freely, whatever name it gave in its hello. Were the rule of the hello all that
 counts, whoever may connect to one name could reach every other through it. A connection that was asked may
-still ask for names without a rule: it has proved more than they want.
+still ask for names without a rule: it has proved more than they want. Who names no host (HTTP/1.0) is judged
+by the one that the upstream is told. A Host that is no name could be any name to the service behind, which
+may read it more kindly than we do: where names have rules, it is for nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from certstore import normalise
 from tlsproxy.errors import ClientProtocolError
-from tlsproxy.policy_clients import ClientAuth
+from tlsproxy.policy_clients import MOST_TOLD_BYTES, ClientAuth
 from tlsproxy.tls.clientidentity import ClientIdentity, identify
 from tlsproxy.tls.clientrules import Rules, Test, is_let_in, parse_pattern
 
@@ -48,14 +51,17 @@ class ClientGate:
         """What the upstream is told of the client, each field with its CRLF."""
 
     def check(self, host: bytes) -> None:
-        """See whether a request for `host` may be made here. Raises ClientProtocolError, 421 or 403."""
+        """See whether a request for `host`, as the upstream will hear it, may be made here.
+
+        Raises ClientProtocolError, 421 or 403.
+        """
         if host == self._checked:
             return
-        if host:
-            wanted = self._rules.choose(_name_of(host), self._port)
-            if wanted is not None and wanted is not self.rule:
-                words = "this address asks for a client certificate, on a connection of its own"
-                raise ClientProtocolError(421, "other_client_rule", words)
+        name = _name_of(host)
+        wanted = self._rules.choose(name, self._port)
+        if (wanted is not None and wanted is not self.rule) or (name is None and self._rules.name_some):
+            words = "this address asks for a client certificate, on a connection of its own"
+            raise ClientProtocolError(421, "other_client_rule", words)
         if self.result:
             raise ClientProtocolError(403, self.result, "this client certificate isn't let in here")
         self._checked = host
@@ -84,7 +90,10 @@ class ClientGates:
             return ClientGate(self.rules, rule, port, identity, "client_certificate_too_deep")
         if not is_let_in(self._tests[rule], identity.shown):
             return ClientGate(self.rules, rule, port, identity, "client_certificate_not_allowed")
-        return ClientGate(self.rules, rule, port, identity)
+        gate = ClientGate(self.rules, rule, port, identity)
+        if len(gate.fields) > MOST_TOLD_BYTES:
+            return ClientGate(self.rules, rule, port, identity, "client_certificate_too_large")
+        return gate
 
 
 def _name_of(host: bytes) -> str | None:

@@ -117,7 +117,7 @@ class Exchange:
     async def _answer(self) -> bool:
         client, request = self._client, self._request
         if (gate := client.facts.gate) is not None:
-            gate.check(request.host)
+            gate.check(request.host or client.forwarded.host)
         if request.path == confirmation.PATH and self._is_confirmation:
             return await self._confirm()
         route = client.site.routes.match(request.path)

@@ -50,6 +50,7 @@ _ANSWERS = {
 _BY_CODE = {
     "client_certificate_not_allowed": "the certificate that this client shows isn't let in here",
     "client_certificate_too_deep": "too many authorities stand between this client and the trusted one",
+    "client_certificate_too_large": "the certificate that this client shows says more than can be told on",
     "client_certificate_unreadable": "the certificate that this client shows can't be read",
     "upstream_busy": "the service behind this address is busy, try again in a moment",
     "upstream_down": "the service behind this address is down: it may be starting, try again in a moment",

@@ -1,8 +1,8 @@
 """Dialling: an address becomes a connected, non-blocking socket, or one error that says why not.
 
-Promises: every address that a name has is tried, in the resolver's order, within one deadline; TCP sockets
-have TCP_NODELAY (a request is one send, and must not wait for an acknowledgement). Refuses to know pools,
-HTTP, and what to do when it fails.
+Promises: every address that a name has is tried, in the resolver's order, within one deadline, of which one
+that doesn't answer uses up only its share; TCP sockets have TCP_NODELAY (a request is one send, and must not
+wait for an acknowledgement). Refuses to know pools, HTTP, and what to do when it fails.
 
 Theory, three traps of connecting on Linux. (1) A connect over loopback is done before the call returns, but
 still says EINPROGRESS: asking a second time saves a turn of the loop. (2) A UNIX socket whose backlog is
@@ -18,6 +18,7 @@ import ipaddress
 import os
 import socket
 from functools import partial
+from math import inf
 from typing import Protocol
 
 import trio
@@ -120,14 +121,15 @@ async def dial(places: tuple[Place, ...]) -> socket.socket:
     Raises the last OSError where none does. Cancelled cleanly: nothing is left open.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address to connect to")
-    for family, where in places:
+    for tried, (family, where) in enumerate(places):
+        share = _share(len(places) - tried)
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:  # a family that this kernel lacks, or no descriptor left
             failure = error
             continue
         try:
-            await _connect(sock, where)
+            await _connect_within(share, sock, where)
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 _refuse_self(sock)
@@ -140,6 +142,21 @@ async def dial(places: tuple[Place, ...]) -> socket.socket:
         else:
             return sock
     raise failure
+
+
+def _share(left: int) -> float:
+    """Give the seconds of what is left of the deadline that one of `left` places may take."""
+    return (trio.current_effective_deadline() - trio.current_time()) / left if left > 1 else inf
+
+
+async def _connect_within(seconds: float, sock: socket.socket, where: object) -> None:
+    if seconds == inf:  # the last one, or the only one: no scope of its own
+        await _connect(sock, where)
+        return
+    with trio.move_on_after(max(0.0, seconds)) as scope:
+        await _connect(sock, where)
+    if scope.cancelled_caught:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 async def _connect(sock: socket.socket, where: object) -> None:

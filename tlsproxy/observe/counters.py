@@ -24,6 +24,7 @@ from tlsproxy.observe.labels import (
     CLASSES,
     CLIENT_RESULTS,
     GROUPS,
+    LEFT,
     NO_ROUTE,
     REASONS,
     REFUSALS,
@@ -36,6 +37,7 @@ from tlsproxy.observe.labels import (
 from tlsproxy.observe.metrics import HANDSHAKE_BOUNDS_S, OTHER, REQUEST_BOUNDS_S, SUM, Counted, Key
 from tlsproxy.tls.clienthello import ClientHello
 from tlsproxy.tls.engines import TLSFacts
+from tlsproxy.tls.ja4 import ja4_of
 from tlsproxy.tls.offers import offer_of
 
 __all__ = ["Counters"]
@@ -129,6 +131,7 @@ class Counters:
         version = facts.version if facts.version in VERSIONS else OTHER
         cipher = facts.cipher if facts.cipher in CIPHERS else OTHER
         self._count("tlsproxy_handshakes_total", version, group, cipher, "true" if facts.resumed else "false")
+        self._count("tlsproxy_handshake_signatures_total", facts.signature)
         self._durations[bisect_left(HANDSHAKE_BOUNDS_S, seconds)] += 1
         self._handshake_s += seconds
 
@@ -137,9 +140,12 @@ class Counters:
         accepted = "accepted" if gate.identity is not None else "none"
         self._count("tlsproxy_client_certificates_total", gate.result or accepted)
 
-    def handshake_failed(self, reason: str) -> None:
-        """Count one that didn't."""
-        self._count("tlsproxy_handshake_failures_total", reason if reason in REASONS else OTHER)
+    def handshake_failed(self, reason: str, hello: bytes = b"") -> None:
+        """Count one that didn't; `hello`: the bytes of its hello, where that was whole."""
+        known = reason if reason in REASONS else OTHER
+        self._count("tlsproxy_handshake_failures_total", known)
+        if hello and reason not in LEFT and (fingerprint := ja4_of(hello)) is not None:
+            self.clientele.refuse(known, fingerprint)
         if reason in CLIENT_RESULTS:
             self._count("tlsproxy_client_certificates_total", reason)
 

@@ -18,6 +18,7 @@ __all__ = [
     "CLIENT_RESULTS",
     "GROUPS",
     "HANDSHAKE_PLACES",
+    "LEFT",
     "NO_ROUTE",
     "REASONS",
     "REFUSALS",
@@ -41,8 +42,9 @@ _ALERTS = (
 _OURS = (
     "closed reset not_tls plain_http bad_hello no_bundle no_application_protocol timeout unsupported_version"
     " no_shared_cipher no_shared_group no_shared_signature_algorithm no_server_name unknown_name broken"
+    " missing_extension inappropriate_fallback"
 )
-# What engines/port.py makes of a client's certificate, and contexts.py of a session.
+# What engines/port.py makes of a client's certificate.
 _REFUSED_CLIENTS = frozenset(
     f"client_certificate_{why}"
     for why in [
@@ -55,20 +57,22 @@ _REFUSED_CLIENTS = frozenset(
         "revoked",
         "wrong_purpose",
         "refused",
-        "unproved",
     ]
 )
-# What became of clients that were asked for a certificate: forward/clientgate.py says the last three.
+# What became of clients that were asked for a certificate: forward/clientgate.py says the last four.
 CLIENT_RESULTS: Final = _REFUSED_CLIENTS | {
     "accepted",
     "none",
     "client_certificate_not_allowed",
     "client_certificate_too_deep",
+    "client_certificate_too_large",
     "client_certificate_unreadable",
 }
 REASONS: Final = (
     _REFUSED_CLIENTS | frozenset(_OURS.split()) | {f"client_alert_{name}" for name in _ALERTS.split()}
 )
+LEFT: Final = frozenset({"closed", "reset"})
+"""Reasons of clients that went away, and were refused by nobody."""
 VERSIONS: Final = frozenset({"TLSv1.2", "TLSv1.3"})
 CIPHERS: Final = frozenset((*policy_tls.TLS12_CIPHERS, *policy_tls.TLS13_SUITES))
 # OpenSSL's names of groups differ from those by which they are configured.

@@ -96,10 +96,16 @@ _ALL = (
         ("version", "group", "cipher", "resumed"),
     ),
     Family(
+        "tlsproxy_handshake_signatures_total",
+        _C,
+        "TLS handshakes that succeeded, by what the proxy signed with, as far as that can be told.",
+        ("signature",),
+    ),
+    Family(
         "tlsproxy_hellos_total",
         _C,
-        "Clients answered with a certificate, by the newest version and the keys that they can use.",
-        ("version", "keys"),
+        "Clients answered with a certificate, by the newest version, the keys and groups that they can use.",
+        ("version", "keys", "exchange"),
     ),
     Family("tlsproxy_handshake_failures_total", _C, "TLS handshakes that failed.", ("reason",)),
     Family(

@@ -27,7 +27,8 @@ from tlsproxy.control.follower import Follower
 from tlsproxy.errors import ControlError, Mistake
 from tlsproxy.observe import processes
 from tlsproxy.observe.audit import NAME as AUDIT
-from tlsproxy.observe.status import Status, render
+from tlsproxy.observe.rendering import render
+from tlsproxy.observe.status import Status
 from tlsproxy.software import loaded
 from tlsproxy.support import machine
 from tlsproxy.support.collecting import Part

@@ -50,7 +50,8 @@ class Asks(Generic[T]):
         self._entries: dict[tuple[str, ClientAuth, str], T] = {}
         if before is not None:
             wanted = {(rule, id_) for rule, (id_, _) in self._sets.items()}
-            known = before._entries  # noqa: SLF001  of our own kind
+            # a copy: meanwhile a hello on the event loop may add one to it
+            known = dict(before._entries)  # noqa: SLF001  of our own kind
             self._entries = {key: one for key, one in known.items() if key[1:] in wanted}
 
     def rule_for(self, name: str | None, port: int) -> ClientAuth | None:

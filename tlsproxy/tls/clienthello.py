@@ -91,6 +91,34 @@ class ClientHello:
     ticket: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A hello as its sender has built it: what tells one TLS library from another.
+
+    version: the one of the hello itself; extensions: by their numbers, in their order, with what is in them.
+    """
+
+    version: int
+    cipher_suites: tuple[int, ...]
+    extensions: dict[int, bytes]
+
+    def numbers(self, kind: int, width: int) -> tuple[int, ...]:
+        """Read an extension that is one vector of 16-bit numbers, its length in `width` bytes; () for none.
+
+        Raises BadHello.
+        """
+        return _numbers(self.extensions.get(kind), width)
+
+
+def outline(data: bytes | bytearray) -> Outline | None:
+    """Read what `parse` does, for what it passes by; as slow. None and errors as there."""
+    body = _message(data)
+    if body is None:
+        return None
+    suites, extensions = _parts(body)
+    return Outline(unpack_from(">H", body)[0], _shorts(suites), extensions)
+
+
 def parse(data: bytes | bytearray) -> ClientHello | None:
     """Read the hello at the beginning of a stream; None while it isn't whole. Bytes after it are left alone.
 
@@ -146,7 +174,8 @@ def _refuse_unless_http(start: bytes) -> None:
         raise NotTLS(looks_like_http=start.startswith(_HTTP))
 
 
-def _read(body: bytes) -> ClientHello:
+def _parts(body: bytes) -> tuple[bytes, dict[int, bytes]]:
+    """Give the list of cipher suites and the extensions of a hello's body."""
     if len(body) < 35:  # version 2, random 32, length of the session id 1
         raise BadHello("cut_short")
     session_end = 35 + body[34]
@@ -162,6 +191,11 @@ def _read(body: bytes) -> ClientHello:
         extensions = _extensions(block)
     if at != len(body):
         raise BadHello("trailing_bytes")
+    return suites, extensions
+
+
+def _read(body: bytes) -> ClientHello:
+    suites, extensions = _parts(body)
     return ClientHello(
         _server_name(extensions.get(_SERVER_NAME)),
         _protocols(extensions.get(_ALPN)),

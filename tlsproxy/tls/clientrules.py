@@ -38,7 +38,10 @@ _ATTRIBUTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a client's verified certificate says; hashes in lower hex, names as they stand there."""
+    """What a client's verified certificate says; hashes in lower hex, names as they stand there.
+
+    signs: whether it may sign certificates or revocation lists itself.
+    """
 
     subject: x509.Name
     dns: tuple[str, ...]
@@ -46,11 +49,19 @@ class Shown:
     uris: tuple[str, ...]
     certificate: str
     spki: str
+    signs: bool = False
 
     @property
     def spiffe(self) -> str:
-        """Its SPIFFE id; "" for none. A certificate with several URIs has none (X509-SVID section 2)."""
-        return self.uris[0] if len(self.uris) == 1 and spiffe_id(self.uris[0]) is not None else ""
+        """Its SPIFFE id; "" for none.
+
+        Who may sign has none, nor whose certificate has several URIs, or one without a path (X509-SVID
+        section 5.2).
+        """
+        if self.signs or len(self.uris) != 1:
+            return ""
+        read = spiffe_id(self.uris[0])
+        return self.uris[0] if read is not None and read[1] else ""
 
 
 Test = Callable[[Shown], bool]
@@ -87,6 +98,8 @@ def _spiffe(text: str) -> Test:
     if wanted is None:
         raise ValueError(f"{text!r} is no SPIFFE id, as in spiffe://plant.example/line/3 or .../*")
     domain, path = wanted
+    if not path and not below:
+        raise ValueError(f"{text!r} is no client's SPIFFE id: those have a path; {text}/* is for all of them")
 
     def test(shown: Shown) -> bool:
         given = spiffe_id(shown.spiffe)
@@ -150,6 +163,8 @@ def _mailbox(address: str) -> tuple[str, str]:
 
 
 def _uri(value: str) -> Test:
+    if value.lower().startswith("spiffe:"):
+        raise ValueError(f"{value!r} is a SPIFFE id, which counts by rules of its own: leave out uri:")
     return lambda shown: value in shown.uris
 
 
@@ -184,10 +199,12 @@ _KINDS: Final[dict[str, Callable[[str], Test]]] = {
 class Rules:
     """All rules of a configuration. `choose` is asked in each handshake, and for each new Host."""
 
-    __slots__ = ("_others", "_wildcards", "every")
+    __slots__ = ("_others", "_wildcards", "every", "name_some")
 
     def __init__(self, rules: Iterable[ClientAuth]) -> None:
         self.every = tuple(rules)
+        self.name_some = any(rule.names for rule in self.every if rule.asks)
+        """Whether some names ask for a certificate, and not all alike."""
         self._others: dict[tuple[str, int], ClientAuth] = {}
         self._wildcards: dict[tuple[str, int], ClientAuth] = {}
         for rule in self.every:

@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING
 
 from certstore import Severity, StoreError, TrustSet
 from tlsproxy import policy as limits
-from tlsproxy.errors import HandshakeError
-from tlsproxy.policy_clients import CHAINS_REMEMBERED, ClientAuth
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.asking import Asking, Asks
 from tlsproxy.tls.clientrules import Rules
@@ -62,7 +61,7 @@ def _no_trust(_id: str) -> TrustSet:
 class LazyContext:
     """A `Context` (engines/port.py) that is made at its first use, and may be made again later."""
 
-    __slots__ = ("_asking", "_bundle_of", "_chains", "_failed", "_home", "_made", "fallback", "wanted")
+    __slots__ = ("_asking", "_bundle_of", "_failed", "_home", "_made", "fallback", "wanted")
 
     def __init__(
         self, home: Contexts, bundle_id: str, bundle_of: BundleOf, asking: Asking | None = None
@@ -72,7 +71,6 @@ class LazyContext:
         asking: for which certificates clients are asked; then nobody serves in its place.
         """
         self._home, self._bundle_of, self._asking = home, bundle_of, asking
-        self._chains: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         self._made: Context | None = None
         self._failed = False
         self.wanted = bundle_id
@@ -95,24 +93,6 @@ class LazyContext:
     def rule(self) -> ClientAuth | None:
         """By which rule it asks for certificates."""
         return self._asking.rule if self._asking is not None else None
-
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give the chain that a client has shown here, now or when its session began; () for none.
-
-        Raises HandshakeError where only the one who comes is known, and not how it was verified.
-        """
-        chain = engine.client_chain()
-        if not chain:
-            return ()
-        if not engine.facts().resumed:
-            self._chains[chain[0]] = chain
-            if len(self._chains) > CHAINS_REMEMBERED:
-                self._chains.popitem(last=False)
-            return chain
-        known = self._chains.get(chain[0])
-        if known is None:
-            raise HandshakeError("client_certificate_unproved")
-        return known
 
     @property
     def engine_name(self) -> str:
@@ -244,7 +224,7 @@ class Contexts:
         sets: dict[str, tuple[str, TrustSet]] = {}
         for one in generation.trust:
             with suppress(StoreError):  # nobody is let in by it, and the supervisor tells
-                sets[one.name] = one.id, self._trust_of(one.id)
+                sets[one.name] = one.id, self._trust_of(one.id).in_force()
         asks = Asks(
             self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), self.table.asks
         )

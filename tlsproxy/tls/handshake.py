@@ -116,6 +116,7 @@ async def accept_tls(
     begins with CLIENT_REFUSED, for in TLS 1.3 such a client has sent its request already, and a close would
     reset the alert away. `first`: bytes that were read from it already.
     """
+    data = b""
     try:
         readiness = Readiness(sock)
         data, hello = await _read_hello(sock, readiness, first)
@@ -135,6 +136,7 @@ async def accept_tls(
         if _TLS13 not in hello.versions:
             await stream.send_owed()  # our Finished, which in TLS 1.2 comes last and is waited for
     except HandshakeError as error:
+        error.hello = data
         if not error.reason.startswith(CLIENT_REFUSED):
             _close(sock)
         raise
@@ -261,7 +263,7 @@ async def _shake_hands(sock: socket.socket, readiness: Readiness, context: Conte
             stream.offer_owed()  # the alert
         raise
     if context.rule is not None:
-        stream.rule, stream.client_chain = context.rule, context.chain_of(engine)
+        stream.rule, stream.client_chain = context.rule, engine.client_chain()
     return stream
 
 

@@ -7,11 +7,13 @@ Refuses to know deadlines, how the socket was connected, and HTTP.
 
 Theory. *Lending.* A connection of the pool is fit for use while nothing waits on it. A TLS 1.3 service sends
 tickets after its handshake, which wait on the socket of a connection that is quiet all the same; so
-`is_quiet` reads past what is no data. *Sessions.* The newest is kept when a connection is looked at or
-closed, used for a while only (`policy_upstream.SESSION_KEEP_S`), and dropped when a handshake fails. It
-belongs to one context, so nothing is resumed on other terms. *Late alerts.* In TLS 1.3 we are done before the
-service has judged our certificate, and its refusal comes where the answer should; until the first byte of
-data, an alert is therefore told as what it is.
+`is_quiet` reads past what is no data, and not past more than a service has reason to send. *Sessions.* The
+newest is kept when a connection is looked at or closed, and used for a while only
+(`policy_upstream.SESSION_KEEP_S`) from the verification that it stands for, however many resumptions, and
+however long a connection, lie between. When a handshake fails, nothing that was verified before is resumed.
+It belongs to one context, so nothing is resumed on other terms. *Late alerts.* In TLS 1.3 we are done before
+the service has judged our certificate, and its refusal comes where the answer should; until the first byte
+of data, an alert is therefore told as what it is.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 from tlsproxy.errors import HandshakeError, UpstreamTLSError
-from tlsproxy.policy_upstream import SESSION_KEEP_S
+from tlsproxy.policy_upstream import QUIET_READS, SESSION_KEEP_S
 from tlsproxy.terms import Terms
 from tlsproxy.tls.engines.outward import OutwardEngine, context_of, in_words, spki_of, why_refused
 from tlsproxy.tls.engines.port import TLSBroken
@@ -40,13 +43,19 @@ __all__ = ["Outward", "OutwardStream"]
 class OutwardStream(TLSStream):
     """A connection to a service, after its handshake; whoever has it closes it."""
 
-    __slots__ = ("_heard", "_keep", "_outward_engine", "_poll", "_upstream")
+    __slots__ = ("_heard", "_keep", "_outward_engine", "_poll", "_upstream", "verified_at")
 
     def __init__(
-        self, sock: socket.socket, engine: OutwardEngine, upstream: str, keep: Callable[[OutwardEngine], None]
+        self,
+        sock: socket.socket,
+        engine: OutwardEngine,
+        upstream: str,
+        keep: Callable[[OutwardEngine, float], None],
     ) -> None:
         super().__init__(sock, engine, bundle_id="")
         self._outward_engine, self._upstream, self._keep = engine, upstream, keep
+        self.verified_at = -inf
+        """When the service's certificate was verified; of a resumed session, the one that it goes back to."""
         self._heard = False
         self._poll: select.poll | None = None  # made at the first look: most connections never need one
 
@@ -72,23 +81,28 @@ class OutwardStream(TLSStream):
             self._poll = select.poll()
             self._poll.register(self.sock, select.POLLIN | select.POLLRDHUP)
         try:
-            while True:
-                if self._engine.read(1) is not None:
-                    return False
-                if not self._poll.poll(0):
-                    break
-                if not self._feed() or self.truncated:
-                    return False
+            if not self._read_past_tickets(self._poll):
+                return False
             self.offer_owed()  # the answer to a key update
         except (TLSBroken, trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        self._keep(self._outward_engine)
+        self._keep(self._outward_engine, self.verified_at)
         return True
+
+    def _read_past_tickets(self, poll: select.poll) -> bool:
+        for _ in range(QUIET_READS):
+            if self._engine.read(1) is not None:
+                return False
+            if not poll.poll(0):
+                return True
+            if not self._feed() or self.truncated:
+                return False
+        return False
 
     def close(self) -> None:
         """Let go at once, in good order."""
         if self.sock.fileno() >= 0:
-            self._keep(self._outward_engine)
+            self._keep(self._outward_engine, self.verified_at)
         super().close()
 
     async def shake_hands(self) -> None:
@@ -106,13 +120,13 @@ class Outward:
     now: tells the time in seconds on any clock that never goes back.
     """
 
-    __slots__ = ("_context", "_kept", "_kept_at", "_now", "_terms", "_upstream")
+    __slots__ = ("_context", "_failed_at", "_kept", "_kept_at", "_now", "_terms", "_upstream")
 
     def __init__(self, upstream: str, terms: Terms, now: Callable[[], float]) -> None:
         self._upstream, self._terms, self._now = upstream, terms, now
         self._context = context_of(terms)
         self._kept: ssl.SSLSession | None = None
-        self._kept_at = 0.0
+        self._kept_at = self._failed_at = -inf
 
     async def shake_hands(self, sock: socket.socket) -> OutwardStream:
         """Make TLS of a connected, non-blocking socket, which is the stream's then, and closed by a failure.
@@ -120,11 +134,13 @@ class Outward:
         Raises UpstreamTLSError.
         """
         sock.setblocking(False)
-        engine = self._context.connect(self._session())
+        session, kept_at, begun = self._session(), self._kept_at, self._now()
+        engine = self._context.connect(session)
         stream = OutwardStream(sock, engine, self._upstream, self._keep)
         try:
             await stream.shake_hands()
             self._require_pin(engine)
+            stream.verified_at = kept_at if engine.facts().resumed else begun
         except HandshakeError as error:
             with contextlib.suppress(trio.BrokenResourceError):
                 stream.offer_owed()  # the alert
@@ -149,16 +165,13 @@ class Outward:
             self._kept = None
         return self._kept
 
-    def _keep(self, engine: OutwardEngine) -> None:
+    def _keep(self, engine: OutwardEngine, verified_at: float) -> None:
         """Keep a session for the next connection; its age is that of the verification that it stands for."""
-        session = engine.session
-        if session is None:
-            return
-        if not engine.facts().resumed:
-            self._kept, self._kept_at = session, self._now()
-        elif self._kept is not None:
-            self._kept = session
+        oldest = max(self._failed_at, self._now() - SESSION_KEEP_S, self._kept_at if self._kept else -inf)
+        session = engine.session if verified_at >= oldest else None
+        if session is not None:
+            self._kept, self._kept_at = session, verified_at
 
     def _give_up(self, stream: OutwardStream) -> None:
-        self._kept = None
+        self._kept, self._failed_at = None, self._now()
         stream.abort()

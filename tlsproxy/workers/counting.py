@@ -61,5 +61,9 @@ def counts_of(counters: Counters, worker: Worker, logs: Logs) -> Counts:
         now.append((("tlsproxy_connections_by_generation", OLDER), float(older)))
     clients = counters.clientele
     return Counts(
-        counted[: policy.METRIC_SERIES], now, list(clients.asked.items()), list(clients.strict.items())
+        counted[: policy.METRIC_SERIES],
+        now,
+        list(clients.asked.items()),
+        list(clients.strict.items()),
+        list(clients.refused.items()),
     )

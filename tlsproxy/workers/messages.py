@@ -248,7 +248,7 @@ class Count(_Message, frozen=True):
 class Counts(_Message, frozen=True):
     """What this worker has counted since its start, and what stands open now; also its last word.
 
-    Each series as in observe/metrics.py, its name and labels, with its value. asked, strict: as in
+    Each series as in observe/metrics.py, its name and labels, with its value. asked, strict, refused: as in
     observe/clientele.py.
     """
 
@@ -256,6 +256,7 @@ class Counts(_Message, frozen=True):
     now: list[tuple[tuple[str, ...], float]]
     asked: list[tuple[str, float]] = []
     strict: list[tuple[str, bool]] = []
+    refused: list[tuple[tuple[str, str], float]] = []
 
 
 class Leaving(_Message, frozen=True):

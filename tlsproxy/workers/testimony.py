@@ -25,7 +25,9 @@ from tlsproxy import policy_forecast as forecast
 from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
-from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.ja4 import FORM
+from tlsproxy.tls.offers import EXCHANGES, OFFERED_VERSIONS, USABLE_KEYS
+from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 
 __all__ = ["OLDER", "Names", "believed", "sum_up", "take"]
@@ -74,7 +76,8 @@ _OF_ALL: _Labels = {
         labels.CIPHERS | {OTHER},
         {"true", "false"},
     ),
-    "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS),
+    "tlsproxy_hellos_total": (OFFERED_VERSIONS, USABLE_KEYS, EXCHANGES),
+    "tlsproxy_handshake_signatures_total": (SIGNATURES,),
     "tlsproxy_handshake_failures_total": (labels.REASONS | {OTHER},),
     "tlsproxy_client_certificates_total": (labels.CLIENT_RESULTS,),
     "tlsproxy_handshake_duration_seconds": (labels.HANDSHAKE_PLACES,),
@@ -104,6 +107,7 @@ def believed(counts: Counts, names: Names) -> Counts:
             if _is_name(one[0]) and 0.0 <= one[1] <= _MOST
         ],
         [one for one in counts.strict[: forecast.STRICT_NAMES] if _is_name(one[0])],
+        [one for one in counts.refused[: forecast.REFUSED_COUNTED] if _is_refused(*one)],
     )
 
 
@@ -121,12 +125,18 @@ def take(sums: Sums, counts: Counts | None) -> None:
     """Add what one worker has counted, if it has said so."""
     if counts is not None:
         sums.add_all(counts.counted)
-        sums.clientele.add(counts.asked, counts.strict)
+        sums.clientele.add(counts.asked, counts.strict, counts.refused)
 
 
 def _is_name(text: str) -> bool:
     """Say whether this can be a host name as hellos have it: it will stand in a line for people."""
     return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def _is_refused(who: tuple[str, str], count: float) -> bool:
+    reason, fingerprint = who
+    is_known = reason in labels.REASONS or reason == OTHER
+    return is_known and FORM.fullmatch(fingerprint) is not None and 0.0 <= count <= _MOST
 
 
 def _possible(told: Iterable[tuple[Key, float]], known: _Labels) -> Iterator[tuple[Key, float]]:

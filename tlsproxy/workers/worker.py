@@ -297,7 +297,7 @@ class Worker:
             await self._redirect(sock, port, plain.data)
             return
         except HandshakeError as error:
-            self._count_failed(error.reason)
+            self._count_failed(error.reason, error.hello)
             if error.reason.startswith(CLIENT_REFUSED):
                 await linger(sock)
             return
@@ -353,9 +353,9 @@ class Worker:
             self._counters.client_known(gate)
         return gate
 
-    def _count_failed(self, reason: str) -> None:
+    def _count_failed(self, reason: str, hello: bytes = b"") -> None:
         if self._counters is not None:
-            self._counters.handshake_failed(reason)
+            self._counters.handshake_failed(reason, hello)
 
     async def _redirect(self, sock: socket.socket, port: int, first: bytes = b"") -> None:
         client = RedirectingClient(SocketStream(sock), port, self._site.sweeper, self.challenges.text)

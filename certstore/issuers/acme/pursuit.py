@@ -197,7 +197,7 @@ class Pursuit:
     async def _answer(self, proofs: tuple[order.Proof, ...]) -> None:
         expires = self._surroundings.clock() + ANSWERED
         answers = [(proof, self._answer_to(proof, expires)) for proof in proofs]
-        self._tell(Step.ANSWERING)
+        self._tell(Step.ANSWERING, names=tuple(sorted({proof.authorization.name for proof in proofs})))
         for kind in dict.fromkeys(proof.challenge for proof in proofs):
             mine = [answer for proof, answer in answers if proof.challenge is kind]
             self._given += mine  # before: whoever fails half-way has some to take back
@@ -232,7 +232,11 @@ class Pursuit:
             self._patience = (is_issuing, trio.current_time() + (ISSUANCE_S if is_issuing else VALIDATION_S))
         left = self._patience[1] - trio.current_time()
         now = self._surroundings.clock()
-        self._tell(Step.ISSUANCE if is_issuing else Step.VALIDATION, now + timedelta(seconds=max(left, 0.0)))
+        until = now + timedelta(seconds=max(left, 0.0))
+        if is_issuing:
+            self._tell(Step.ISSUANCE, until)
+        else:
+            self._tell(Step.VALIDATION, until, self._unproved())
         if self._retry_at is not None:
             pause = max((self._retry_at - now).total_seconds(), SOONEST_LOOK_S)
         else:
@@ -312,8 +316,13 @@ class Pursuit:
             for kind in dict.fromkeys(one.challenge for one in given):
                 await self._wanting.answerers[kind].withdraw(_of(given, kind))
 
-    def _tell(self, step: Step, until: datetime | None = None) -> None:
-        self._wanting.tell(Progress(step, self._record.names, until))
+    def _tell(self, step: Step, until: datetime | None = None, names: tuple[str, ...] = ()) -> None:
+        self._wanting.tell(Progress(step, names or self._record.names, until))
+
+    def _unproved(self) -> tuple[str, ...]:
+        """Give the names that the authority still looks for, as far as it has told."""
+        seen = self._known.seen.authorizations if self._known.seen is not None else ()
+        return tuple(sorted({one.name for one in seen if one.status is not ProofStatus.VALID}))
 
     def _stuck(self) -> AcmeError:
         seen = self._known.seen

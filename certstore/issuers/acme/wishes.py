@@ -72,11 +72,15 @@ class Step(StrEnum):
     VALIDATION = "validation"  # until the authority has looked
     ISSUANCE = "issuance"
     DOWNLOAD = "download"
+    TAKING = "taking"  # until what came is examined and served: whoever holds the store tells this
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is waited for now, and until when at the longest, where that is known (aware)."""
+    """What is waited for now, and until when at the longest, where that is known (aware).
+
+    names: those that it is about: while proofs are waited for, those that aren't proved yet.
+    """
 
     step: Step
     names: tuple[str, ...]

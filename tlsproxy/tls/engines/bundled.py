@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, X509StoreFlags
+from OpenSSL.crypto import FILETYPE_ASN1, X509, X509StoreFlags, dump_certificate
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
-from tlsproxy.tls.engines.port import ContextError, Data, Engine, TLSBroken, TLSFacts, reason_of, refusal_of
+from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
+from tlsproxy.tls.signatures import Signed, signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,17 +40,24 @@ _private: Any = SSL  # see the theory above
 _lib = _private._lib  # noqa: SLF001
 _fill = getattr(_lib, "BIO_get_mem_data", None)
 _NULL = _private._ffi.NULL  # noqa: SLF001
+_UNKNOWN = Signed()
 
 
 class BundledEngine(Reading):
     """One connection; see the port. It works for the client's side too, which is what probes are."""
 
-    __slots__ = ("_tls",)
+    __slots__ = ("_signed", "_tls")
 
     def __init__(
-        self, context: SSL.Context, *, server_side: bool = True, server_name: str | None = None
+        self,
+        context: SSL.Context,
+        *,
+        server_side: bool = True,
+        server_name: str | None = None,
+        signed: Signed = _UNKNOWN,
     ) -> None:
         super().__init__()
+        self._signed = signed
         self._tls = SSL.Connection(context, None)
         if server_side:
             self._tls.set_accept_state()
@@ -87,9 +94,9 @@ class BundledEngine(Reading):
         return True
 
     def _refusal(self, error: SSL.Error) -> str:
-        reason = _reason(error)
-        if reason != "certificate_verify_failed":
-            return reason
+        # what OpenSSL found wrong with the certificate (a signature that doesn't fit) stands before that
+        if "certificate_verify_failed" not in _reasons(error):
+            return _reason(error)
         return refusal_of(_lib.SSL_get_verify_result(self._tls._ssl))  # noqa: SLF001  it has no method for it
 
     def write(self, data: Data) -> None:
@@ -111,12 +118,15 @@ class BundledEngine(Reading):
     def facts(self) -> TLSFacts:
         """Say what was negotiated."""
         tls = self._tls
+        version = tls.get_protocol_version_name()
+        resumed = bool(_lib.SSL_session_reused(tls._ssl))  # noqa: SLF001  it has no method for it
         return TLSFacts(
-            version=tls.get_protocol_version_name(),
+            version=version,
             cipher=tls.get_cipher_name() or "",
             group=tls.get_group_name(),
             alpn=tls.get_alpn_proto_negotiated().decode("ascii") or None,
-            resumed=bool(_lib.SSL_session_reused(tls._ssl)),  # noqa: SLF001  it has no method for it
+            resumed=resumed,
+            signature=self._signed(version, resumed=resumed),
         )
 
     def client_chain(self) -> tuple[bytes, ...]:
@@ -124,8 +134,9 @@ class BundledEngine(Reading):
         leaf = self.peer_der()
         if leaf is None:
             return ()
-        chain = self._tls.get_verified_chain(as_cryptography=True) or ()
-        return tuple(one.public_bytes(Encoding.DER) for one in chain) or (leaf,)
+        # not as_cryptography: it reads less than OpenSSL verifies, and who is told of that is up to the gate
+        chain = self._tls.get_verified_chain() or ()
+        return tuple(dump_certificate(FILETYPE_ASN1, one) for one in chain) or (leaf,)
 
     def returning(self) -> BundledEngine:
         """Give a client that wants to resume this client's session."""
@@ -137,8 +148,8 @@ class BundledEngine(Reading):
 
     def peer_der(self) -> bytes | None:
         """Return the certificate that the other side showed."""
-        shown = self._tls.get_peer_certificate(as_cryptography=True)
-        return None if shown is None else shown.public_bytes(Encoding.DER)
+        shown = self._tls.get_peer_certificate()
+        return None if shown is None else dump_certificate(FILETYPE_ASN1, shown)
 
     def _records(self, room: int) -> list[bytes]:
         parts: list[bytes] = []
@@ -163,7 +174,7 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "bundle_id", "policy", "rule")
+    __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
     engine_name = "bundled"
 
     def __init__(
@@ -176,6 +187,7 @@ class BundledContext:
         self.bundle_id = bundle.id
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
+        self._signed = signed_by(bundle)
         self._context = _context(policy)
         try:
             _load(self._context, bundle)
@@ -186,13 +198,9 @@ class BundledContext:
         except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
             raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
 
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give what the client has shown; of a resumed session perhaps the leaf alone."""
-        return engine.client_chain()
-
     def accept(self) -> BundledEngine:
         """Begin a connection."""
-        return BundledEngine(self._context)
+        return BundledEngine(self._context, signed=self._signed)
 
 
 def _context(policy: TLSPolicy) -> SSL.Context:
@@ -256,8 +264,13 @@ def _ask(context: SSL.Context, asking: Asking) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Take the first of OpenSSL's queue of (library, function, reason): the cause of those after it."""
+    """Take the first of OpenSSL's queue: the cause of those after it."""
+    return _reasons(error)[0]
+
+
+def _reasons(error: Exception) -> list[str]:
+    """Read OpenSSL's queue of (library, function, reason), at least one."""
     queue = error.args[0] if error.args else None
     if isinstance(queue, list) and queue:
-        return reason_of(queue[0][2])
-    return reason_of(type(error).__name__ if queue is None else str(queue))
+        return [reason_of(reason) for _, _, reason in queue]
+    return [reason_of(type(error).__name__ if queue is None else str(queue))]

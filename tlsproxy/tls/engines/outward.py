@@ -85,6 +85,8 @@ class OutwardContext:
                     f"no certificate can be read from its ca_file: {_words(error)}"
                 ) from error
         if certificate:
+            if "BEGIN ENCRYPTED" in key or "4,ENCRYPTED" in key:  # RFC 7468 section 11; RFC 1421
+                raise UnusableTerms("its client key is encrypted: store it without a passphrase, mode 0600")
             try:
                 load_pem(context, key.encode(), certificate.encode())
             except ssl.SSLError as error:

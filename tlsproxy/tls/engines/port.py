@@ -19,6 +19,7 @@ from typing import Protocol
 from tlsproxy.errors import Fault, ProxyError
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
+from tlsproxy.tls.signatures import UNKNOWN
 
 __all__ = [
     "Context",
@@ -84,13 +85,17 @@ class EngineLacks(ProxyError):  # noqa: N818  says what is missing
 
 @dataclass(frozen=True, slots=True)
 class TLSFacts:
-    """What was negotiated. group is None where the library can't say, alpn where the client offered none."""
+    """What was negotiated. group is None where the library can't say, alpn where the client offered none.
+
+    signature: what our side signed with, in the words of tls/signatures.py.
+    """
 
     version: str  # "TLSv1.2" or "TLSv1.3"
     cipher: str  # OpenSSL's name of the suite
     group: str | None
     alpn: str | None
     resumed: bool
+    signature: str = UNKNOWN
 
 
 class Engine(Protocol):
@@ -133,7 +138,7 @@ class Engine(Protocol):
     def client_chain(self) -> tuple[bytes, ...]:
         """Give the client's verified chain in DER, the leaf first; () where it showed none.
 
-        Only after the handshake. Of a resumed session the leaf alone may be known.
+        Only after the handshake, which was a full one: contexts that ask resume nothing.
         """
         ...
 
@@ -161,10 +166,6 @@ class Context(Protocol):
         """By which rule it asks its clients for certificates; None where it doesn't."""
         ...
 
-    def chain_of(self, engine: Engine) -> tuple[bytes, ...]:
-        """Give the chain that the client of a finished handshake has shown; () for none."""
-        ...
-
     def accept(self) -> Engine:
         """Begin a connection."""
         ...
@@ -183,6 +184,8 @@ _REASONS = {
     "no_suitable_key_share": "no_shared_group",
     "no_suitable_signature_algorithm": "no_shared_signature_algorithm",
     "no_shared_signature_algorithms": "no_shared_signature_algorithm",
+    "missing_sigalgs_extension": "missing_extension",
+    "missing_supported_groups_extension": "missing_extension",
     "peer_did_not_return_a_certificate": "client_certificate_missing",
 }
 # x509_vfy.h. OpenSSL tells the client by the alert that fits (RFC 8446 section 6.2).

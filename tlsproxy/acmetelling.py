@@ -1,0 +1,105 @@
+"""How a certificate of an ACME authority comes, told as it happens: what is waited for, and what came of it.
+
+Promises: each thing once, in the log and to followers of events; what came of a try is told last of all, so
+that whoever hears it and asks how things stand is told of the end. What an authority says is in it only as
+findings have it: printable and bounded. Refuses to know who follows.
+
+    asked        somebody wants a certificate from now on, or the next one now
+    step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest
+    issued       it has come: `names`, `authority`, `not_after`
+    failed       it hasn't: `code`, `words`, `hint`, `failures` in a row, `next_at`
+    paused       somebody asked for something else in the midst; it goes on by itself
+    disabled     nothing is wanted any more
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tlsproxy.observe.log import logger
+
+if TYPE_CHECKING:
+    from certstore.issuers.acme.enrolment import Enrolment, Renewal
+    from certstore.issuers.acme.errors import AcmeError
+    from certstore.issuers.acme.wishes import Issued, Progress, Server
+
+__all__ = ["Herald", "Telling"]
+
+Telling = Callable[[Mapping[str, object]], None]
+_log = logger("acme")
+_MOST_NAMES = 20  # of those that are waited for: who wants a hundred knows them
+
+
+def _untold(_facts: Mapping[str, object]) -> None:
+    """Tell nobody."""
+
+
+class Herald:
+    """Tells of one keeper's work. On the event loop. `tell` gets the facts of each event."""
+
+    def __init__(self) -> None:
+        self.tell: Telling = _untold
+        self.progress: Progress | None = None
+        """What a try waits for now; None where none is under way."""
+        self._last: dict[str, object] = {}
+        self._outcome: Mapping[str, object] | None = None
+
+    def asked(self, enrolment: Enrolment) -> None:
+        """Tell that somebody wants one at once."""
+        self.tell({"state": "asked", "names": list(enrolment.names), "authority": enrolment.directory})
+
+    def disabled(self) -> None:
+        """Tell that nothing is wanted any more."""
+        self.tell({"state": "disabled"})
+
+    def step(self, progress: Progress, enrolment: Enrolment, server: Server) -> None:
+        """Tell what is waited for, where that is something else than before."""
+        self.progress = progress
+        facts: dict[str, object] = {
+            "state": "step",
+            "step": str(progress.step),
+            "names": list(progress.names[:_MOST_NAMES]),
+            "challenge": str(enrolment.challenge),
+            "authority": server.directory,
+        }
+        if facts == self._last:
+            return
+        self._last = facts
+        _log.info("acme_progress", step=str(progress.step), names=facts["names"])
+        self.tell({**facts, "until": _text(progress.until)})
+
+    def issued(self, issued: Issued, authority: str) -> None:
+        """Note that it has come."""
+        until = issued.leaf.not_valid_after_utc.isoformat()
+        facts = {"names": list(issued.names), "authority": authority, "not_after": until}
+        _log.info("acme_issued", **facts)
+        self._outcome = {"state": "issued", **facts}
+
+    def failed(self, error: AcmeError, renewal: Renewal) -> None:
+        """Note that it hasn't, and why."""
+        words = {"code": error.code, "words": str(error), "hint": error.hint}
+        counted = {"failures": renewal.failures, "next_at": _text(renewal.next_at)}
+        _log.warning("acme_failed", **counted, **words)
+        self._outcome = {"state": "failed", **words, **counted}
+
+    def put_off(self, error: Exception, code: str, renewal: Renewal) -> None:
+        """Note that the store, or this machine, couldn't take part."""
+        words = {"code": code, "words": str(error), "hint": str(getattr(error, "hint", ""))}
+        counted = {"failures": renewal.failures, "next_at": _text(renewal.next_at)}
+        self._outcome = {"state": "failed", **words, **counted}
+
+    def quiet(self) -> None:
+        """Wait for nothing any more."""
+        self.progress, self._last = None, {}
+
+    def rest(self) -> None:
+        """Tell what came of a try, which is over, or was let go of."""
+        outcome, self._outcome = self._outcome or {"state": "paused"}, None
+        self.quiet()
+        self.tell(outcome)
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
