@@ -144,7 +144,7 @@ class House:
             ended = trio.Event()
             await nursery.start(self._work, workers_before(before), ended)
             nursery.start_soon(keep_informed, self._reporter.words, lambda: self.crew.is_well)
-            await caretaker.first_start()
+            await self._first_start(caretaker)
             self.crew.open()
             self.doors.close_left()
             close_oldest(self.crew.workers, self.crew.epoch)
@@ -187,6 +187,12 @@ class House:
         if self._revocation is not None:
             self._revocation.tell, self._revocation.on_asked = trouble, controller.meter.count_revocation
             self._revocation.on_moved = partial(_audit_moved, controller.audit)
+
+    async def _first_start(self, caretaker: Caretaker) -> None:
+        """Have all that a first client gets: a certificate, and the staple that it may demand."""
+        await caretaker.first_start()
+        if self._revocation is not None:
+            await self._revocation.recall()
 
     def _ask_authorities(self, nursery: trio.Nursery) -> None:
         """Have certificates ordered, and asked about."""

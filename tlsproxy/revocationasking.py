@@ -18,6 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from certstore import Content, Finding, Judgement, Way, issuer_among, largest_answer, question_for
 from tlsproxy import policy_fetching
@@ -74,7 +75,10 @@ class Asker:
         raise FetchError(why)
 
     async def _ask_at(self, way: Way, url: str, leaf: x509.Certificate, issuer: x509.Certificate) -> Answered:
-        question = question_for(way, leaf, issuer)
+        try:
+            question = question_for(way, leaf, issuer)
+        except (ValueError, UnsupportedAlgorithm) as error:  # SHA-1 may be forbidden by the system's OpenSSL
+            raise FetchError(f"the question can't be made: {error}") from None
         post = Post(question, _REQUEST) if question is not None else None
         answer = await fetch(url, Limits(largest_answer(way), policy.ASK_S), self.allow, post)
         judge = partial(self.weigher.judge_answer, way, answer, leaf, issuer, self.clock())

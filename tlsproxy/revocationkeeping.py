@@ -64,6 +64,7 @@ class RevocationKeeper:
         self._clock, self._manner = clock, manner
         self._books, self._watch = Books(store.path), Watch(store.bundle)
         self._records: dict[str, Record] = {}
+        self._written: dict[str, Record] = {}
         self._watched: Mapping[str, Watched] = {}
         self._told: dict[str, str] = {}
         self._wake, self._failed = trio.Event(), ""
@@ -78,11 +79,17 @@ class RevocationKeeper:
         """Look now: certificates have come or gone."""
         self._wake.set()
 
+    async def recall(self) -> None:
+        """Staple what was answered before this start; comes before `run`, and before anybody is served."""
+        with suppress(ThreadError):  # then everybody is asked anew
+            self._written = await in_thread(self._books.read)
+        self._records = dict(self._written)
+        self._told = {id_: one.told for id_, one in self._records.items() if one.told}
+        if self._store.clock_plausible():
+            self._staple()
+
     async def run(self) -> None:
         """Ask what is due when it is due, until cancelled."""
-        with suppress(ThreadError):  # then everybody is asked anew
-            self._records = await in_thread(self._books.read)
-            self._told = {id_: one.told for id_, one in self._records.items() if one.told}
         while True:
             self._wake, left = trio.Event(), policy.TURN_S
             try:
@@ -99,7 +106,6 @@ class RevocationKeeper:
         """Do what is due; gives the seconds until something may be."""
         if not self._store.clock_plausible():
             return policy.TURN_S
-        before = dict(self._records)
         self._watched = await in_thread(lambda: self._watch.look(self._store.active, self._store.slots()))
         self._records = {id_: one for id_, one in self._records.items() if id_ in self._watched}
         self._staple()
@@ -108,10 +114,12 @@ class RevocationKeeper:
             for one in self._watched.values():
                 if self._is_due(one):
                     nursery.start_soon(self._ask, one, at_once)
+        self._tell_news()  # first: an alarm depends on nothing that may fail
         await self._move_rows()
-        self._tell_news()
-        if self._records != before and not self._store.is_read_only:
-            await in_thread(partial(self._books.write, dict(self._records)))
+        if self._records != self._written and not self._store.is_read_only:
+            records = dict(self._records)
+            await in_thread(partial(self._books.write, records))
+            self._written = records
         open_ones = [one.next_at for one in self._records.values() if not one.is_final]
         return max((min(open_ones) - self._clock()).total_seconds(), 0.0) if open_ones else policy.TURN_S
 
@@ -127,8 +135,8 @@ class RevocationKeeper:
         async with at_once:
             try:
                 record = await self._answered(one, held)
-            except FetchError as error:
-                record = self._failure(one, held, error.why)
+            except (FetchError, ThreadError) as error:  # none may get out: a group would be no ProxyError
+                record = self._failure(one, held, str(error))
         self.on_asked("failed" if record.failures or record.judgement is None else record.judgement.status)
         self._records[one.id] = record
         self._staple()

@@ -20,6 +20,7 @@ from tests.errands import LOOPBACK, Library, a_library, answer
 from tests.pki import Issued, Pki
 from tests.responding import AT, DAY, HOUR, Responder, revocation_list, with_responder
 from tests.storing import OpenGate, candidate_of
+from tlsproxy.errors import ThreadError
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.revocationasking import Asker
 from tlsproxy.revocationkeeping import Manner, RevocationKeeper
@@ -62,8 +63,6 @@ class Scene:
         asker = Asker(self.examiner, self.clock, LOOPBACK)
         manner = Manner(DAY, can_staple=self.can_staple)
         self.keeper = RevocationKeeper(self.store, asker, self.stapling, self.clock, manner)
-        self.keeper._records = self.keeper._books.read()
-        self.keeper._told = {id_: one.told for id_, one in self.keeper._records.items() if one.told}
         self.keeper.tell = lambda finding: self.told.append(finding.code)
         self.keeper.on_asked = self.results.append
 
@@ -166,6 +165,7 @@ async def test_a_revoked_certificate_loses_its_staple_and_is_told_once(scene, pk
     assert dict(scene.keeper.measured())["tlsproxy_certificates_revoked",] == 1
     assert await scene.turn(DAY) == [], "it can't be taken back, so nobody is asked"
     scene.start()
+    await scene.keeper.recall()
     assert await scene.turn(DAY) == []
     assert scene.told == ["certificate_revoked"], "nor told again after a restart"
     assert scene.standing == ["certificate_revoked"]
@@ -199,6 +199,7 @@ async def test_rows_move_with_what_the_authority_says_and_stay_while_nothing_is_
     (scene.store.path / "revocation.json").unlink()
     scene.respond(None)
     scene.start()
+    await scene.keeper.recall()
     assert await scene.turn(13 * HOUR) == ["failed"]
     assert scene.store.active.default == ready.bundle().id, "what was known before the start holds"
     scene.respond(Responder(pki, begins=AT + HOUR).answer(issued.certificate))
@@ -256,10 +257,37 @@ async def test_after_a_restart_the_staple_is_there_and_nobody_is_asked(scene, pk
     scene.respond(good)
     await scene.turn()
     scene.start()
+    await scene.keeper.recall()
+    assert scene.staples == [good], "before anybody is served"
     assert await scene.turn(MINUTE) == []
     assert scene.staples == [good]
     file = scene.store.path / "revocation.json"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_with_a_clock_that_cannot_be_right_nothing_of_before_is_stapled(scene, pki):
+    issued = leaf_of(pki, scene)
+    scene.bring(issued)
+    scene.respond(Responder(pki).answer(issued.certificate))
+    await scene.turn()
+    scene.clock.now -= timedelta(days=9_000)
+    scene.start()
+    await scene.keeper.recall()
+    assert scene.staples == []
+
+
+async def test_where_no_thread_is_to_be_had_the_question_has_failed_and_nothing_else(scene, pki, monkeypatch):
+    issued = leaf_of(pki, scene)
+    scene.bring(issued)
+    scene.respond(Responder(pki).answer(issued.certificate))
+
+    async def refuse(_work: object) -> object:
+        raise ThreadError("can't start new thread")
+
+    monkeypatch.setattr("tlsproxy.revocationasking.in_thread", refuse)
+    assert await scene.turn() == ["failed"]
+    monkeypatch.undo()
+    assert await scene.turn(2 * MINUTE) == ["good"]
 
 
 async def test_the_file_is_written_only_when_something_came(scene, pki):
@@ -282,6 +310,7 @@ async def test_a_damaged_file_is_as_if_nobody_had_been_asked(scene, pki, content
     scene.respond(Responder(pki).answer(issued.certificate))
     (scene.store.path / "revocation.json").write_bytes(content)
     scene.start()
+    await scene.keeper.recall()
     assert await scene.turn() == ["good"]
 
 

@@ -24,7 +24,7 @@ from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Network = IPv4Network | IPv6Network
 Engine = Literal["auto", "system", "bundled"]
-News = Literal["expiry", "refused", "rung"]
+News = Literal["expiry", "refused", "rung", "revoked"]
 InARow = Annotated[int, Meta(ge=1, le=1_000)]
 Workers = Annotated[int, Meta(ge=1, le=policy.WORKERS_MOST)] | Literal["auto"]
 
@@ -232,7 +232,7 @@ class NotifyConfig:
     command: tuple[str, ...] = ()
     webhook: str = field(default="", repr=False)  # it may hold a secret
     webhook_ca: Path | None = None
-    events: tuple[News, ...] = ("expiry", "refused", "rung")
+    events: tuple[News, ...] = ("expiry", "refused", "rung", "revoked")
     try_s: Seconds = policy_notices.TRY_S
 
     @property
