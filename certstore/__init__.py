@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from certstore.revocation import REASONS, Judgement, Status, Way, is_to_be_stapled
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
+    from certstore.trustchecks import Material
 
 __all__ = [
     "ACME_TLS",
@@ -145,6 +146,7 @@ __all__ = [
     "KeyType",
     "KnownKey",
     "Leak",
+    "Material",
     "Meta",
     "NotFound",
     "NullGate",
@@ -294,6 +296,7 @@ _LATER = {
     "is_to_be_stapled": "certstore.revocation",
     "Clock": "certstore.store",
     "Store": "certstore.store",
+    "Material": "certstore.trustchecks",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of these

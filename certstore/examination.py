@@ -22,6 +22,7 @@ from certstore.errors import Refusal
 from certstore.findings import Finding, found
 from certstore.gates import Gate, NullGate
 from certstore.reference import NOTHING, Reference
+from certstore.trustchecks import Files, Material, read_material
 
 __all__ = ["Examination", "Examiner", "InProcess", "KnownKey"]
 
@@ -68,6 +69,10 @@ class Examiner(Protocol):
         """Say what one file holds, for whoever looks for files that belong together. Never raises for it."""
         ...
 
+    def read_material(self, files: Files) -> Material:
+        """Say which authorities and revocation lists are in files. Raises Refusal, and nothing else."""
+        ...
+
 
 class InProcess:
     """Examines where it is asked; the bundle is tried out by `gate`, without one by none, which is noted."""
@@ -87,6 +92,10 @@ class InProcess:
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see `Examiner`."""
         return read_content(name, content)
+
+    def read_material(self, files: Files) -> Material:
+        """Decode what is to be a trust set; see `Examiner`."""
+        return read_material(files)
 
 
 class _Examination:

@@ -32,7 +32,7 @@ _TABLE: Final[dict[str, Entry]] = {
     "acme_records_unset": Entry(
         _E,
         "nothing here may set the DNS records that {challenge} needs",
-        "name a server that takes updates (--dns-server), or prove the names otherwise",
+        "name a server that takes updates (--dns-server) or have acme.dns_hook, or prove the names otherwise",
     ),
     "acme_records_unreachable": Entry(
         _E,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,7 +26,19 @@ from certstore.decode import decode
 from certstore.findings import Finding, found
 from certstore.trust import CRL_PEM, Crl, TrustSet, extension_of, is_signed_by, words
 
-__all__ = ["MOST_ANCHORS", "MOST_CRLS", "Material", "check_trust", "join", "read_material", "standing"]
+__all__ = [
+    "MOST_ANCHORS",
+    "MOST_CRLS",
+    "Files",
+    "Material",
+    "check_trust",
+    "join",
+    "read_material",
+    "standing",
+]
+
+Files: TypeAlias = Iterable[tuple[str, bytes]]
+"""Names and contents."""
 
 # A company has a handful of authorities; OpenSSL looks through all of them in every handshake.
 MOST_ANCHORS: Final = 64
@@ -67,7 +79,7 @@ class Material:
     findings: tuple[Finding, ...] = ()
 
 
-def read_material(files: Iterable[tuple[str, bytes]]) -> Material:
+def read_material(files: Files) -> Material:
     """Read the files that a customer has: PEM or DER, of either kind, together or apart. Never raises."""
     anchors: list[x509.Certificate] = []
     crls: list[Crl] = []

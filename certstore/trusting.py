@@ -28,11 +28,12 @@ from certstore.receipts import Receipt
 from certstore.slots import Source
 from certstore.succession import Succession
 from certstore.trust import TrustSet, is_trust_name
-from certstore.trustchecks import check_trust, join, read_material, standing
+from certstore.trustchecks import Files, Material, check_trust, join, read_material, standing
 
 __all__ = ["TrustSlots", "Trusting"]
 
-Files = Iterable[tuple[str, bytes]]
+Read = Callable[[Files], Material]
+"""Says what is in files, as `Examiner.read_material` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Trusting:
         id_ = next((one.id for one in self.held if one.name == name), None)
         return read_trust(self.root, id_) if id_ is not None else None
 
-    def put(self, case: Case, name: str, files: Files) -> Receipt:
+    def put(self, case: Case, name: str, files: Files, read: Read) -> Receipt:
         """Have the set `name` hold what is in these files. Raises Refusal or StoreError."""
-        brought = read_material(files)
+        brought = read(files)
         self._refuse(case, brought.findings)
         before: TrustSet | None = None
         with suppress(StoreError):  # a damaged one is what its owner brings anew
@@ -138,15 +139,16 @@ class TrustSlots:
                 self._known[id_] = known
         return known
 
-    def put(self, name: str, files: Files, *, via: str) -> Receipt:
+    def put(self, name: str, files: Files, *, via: str, read: Read = read_material) -> Receipt:
         """Have a set hold the authorities and revocation lists in these files (names and contents).
 
-        Files with authorities name all of them; those with lists only replace the lists of their issuers. The
-        receipt is confirmed or refused. Raises ValueError for what is no name, StoreError as `Store.propose`.
+        read: says what is in them; in this process, unless told otherwise. Files with authorities name all of
+        them; those with lists only replace the lists of their issuers. The receipt is confirmed or refused.
+        Raises ValueError for what is no name, StoreError as `Store.propose`.
         """
         if not is_trust_name(name):
             raise ValueError("a trust set has a name of lower-case letters, digits and hyphens, 32 at most")
-        return self._handle(via, partial(self._trusting.put, name=name, files=tuple(files)))
+        return self._handle(via, partial(self._trusting.put, name=name, files=tuple(files), read=read))
 
     def remove(self, name: str, *, via: str, rule: str = "") -> Receipt:
         """Take a set away. rule: whose names still ask for it, "" for nobody's; then it is refused.

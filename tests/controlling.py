@@ -108,6 +108,9 @@ class Changes:
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
         return await self._controller.change(what, act, by)
 
+    async def put_trust(self, name: str, candidate: Candidate, via: str, *, by: Peer) -> Receipt:
+        return await self._controller.put_trust(name, candidate, via, by=by)
+
     async def carry_out(
         self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
     ) -> T:

@@ -22,7 +22,6 @@ import trio
 from certstore import (
     Answering,
     Candidate,
-    Challenge,
     Finding,
     NotFound,
     Reason,
@@ -34,6 +33,7 @@ from certstore import (
     found,
 )
 from tlsproxy import policy_acme as policy
+from tlsproxy.acmeanswering import RunHook, answering_for
 from tlsproxy.acmebooks import Books
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
@@ -116,6 +116,8 @@ class AcmeKeeper:
         self.herald = Herald()
         self.books = Books(store, clock)
         self._told = self._failed = ""
+        self.run_hook: RunHook | None = None
+        """Calls the command that sets records for dns-01, where the device's maker has named one."""
         self.on_try: Callable[[str], None] = lambda _: None
         """Told what came of each try: `issued`, or `failed`."""
 
@@ -127,6 +129,10 @@ class AcmeKeeper:
         make: gives what is wanted; ValueError where that can't be had. Raises AcmeRefusedError or StoreError.
         """
         enrolment = make(since=self._clock())
+        if enrolment.is_by_hook and self.run_hook is None:
+            raise ValueError(
+                "nobody sets records for dns-01: give a name server (or configure acme.dns_hook)"
+            )
         async with self.at_rest():
             known = await self.books.open()
             await self._register(known.issuer, enrolment, terms)
@@ -304,7 +310,9 @@ class AcmeKeeper:
 
         server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
         tell = partial(self.herald.step, enrolment=times.enrolment, server=server)
-        answerers = {times.enrolment.challenge: self._answering_for(times.enrolment)}
+        answerers = {
+            times.enrolment.challenge: answering_for(times.enrolment, self._answering, self.run_hook)
+        }
         try:
             await times.issuer.forget(times.enrolment.servers, wish)
             issued = await times.issuer.issue(server, wish, answerers, tell)
@@ -333,18 +341,6 @@ class AcmeKeeper:
         await in_thread(lambda: times.enrolments.note(renewal))
         await times.issuer.taken(issued)
         self.herald.issued(issued, renewal.authority)
-
-    def _answering_for(self, enrolment: Enrolment) -> Answering:
-        """Give who answers: the workers, a name server, or a person."""
-        if enrolment.challenge is Challenge.DNS_PERSIST_01:
-            from tlsproxy.acmestanding import StandingRecords
-
-            return StandingRecords()
-        if enrolment.name_server is not None:
-            from tlsproxy.acmedns import DnsUpdates
-
-            return DnsUpdates(enrolment.name_server)
-        return self._answering
 
     async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
         self.on_try("failed")

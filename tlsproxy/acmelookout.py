@@ -62,6 +62,8 @@ class Lookout:
         """Take what is looked at; resolver: makes what asks name servers, the system's without it."""
         self._store, self._books, self._doors, self._addresses = store, books, doors, addresses
         self._resolver = resolver
+        self.has_hook = False
+        """Whether a command of the device's maker sets records."""
 
     async def look(self, question: Question) -> tuple[Plan, Outlook]:
         """Look, and say what is to be expected. NotFound where nobody has named a name."""
@@ -70,7 +72,9 @@ class Lookout:
         if not question.names:
             raise NotFound("ACME enrolment", "")
         kinds = (question.challenge,) if question.challenge is not None else _USUAL
-        plan = Plan(question.names, kinds, question.profile, question.name_server is not None)
+        plan = Plan(
+            question.names, kinds, question.profile, question.name_server is not None or self.has_hook
+        )
         addresses = await in_thread(self._addresses)
         held = await in_thread(lambda: why_held(self._store))
         place = Place(tuple(self._doors()), frozenset(addresses), held)

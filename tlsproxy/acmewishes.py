@@ -68,6 +68,7 @@ def shown(
         "since": enrolment.since.isoformat(),
         "fallback": enrolment.fallback and enrolment.fallback.directory,
         "name_server": enrolment.name_server and enrolment.name_server.address,
+        "dns_hook": enrolment.is_by_hook,
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
         "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),

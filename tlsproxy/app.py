@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -26,6 +27,7 @@ from tlsproxy.listening import Doors, Found
 from tlsproxy.metering import first_sums
 from tlsproxy.notify.helper import Notifier
 from tlsproxy.observe.events import EventLog
+from tlsproxy.observe.keylog import KEY_LOG_HINT
 from tlsproxy.observe.log import alone, logger
 from tlsproxy.privilege.supervisor import Belongings, Kept, settle
 from tlsproxy.signals import Gate, end_is_asked
@@ -89,7 +91,7 @@ async def run(
         publishing = Publishing(crew, memory, examiner)
         async with _held(config, before, publishing) as store:
             if program is not None:
-                _tell_surroundings(program, kept)
+                _tell_surroundings(program, kept, config.tls.key_log)
             await House(
                 config=config,
                 clock=now,
@@ -166,7 +168,7 @@ def _notifier(config: Config, program: Program | None) -> Notifier:
     before = program.handed_over if program is not None else None
     account = program.account if program is not None else None
     helper = before.helper if before is not None else None
-    return Notifier(config.notify, account, helper, reloaded=before is not None)
+    return Notifier(config.notify, account, helper, reloaded=before is not None, acme=config.acme)
 
 
 def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | None:
@@ -174,13 +176,15 @@ def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | Non
     if program is None:
         return None
     is_shared = bool(config.control.users or config.control.groups)
-    belongings = Belongings(config.store, config.runtime, config.inbox, is_shared)
+    belongings = Belongings(config.store, config.runtime, config.inbox, is_shared, config.tls.key_log)
     before = program.handed_over
     return settle(program.account, belongings, doors.sockets, before.kept if before is not None else None)
 
 
-def _tell_surroundings(program: Program, kept: Kept | None) -> None:
+def _tell_surroundings(program: Program, kept: Kept | None, key_log: Path | None) -> None:
     """Tell of what can only be told behind the fence: before it no thread may begin, nor a log."""
+    if key_log is not None:
+        _log.warning("key_log_written", path=str(key_log), hint=KEY_LOG_HINT)
     if program.key_log:
         _log.warning("key_log_refused", path=program.key_log, hint="unset SSLKEYLOGFILE")
     if kept is None:

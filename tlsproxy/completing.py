@@ -35,6 +35,7 @@ from certstore import (
     Examiner,
     Finding,
     KnownKey,
+    Material,
     Refusal,
     Store,
     StoreError,
@@ -109,6 +110,10 @@ class Completing:
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see certstore.Examiner."""
         return self.examiner.read(name, content)
+
+    def read_material(self, files: Iterable[tuple[str, bytes]]) -> Material:
+        """Decode what is to be a trust set; see certstore.Examiner."""
+        return self.examiner.read_material(files)
 
 
 def _lacks_issuer(examination: Examination) -> bool:

@@ -42,6 +42,7 @@ from tlsproxy.metering import Meter
 from tlsproxy.observe.audit import ITSELF, SIGNAL, SOCKET, WIRE, Actor, AuditLog
 from tlsproxy.observe.clientreport import ClientReport, report_of
 from tlsproxy.observe.health import Health, health_of
+from tlsproxy.observe.keylog import key_log_finding
 from tlsproxy.observe.log import logger
 from tlsproxy.observe.status import (
     ConfinementStatus,
@@ -181,6 +182,15 @@ class Controller:
         act = partial(Store.confirm, receipt_id=receipt_id, via="wire")
         return await self._change("confirm", act, WIRE)
 
+    async def put_trust(self, name: str, candidate: Candidate, via: str, *, by: Peer) -> Receipt:
+        """Have a trust set hold what a customer has brought. Raises StoreError."""
+        read = self.examiner.read_material
+
+        def put(store: Store) -> Receipt:
+            return store.trust.put(name, candidate.files, via=via, read=read)
+
+        return await self._change("put_trust", put, _actor(by))
+
     async def carry_out(
         self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
     ) -> T:
@@ -265,6 +275,8 @@ class Controller:
         if not self.store.is_here:
             yield found("store_gone", path=self.store.path)
         yield from self.lost
+        if self.config.tls.key_log is not None:
+            yield key_log_finding(self.config.tls.key_log)
         yield from self.expiring()
 
     def _served_until(self, active: Generation | None) -> datetime | None:

@@ -15,7 +15,7 @@ in its holder's mind. Its row stays with the old certificate, until that ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,6 +29,7 @@ from certstore import (
     Examiner,
     Finding,
     KnownKey,
+    Material,
     Meta,
     Source,
     Store,
@@ -167,6 +168,10 @@ class Forecasting:
     def read(self, name: str, content: bytes) -> Content:
         """Decode one file; see certstore.Examiner."""
         return self.examiner.read(name, content)
+
+    def read_material(self, files: Iterable[tuple[str, bytes]]) -> Material:
+        """Decode what is to be a trust set; see certstore.Examiner."""
+        return self.examiner.read_material(files)
 
 
 @dataclass(frozen=True, slots=True)

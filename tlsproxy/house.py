@@ -183,6 +183,8 @@ class House:
         self._acme = AcmeKeeper(self.store, self.answering, self.clock, *told)
         self._acme.on_try = controller.meter.count_acme
         self._acme.herald.tell = self.teller.acme
+        if self.config.acme.dns_hook:
+            self._acme.run_hook = self.notifier.run_dns_hook
         self._revocation = keeper_for(self.config, self.store, self.examiner, self.clock, self.stapling)
         if self._revocation is not None:
             self._revocation.tell, self._revocation.on_asked = trouble, controller.meter.count_revocation
@@ -227,6 +229,7 @@ class House:
         told, fresh, desk = self.teller.events, controller.fresh_identity, FactoryDesk(controller)
         proxy = (controller, controller, controller)
         lookout = Lookout(self.store, self._acme.books, self._front_doors, stable_addresses)
+        lookout.has_hook = bool(self.config.acme.dns_hook)
         backing = Backing(*proxy, self.store, told, desk, resetter, self._acme, lookout, fresh, rules)
         wanted, before = self.config.control, self.program.handed_over if self.program is not None else None
         answer = partial(

@@ -33,3 +33,10 @@ DNS_ALIASES = 8
 LOOK_S = 5.0
 LOOKS_S = 12.0
 LOOKS_AT_ONCE = 16
+
+# One call of the command that sets records: a DNS provider's API, and the time until all its servers know.
+DNS_HOOK_S = 120.0
+# Beyond a call's own time, until nobody waits for its answer: the helper may have others to run first.
+DNS_HOOK_QUEUE_S = 300.0
+# Calls that wait: a certificate has at most a hundred names, and each record comes and goes.
+DNS_HOOK_CALLS = 400

@@ -39,7 +39,7 @@ async def run(config: Config, state_fd: int) -> None:
     """Try everything that a new image will need. Raises ReloadError, ListenError or WorkerError."""
     state = handover.read(state_fd)
     _refuse_what_cannot_change(config, state)
-    if config.notify.is_on:
+    if config.notify.is_on or config.acme.dns_hook:
         import_module(RENEWED)  # the helper will execute itself anew, and has nobody to try it out
     _try_addresses(config, state)
     terms = terms_of(config.routes)
@@ -55,6 +55,10 @@ def _refuse_what_cannot_change(config: Config, state: HandedOver) -> None:
             raise ReloadError(f"{key} can't change from {now} to {then} while it runs", "restart the service")
     if state.kept is not None and not state.kept.may_write(config.inbox):
         why = f"the inbox can't become {config.inbox}: what runs may write only where it could at its start"
+        raise ReloadError(why, "restart the service")
+    key_log = config.tls.key_log
+    if key_log is not None and state.kept is not None and not state.kept.may_write(key_log):
+        why = f"the key log can't become {key_log}: what runs may write only where it could at its start"
         raise ReloadError(why, "restart the service")
 
 

@@ -180,7 +180,7 @@ async def test_what_cannot_be_proved_that_way_is_refused_at_once(
             for words, why in (
                 (["--name", "*.device.test"], b"can't be proved by http-01"),
                 ([*by_dns, "--ip", "127.0.0.1"], b"can't be proved by dns-01"),
-                (["--challenge", "dns-01", "--name", "device.test"], b"belong together"),
+                (["--challenge", "dns-01", "--name", "device.test"], b"nobody sets records"),
                 ([*by_dns[:-1], str(tmp_path / "none.key"), "--name", "device.test"], b"no TSIG key"),
             ):
                 asked = (*directory(pebble, tmp_path), *words, "--store", str(proxy.store))

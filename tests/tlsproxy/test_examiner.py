@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import Candidate, Content, Examiner, InProcess
 from tests.examining import NOW, Keys, Outcome, outcome
 from tests.intake import corpus
 from tests.live.test_broken_candidates import kinds
+from tests.pki import crl
 from tests.storing import candidate_of
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
@@ -54,6 +57,24 @@ def the_kinds(pki) -> dict[str, Candidate]:
         "nothing at all": Candidate(()),
         **{case.name: case.candidate for case in corpus() if case.name in OPENED},
     }
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        lambda pki: [("ca.pem", pki.root_pem + pki.intermediate_pem)],
+        lambda pki: [("all.pem", pki.root_pem + crl(pki.root, pki.root_key, (7,)))],
+        lambda pki: [
+            ("ca.der", x509.load_pem_x509_crl(crl(pki.root, pki.root_key)).public_bytes(Encoding.DER))
+        ],
+        lambda pki: [("with-key.pem", pki.leaf().chain_pem + pki.leaf().key_pem)],
+        lambda _: [("\udcff.pem", b"nonsense"), ("empty", b"")],
+        lambda _: [],
+    ],
+)
+def test_it_finds_the_authorities_and_lists_that_are_found_in_this_process(pki, examiner, files):
+    brought = files(pki)
+    assert examiner.read_material(brought) == InProcess().read_material(brought)
 
 
 @pytest.mark.parametrize("engine", ["system", "bundled"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore import Candidate, Source, State, Store
+from certstore import Candidate, Source, State, Store, TrustSet
 from tests.confining import needs_landlock
 from tests.examining import assert_the_next_one_passes, outcome, process_of
 from tests.inboxing import looked_after
@@ -69,6 +69,11 @@ class Hostile(InProcess):
     def read(self, name, content):
         misbehave(name)
         return super().read(name, content)
+
+    def read_material(self, files):
+        for name, _ in files:
+            misbehave(name)
+        return super().read_material(files)
 
     def examine(self, candidate, known_key):
         files = getattr(candidate, "files", ())
@@ -166,6 +171,18 @@ def test_a_file_that_ruins_its_reading_holds_nothing_and_the_next_one_is_read(ho
     (failed,) = hostile.read("abort", b"x").errors
     assert failed.code == "examination_failed"
     assert hostile.read("a.pem", pki.leaf().cert_pem).certificates
+
+
+@pytest.mark.parametrize("how", ["abort", "devour", "panic"])
+def test_a_file_for_a_trust_set_that_ruins_its_reading_leaves_the_set_as_it_was(hostile, pki, tmp_path, how):
+    with Store.open(tmp_path / "store", clock=lambda: datetime.now(UTC)) as store:
+        read, good = hostile.read_material, [("ca.pem", pki.root_pem)]
+        assert store.trust.put("plant", good, via="test", read=read).codes == ()
+        ruined = store.trust.put("plant", [(how, b"x"), *good], via="test", read=read)
+        assert (ruined.state, ruined.codes) == (State.REFUSED, ("examination_failed",))
+        assert store.trust.read("plant") == TrustSet.of([pki.root])
+        more = [("ca.pem", pki.root_pem + pki.intermediate_pem)]
+        assert store.trust.put("plant", more, via="test", read=read).state is State.CONFIRMED
 
 
 async def test_a_file_in_the_inbox_that_ruins_its_reading_is_refused_and_the_next_one_served(

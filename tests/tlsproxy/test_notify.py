@@ -175,7 +175,7 @@ async def test_at_the_end_what_waits_is_tried_once(autojump_clock):
 
 def test_messages_survive_their_packets_and_strangers_are_passed_by():
     for message in (
-        Settings(("/bin/x",), "https://h", "", 3.0, ("u", 1, 2, (3,))),
+        Settings(("/bin/x",), "https://h", "", 3.0, ("/bin/y",), 9.0, ("u", 1, 2, (3,))),
         Letter("expiry", "{}"),
         Report("expiry", "command", "failed", 2, "why", "out"),
         Renew(),
@@ -240,7 +240,7 @@ async def test_a_hook_for_which_no_descriptor_is_left_is_a_failed_try_and_leaves
 
     monkeypatch.setattr(os, "pidfd_open", none_left)
     with trio.fail_after(30):
-        ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", "rung", 20.0)
+        ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", 20.0)
     assert ended.why == "it can't be followed: too many open files"
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222
@@ -255,12 +255,12 @@ async def test_a_hook_that_cannot_be_killed_holds_up_nobody(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "killpg", forbidden)
         with trio.fail_after(30):
-            ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", "rung", 0.1)
+            ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", 0.1)
     assert "did not end within" in ended.why
     (left,) = hook._left
     left.kill()
     left.wait()
-    await hook.run(["/bin/true"], b"{}\n", "rung", 20.0)
+    await hook.run(["/bin/true"], b"{}\n", 20.0)
     assert not hook._left
 
 

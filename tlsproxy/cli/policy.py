@@ -90,6 +90,7 @@ def _lines(tls: TLSConfig, engine: str) -> list[tuple[str, str]]:
         ("strangers", strangers),
         ("ALPN", ", ".join(name.decode("ascii") for name in rules.alpn)),
         ("engine", engine),
+        *([("key log", f"{tls.key_log}: UNSAFE, the secrets of all sessions")] if tls.key_log else []),
     ]
 
 
@@ -102,6 +103,7 @@ def _document(tls: TLSConfig, engine: str, library: str, lacking: tuple[str, ...
         "ticket_s": tls.ticket_s if tls.policy.tickets else None,
         "engine": engine,
         "library": library,
+        "unsafe_key_log": str(tls.key_log) if tls.key_log is not None else None,
         "shortcomings": list(lacking),
     }
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path as FilePath
 
+from tlsproxy.config.acme import find_acme_contradictions
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
 from tlsproxy.config.clientauth import find_client_contradictions
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
 from tlsproxy.config.values import (
+    AcmeConfig,
     ChecksConfig,
     Config,
     ControlConfig,
@@ -61,6 +63,7 @@ class Draft:
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
     client_auth: dict[Path, ClientAuth] = field(default_factory=dict)
+    acme: AcmeConfig = field(default_factory=AcmeConfig)
 
     def finished(self) -> Config:
         """Give the configuration; only for a draft without contradictions."""
@@ -84,6 +87,7 @@ class Draft:
             log=self.log,
             notify=self.notify,
             client_auth=tuple(self.client_auth.values()),
+            acme=self.acme,
         )
 
 
@@ -110,6 +114,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _repeated_routes(draft.routes)
     yield from find_health_contradictions(draft.routes)
     yield from find_tls_contradictions(draft.routes)
+    yield from find_acme_contradictions(draft.acme)
     yield from find_client_contradictions(draft.client_auth, tuple(draft.listeners.values()))
     yield from _loops(draft)
     yield from _paths(draft)
@@ -129,6 +134,9 @@ def advise(draft: Draft) -> Iterator[Complaint]:
             why = f"{route.upstream} is another machine: requests to it cross the network in the clear"
             yield (*path, "upstream"), why, "that is safe on a network that only your devices are on"
     yield from advise_upstream_tls(draft.routes)
+    if draft.tls.key_log is not None:
+        why = "the secrets of all sessions are written there: who has them reads what clients say"
+        yield ("tls", "unsafe_key_log"), why, "leave it out, and remove the file, when you have seen enough"
     if draft.metrics is not None and not is_loopback(draft.metrics.host):
         why = f"metrics are told to everybody who reaches {draft.metrics.address}"
         yield ("metrics_listen",), why, "they name certificates, routes and services"

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from certstore import Source, normalise
 from tlsproxy import paths
+from tlsproxy.config.acme import read_acme
 from tlsproxy.config.addresses import is_loopback, parse_listen, parse_upstream
 from tlsproxy.config.clientauth import read_client_auth
 from tlsproxy.config.consistency import Draft, advise, find_contradictions
@@ -168,7 +169,8 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.log = _plain(top.table("log"), LogConfig)
     draft.notify = _notify(top.table("notify"), path_of)
     draft.client_auth = {table.path: read_client_auth(table) for table in top.tables("client_auth")}
-    draft.tls = read_tls(top.table("tls"))
+    draft.acme = read_acme(top.table("acme"))
+    draft.tls = read_tls(top.table("tls"), path_of)
     draft.checks = _checks(top.table("checks"), path_of)
     if draft.checks.revocation and draft.tls.engine == "auto":  # the other one can't staple
         draft.tls = replace(draft.tls, engine="bundled")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from tlsproxy import policy_reasons as reasons
@@ -25,7 +27,7 @@ __all__ = ["read_tls"]
 _CUSTOM_KEYS = ("minimum", "ciphers", "suites", "groups")
 
 
-def read_tls(table: Table) -> TLSConfig:
+def read_tls(table: Table, path_of: Callable[[str], Path]) -> TLSConfig:
     """Read `[tls]`; what is wrong is noted, and the default stands in its place."""
     profile: Profile = table.leaf("profile", Profile, Profile.INTERMEDIATE)
     policy = _custom(table) if profile is Profile.CUSTOM else _named(table, profile)
@@ -37,6 +39,7 @@ def read_tls(table: Table) -> TLSConfig:
             strict_names=table.leaf("strict_names", bool, False),
         ),
         ticket_s=table.leaf("ticket_s", Seconds, TICKET_S),
+        key_log=table.parsed("unsafe_key_log", lambda text: path_of(text) if text else None, None),
     )
     table.finish()
     return found

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from certstore import Source
-from tlsproxy import policy, policy_health, policy_notices
+from tlsproxy import policy, policy_acme, policy_health, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_revocation import REVOCATION_S
@@ -154,11 +154,15 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class TLSConfig:
-    """How TLS is made: by which engine, by which rules, and with tickets that hold for how long."""
+    """How TLS is made: by which engine, by which rules, and with tickets that hold for how long.
+
+    key_log: where the secrets of all sessions are written.
+    """
 
     engine: Engine = "auto"
     policy: TLSPolicy = field(default_factory=TLSPolicy)
     ticket_s: Seconds = TICKET_S
+    key_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,17 @@ class NotifyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeConfig:
+    """What the device's maker has set up for ACME (docs/acme.md).
+
+    dns_hook: a command that sets and removes the records of dns-01, () for none; dns_hook_s: for one call.
+    """
+
+    dns_hook: tuple[str, ...] = ()
+    dns_hook_s: Seconds = policy_acme.DNS_HOOK_S
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was asked for, complete and checked. user, group: whom to be where root starts us."""
 
@@ -264,6 +279,7 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
     client_auth: tuple[ClientAuth, ...] = ()
+    acme: AcmeConfig = field(default_factory=AcmeConfig)
 
     @property
     def control_socket(self) -> Path:

@@ -118,6 +118,7 @@ class AcmeDocument(msgspec.Struct):
     since: datetime
     fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
     name_server: Annotated[str | None, msgspec.Meta(description="Who takes the proofs of dns-01.")]
+    dns_hook: Annotated[bool, msgspec.Meta(description="A command of the device's maker sets them.")]
     keep_key: bool
     pause_in_shadow: bool
     issued_by: Annotated[str | None, msgspec.Meta(description="The directory of whom the certificate is.")]

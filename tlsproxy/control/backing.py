@@ -84,6 +84,10 @@ class Changing(Protocol):
         """Carry out another change of the store, `what` by its name; returns when it is live or refused."""
         ...
 
+    async def put_trust(self, name: str, candidate: Candidate, via: str, *, by: Peer) -> Receipt:
+        """Have a trust set hold what is in these files; returns when that is live or refused."""
+        ...
+
     async def carry_out(
         self, what: str, act: Callable[[Store], T], by: Peer, facts: Callable[[T], Mapping[str, object]]
     ) -> T:

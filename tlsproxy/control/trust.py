@@ -69,12 +69,7 @@ async def _put(ask: Ask) -> Response:
     body, kind = await read_body(ask), ask.request.headers["content-type"]
     is_form = kind.lower().startswith(FORM_TYPE)
     candidate, via = candidate_from_form(body, kind) if is_form else candidate_from_json(body)
-    name = ask.path["name"]
-
-    def put(store: Store) -> Receipt:
-        return store.trust.put(name, candidate.files, via=via)
-
-    return answered(await ask.backing.changing.change("put_trust", put, ask.peer))
+    return answered(await ask.backing.changing.put_trust(ask.path["name"], candidate, via, by=ask.peer))
 
 
 async def _remove(ask: Ask) -> Response:

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,11 +31,13 @@ import msgspec
 import trio
 
 from certstore import Finding, found
+from tlsproxy import policy_acme as acme_policy
 from tlsproxy import policy_notices as policy
-from tlsproxy.config.values import NotifyConfig
+from tlsproxy.config.values import AcmeConfig, NotifyConfig
 from tlsproxy.errors import ThreadError
 from tlsproxy.notify import letters
-from tlsproxy.notify.letters import Letter, Renew, Report, Settings, Standing
+from tlsproxy.notify.errands import Desk
+from tlsproxy.notify.letters import Done, Letter, Renew, Report, Settings, Standing
 from tlsproxy.notify.packets import receive
 from tlsproxy.notify.renewal import MODULE
 from tlsproxy.observe.events import Event, EventLog
@@ -47,6 +49,7 @@ from tlsproxy.threads import in_thread, in_thread_at_last
 __all__ = ["Helper", "HelperState", "Notifier"]
 
 _log = logger("notify")
+NO_ACME = AcmeConfig()
 
 
 class HelperState(msgspec.Struct, frozen=True):
@@ -143,19 +146,26 @@ class Notifier:
     """Hands wanted events to a helper, and says what became of them. `run` until cancelled; then `close`."""
 
     def __init__(
-        self, config: NotifyConfig, account: Account | None, before: HelperState | None, *, reloaded: bool
+        self,
+        config: NotifyConfig,
+        account: Account | None,
+        before: HelperState | None,
+        *,
+        reloaded: bool,
+        acme: AcmeConfig = NO_ACME,
     ) -> None:
         """Start the helper, or find it again; before the fence is entered.
 
         account: whom it shall be; None for who we are. reloaded: whether there was an image before us.
         """
-        self._config, self._reloaded = config, reloaded
+        self._config, self._acme, self._reloaded = config, acme, reloaded
+        self._desk = Desk()
         self.landlock = 0
         """The ABI of the fence that we are inside by now; 0 for none."""
         self.helper = Helper.found(before) if before is not None else None
-        if self.helper is None and config.is_on:
+        if self.helper is None and self._is_wanted:
             try:
-                self.helper = Helper.start(_settings(config, account))
+                self.helper = Helper.start(self._settings(account))
             except OSError as error:  # hooks are no reason not to serve; `run` tries again
                 _log.error("hook_helper_not_started", why=error.strerror or str(error))
         self._is_missed = self.helper is None  # told already
@@ -163,6 +173,24 @@ class Notifier:
         self._changing = threading.Lock()  # held while a helper starts, or ends and is waited for
         self.on_report: Callable[[Report], None] = lambda _report: None
         self.on_finding: Callable[[Finding], None] = lambda _finding: None
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._config.is_on or bool(self._acme.dns_hook)
+
+    async def run_dns_hook(self, words: Sequence[str]) -> Done:
+        """Call the command that sets DNS records, with these words; gives what came of it.
+
+        Those that wait at a time are run one after the other, in their order. Cancelled, it runs on.
+        """
+        if (helper := self.helper) is None or not self._acme.dns_hook:
+            return Done("", "the helper that runs it isn't there")
+        errand = self._desk.take(words)
+        try:
+            helper.sock.send(letters.encode(errand))  # it reads errands at any time: there is room
+        except OSError as error:
+            self._desk.close(Done(errand.id, f"its helper takes nothing: {error.strerror}"))
+        return await self._desk.wait(errand, self._acme.dns_hook_s + acme_policy.DNS_HOOK_QUEUE_S)
 
     def state(self) -> HelperState | None:
         """Give what a reload takes along."""
@@ -197,7 +225,7 @@ class Notifier:
 
     async def run(self, events: EventLog) -> None:
         """Hand on what comes, until cancelled; return where nothing is wanted."""
-        if not self._config.is_on:
+        if not self._is_wanted:
             await in_thread_at_last(self.close)
             return
         self._look_at_command()
@@ -209,6 +237,7 @@ class Notifier:
             if self.helper is not None:
                 pid = self.helper.pid
                 await self._serve(self.helper, events)
+                self._desk.lose_all("the helper that runs it has ended")
                 code = await in_thread_at_last(self._end)
                 hint = "what waited in it is lost"
                 _log.error("hook_helper_ended", pid=pid, exit_code=code, hint=hint)
@@ -227,15 +256,16 @@ class Notifier:
 
     def _start(self, events: EventLog) -> None:
         with self._changing:
-            helper = Helper.start(_settings(self._config, None))
+            helper = Helper.start(self._settings(None))
             self._begin(helper, events)
             self.helper = helper
 
     def _look_at_command(self) -> None:
         """Tell today of a hook that could not be started in a year, when it matters."""
-        command = self._config.command
-        if command and not os.access(command[0], os.X_OK):
-            _log.warning("hook_missing", command=command[0], hint="there is no program that can be run there")
+        for command in (self._config.command, self._acme.dns_hook):
+            if command and not os.access(command[0], os.X_OK):
+                hint = "there is no program that can be run there"
+                _log.warning("hook_missing", command=command[0], hint=hint)
 
     def _begin(self, helper: Helper, events: EventLog) -> None:
         """Begin with what comes from now on, with a helper that was started late."""
@@ -255,7 +285,7 @@ class Notifier:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, helper, nursery.cancel_scope)
                 if not helper.is_ours:  # the configuration may be another one, and the code
-                    await self._send(helper, letters.encode(_settings(self._config, None)))
+                    await self._send(helper, letters.encode(self._settings(None)))
                     await self._send(helper, letters.encode(Renew()))
                 while True:
                     self._come = trio.Event()
@@ -279,7 +309,7 @@ class Notifier:
                     "notices_lost", count=after.lost, why="the hook helper has read nothing for long"
                 )
             for event in after.events:
-                if letters.is_news(event, self._config.events):
+                if self._config.is_on and letters.is_news(event, self._config.events):
                     await self._send(helper, letters.encode(_letter(event, events.stream)), event.number)
                 helper.handed = event.number
 
@@ -307,9 +337,18 @@ class Notifier:
             match letters.decode(packet):
                 case Report() as report:
                     self._tell(report)
+                case Done() as done:
+                    self._desk.close(done)
                 case Standing(confined=confined):
                     helper.confined = confined
         serving.cancel()
+
+    def _settings(self, account: Account | None) -> Settings:
+        config, acme = self._config, self._acme
+        whom = (account.name, account.uid, account.gid, account.groups) if account is not None else None
+        ca = str(config.webhook_ca) if config.webhook_ca is not None else ""
+        to = (config.command, config.webhook, ca, config.try_s)
+        return Settings(*to, acme.dns_hook, acme.dns_hook_s, whom)
 
     def _tell(self, report: Report) -> None:
         command, webhook = self._config.command, self._config.webhook
@@ -325,12 +364,6 @@ class Notifier:
         self.on_report(report)
         if report.result in {"given_up", "dropped"}:
             self.on_finding(found("notice_lost", kind=report.kind, to=to, why=report.why))
-
-
-def _settings(config: NotifyConfig, account: Account | None) -> Settings:
-    whom = (account.name, account.uid, account.gid, account.groups) if account is not None else None
-    ca = str(config.webhook_ca) if config.webhook_ca is not None else ""
-    return Settings(config.command, config.webhook, ca, config.try_s, whom)
 
 
 def _letter(event: Event, stream: str) -> Letter:

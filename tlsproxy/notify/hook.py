@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import trio
@@ -38,12 +39,18 @@ class Ended:
 
     why: str
     output: str = ""
+    last_line: str = ""
+    """The last line of that which says something."""
 
 
-async def run(command: Sequence[str], line: bytes, kind: str, limit_s: float) -> Ended:
-    """Run the command; cancelled, it is killed."""
+async def run(
+    command: Sequence[str], line: bytes, limit_s: float, environment: Mapping[str, str] = MappingProxyType({})
+) -> Ended:
+    """Run the command, which finds this beside the usual in its environment; cancelled, it is killed."""
     try:
-        process = _start(command, kind)  # some milliseconds, in a process that has nothing better to do
+        process = _start(
+            command, environment
+        )  # some milliseconds, in a process that has nothing better to do
     except OSError as error:
         return Ended(f"it can't be started: {(error.strerror or str(error)).lower()}")
     output = bytearray()
@@ -56,10 +63,15 @@ async def run(command: Sequence[str], line: bytes, kind: str, limit_s: float) ->
         return Ended(f"it can't be followed: {(error.strerror or str(error)).lower()}")
     finally:
         _kill(process)
-    told = "".join(c if c.isprintable() else " " for c in output.decode("utf-8", "replace")).strip()
+    text = output.decode("utf-8", "replace")
+    last = next(filter(None, (_printable(one) for one in reversed(text.splitlines()))), "")
     if not in_time:
-        return Ended(f"it was killed: it did not end within {limit_s:g} s", told)
-    return Ended(_why(process.returncode), told)
+        return Ended(f"it was killed: it did not end within {limit_s:g} s", _printable(text), last)
+    return Ended(_why(process.returncode), _printable(text), last)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -78,7 +90,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 _left: list[subprocess.Popen[bytes]] = []  # those that can't be killed, to be reaped once they have ended
 
 
-def _start(command: Sequence[str], kind: str) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     _left[:] = [process for process in _left if process.poll() is None]
     return subprocess.Popen(  # noqa: S603  what was configured
         command,
@@ -86,7 +98,7 @@ def _start(command: Sequence[str], kind: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd="/",
-        env={**_ENVIRONMENT, "TLSPROXY_EVENT": kind},
+        env={**_ENVIRONMENT, **environment},
         start_new_session=True,
     )
 

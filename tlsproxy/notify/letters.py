@@ -17,6 +17,8 @@ from tlsproxy.privilege.facts import Confined
 __all__ = [
     "RESULTS",
     "WAYS",
+    "Done",
+    "Errand",
     "Letter",
     "Luggage",
     "Renew",
@@ -42,13 +44,16 @@ RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 class Settings(msgspec.Struct, frozen=True, tag="settings"):
     """What was configured. account: name, uid, gid and groups of whom to be; None: stay.
 
-    try_s: for one try. webhook_ca: a file with the authorities to trust instead of the system's.
+    try_s: for one try. webhook_ca: a file with the authorities to trust instead of the system's. dns_hook:
+    the command that sets records for ACME's dns-01, for so many seconds a call.
     """
 
     command: tuple[str, ...]
     webhook: str
     webhook_ca: str
     try_s: float
+    dns_hook: tuple[str, ...] = ()
+    dns_hook_s: float = 0.0
     account: tuple[str, int, int, tuple[int, ...]] | None = None
 
 
@@ -68,6 +73,21 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     tries: int
     why: str = ""
     output: str = ""
+
+
+class Errand(msgspec.Struct, frozen=True, tag="errand"):
+    """To the helper: call `dns_hook` once, with these words behind its own; `Done` with this id answers."""
+
+    id: str
+    words: tuple[str, ...]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """What came of an errand. why: "" where the command ended with 0. last_line: of what it wrote."""
+
+    id: str
+    why: str
+    last_line: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, tag="standing"):
@@ -96,7 +116,7 @@ class Luggage(msgspec.Struct, frozen=True):
     waiting: list[Waiting]
 
 
-Message: TypeAlias = Settings | Letter | Report | Standing | Renew
+Message: TypeAlias = Settings | Letter | Report | Errand | Done | Standing | Renew
 _DECODER: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 
 

@@ -26,7 +26,10 @@ import trio
 
 from tlsproxy import policy_notices as policy
 from tlsproxy.notify import hook, letters, renewal
+from tlsproxy.notify.errands import Errands
 from tlsproxy.notify.letters import (
+    Done,
+    Errand,
     Letter,
     Luggage,
     Renew,
@@ -136,6 +139,7 @@ class _Office:
             "command": Postman("command", self._run_command, self._say, luggage.waiting),
             "webhook": Postman("webhook", self._post, self._say, luggage.waiting),
         }
+        self._errands = Errands(self._do)
 
     async def run(self) -> Luggage | None:
         """Take letters until the supervisor is gone, and try for a moment what is left.
@@ -146,7 +150,10 @@ class _Office:
         async with trio.open_nursery() as nursery:
             for postman in self._postmen.values():
                 nursery.start_soon(postman.run)
-            if is_renewed := await self._listen():
+            nursery.start_soon(self._errands.run)
+            is_renewed = await self._listen()
+            self._errands.end()
+            if is_renewed:
                 for postman in self._postmen.values():
                     postman.halt()
             else:
@@ -165,6 +172,8 @@ class _Office:
                     self._say(_standing())
                 case Renew():
                     return True
+                case Errand() as errand:
+                    self._errands.take(errand)
                 case Letter() as letter:
                     if self._settings.command:
                         self._postmen["command"].take(letter)
@@ -172,12 +181,19 @@ class _Office:
                         self._postmen["webhook"].take(letter)
         return False
 
+    async def _do(self, errand: Errand) -> None:
+        settings = self._settings
+        if not settings.dns_hook:
+            return self._say(Done(errand.id, "no command is configured any more"))
+        ended = await hook.run((*settings.dns_hook, *errand.words), b"", settings.dns_hook_s)
+        return self._say(Done(errand.id, ended.why, ended.last_line))
+
     async def _run_command(self, letter: Letter) -> tuple[str, str]:
         settings = self._settings
         if not settings.command:
             return "", ""  # not wanted any more
         line = letter.text.encode() + b"\n"
-        ended = await hook.run(settings.command, line, letter.kind, settings.try_s)
+        ended = await hook.run(settings.command, line, settings.try_s, {"TLSPROXY_EVENT": letter.kind})
         return ended.why, ended.output
 
     async def _post(self, letter: Letter) -> tuple[str, str]:
@@ -191,7 +207,7 @@ class _Office:
             why = await post(settings.webhook, letter.text.encode(), settings.webhook_ca, settings.try_s)
         return why, ""
 
-    def _say(self, message: Report | Standing) -> None:
+    def _say(self, message: Report | Done | Standing) -> None:
         with suppress(OSError):  # nobody listens
             self._sock.send(letters.encode(message))
 

@@ -30,6 +30,7 @@ from tlsproxy.privilege.facts import Confined
 from tlsproxy.privilege.folders import entrust, make, see_that_code_is_readable
 from tlsproxy.privilege.landlock import WRITE, Files, Rules, Verdict
 from tlsproxy.privilege.libc import prctl
+from tlsproxy.privilege.privatefile import open_private
 from tlsproxy.privilege.worker import hide_memory
 
 __all__ = ["Belongings", "Kept", "become", "settle"]
@@ -46,12 +47,16 @@ _SHARED_MODE = 0o755
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """The folders that a supervisor writes to; is_shared: others may ask in `runtime`."""
+    """The folders that a supervisor writes to; is_shared: others may ask in `runtime`.
+
+    key_log: a file that its workers write to.
+    """
 
     store: Path
     runtime: Path
     inbox: Path
     is_shared: bool = False
+    key_log: Path | None = None
 
     @property
     def beside_the_store(self) -> Sequence[tuple[Path, int]]:
@@ -62,8 +67,10 @@ class Belongings:
     def make(self) -> None:
         """Make what isn't there, as who we are: a fence has no room for what is missing.
 
-        What can't be made is told by who needs it.
+        What can't be made is told by who needs it; but for the key log. Raises PrivilegeError.
         """
+        if self.key_log is not None:
+            _make_key_log(self.key_log)
         for path in (self.store, self.runtime, self.inbox):
             if path is not self.inbox or path.parent.exists():
                 with suppress(OSError):
@@ -72,7 +79,8 @@ class Belongings:
     @property
     def paths(self) -> tuple[str, ...]:
         """Give all, as text."""
-        return tuple(map(str, (self.store, self.runtime, self.inbox)))
+        files = (self.key_log,) if self.key_log is not None else ()
+        return tuple(map(str, (self.store, self.runtime, self.inbox, *files)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,16 @@ def _may_return() -> bool:
         os.setuid(0)
         return True
     return False
+
+
+def _make_key_log(path: Path) -> None:
+    try:
+        os.close(open_private(path, make=True))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise PrivilegeError(
+            f"the key log {path} can't be written: {why}", "see [tls] unsafe_key_log"
+        ) from error
 
 
 def _fence(belongings: Belongings) -> Verdict:

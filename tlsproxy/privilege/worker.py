@@ -35,9 +35,10 @@ _DNS_PORT: Final = 53  # answers that are too large for a datagram come by TCP (
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a process must still reach: folders to read, TCP ports to connect to, names to resolve."""
+    """What a process must still reach: folders to read, files to append to, TCP ports, names to resolve."""
 
     reads: Iterable[str] = ()
+    appends: Iterable[str] = ()
     ports: Iterable[int] = ()
     resolves: bool = False
 
@@ -53,7 +54,7 @@ def give_up_all_but(needs: Needs) -> Confined:
     reads = {*needs.reads, *code.folders(), *(code.RESOLVER if needs.resolves else ())}
     rules = Rules(
         handled=~Files(0),
-        paths=dict.fromkeys(reads, READ),
+        paths={**dict.fromkeys(reads, READ), **dict.fromkeys(needs.appends, Files.WRITE_FILE)},
         tcp={*needs.ports, *((_DNS_PORT,) if needs.resolves else ())},
         alone=True,
     )

@@ -41,6 +41,7 @@ from tlsproxy.tls.staples import Staples
 
 if TYPE_CHECKING:
     from certstore import Bundle, Generation
+    from tlsproxy.tls.keylog import KeyLog
 
 __all__ = ["Contexts", "LazyContext"]
 
@@ -128,7 +129,7 @@ class LazyContext:
         bundle = bundle or self._bundle_of(self.wanted)
         home, staples = self._home, self._home.staples
         staple = partial(staples.of, self.wanted) if staples is not None else None
-        self._made = made = make_context(bundle, self.policy, home.engine, self._asking, staple)
+        self._made = made = make_context(bundle, self.policy, home.engine, self._asking, staple, home.key_log)
         self._home.keep(self)
         self._home.on_made(made)
         return made
@@ -172,6 +173,8 @@ class Contexts:
         # No tickets: each handshake proves anew that its client is accepted, and nothing is resumed anywhere.
         self.asking_policy = replace(policy, tickets=False)
         self.rules, self.staples = Rules(rules), staples
+        self.key_log: KeyLog | None = None
+        """Where the secrets of sessions are written; to be set before the first context is made."""
         self._trust_of = trust_of
         self.engine: EngineName = resolve(engine, policy)
         self.lost = lost

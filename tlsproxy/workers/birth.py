@@ -150,6 +150,7 @@ class Birth:
             },
             answers=self.answers(),
             staples=self.staples() if config.checks.revocation else None,
+            key_log=str(config.tls.key_log or ""),
         )
 
     def _https_port_of(self, port: int, kind: str) -> int:

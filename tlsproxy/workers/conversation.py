@@ -5,10 +5,11 @@ beyond the deadline. Private keys and pass phrases go this way: the socket is a 
 and nobody else can reach, and no message has a repr. Refuses to know what is asked, and who is right.
 
     examiner (holds the store)                 examination (holds a stranger's files)
-    Files | Whole | File          ->
+    Files | Whole | File | TrustFiles  ->
                                   <-           WantKey      (as often as a leaf has no key with it)
     Lent                          ->
-                                  <-           Assembled | Refused      (to a File: Contained)
+                                  <-           Assembled | Refused
+                                               (to a File: Contained; to TrustFiles: Brought)
     Judge, or the end             ->
                                   <-           Judged | Refused
 
@@ -35,6 +36,7 @@ __all__ = [
     "STATUS",
     "Answer",
     "Assembled",
+    "Brought",
     "Contained",
     "Failed",
     "File",
@@ -49,6 +51,7 @@ __all__ = [
     "Reply",
     "Talk",
     "TooLongError",
+    "TrustFiles",
     "WantKey",
     "Weighed",
     "Whole",
@@ -87,6 +90,12 @@ class Files(_Message, frozen=True):
 
     files: tuple[tuple[bytes, bytes], ...]
     passphrases: tuple[bytes, ...] = ()
+
+
+class TrustFiles(_Message, frozen=True):
+    """The question which authorities and revocation lists are in these."""
+
+    files: tuple[tuple[bytes, bytes], ...]
 
 
 class Whole(_Message, frozen=True):
@@ -158,14 +167,22 @@ class Weighed(_Message, frozen=True):
     finding: Finding | None
 
 
+class Brought(_Message, frozen=True):
+    """The authorities and revocation lists that files hold, in DER."""
+
+    anchors: tuple[bytes, ...]
+    crls: tuple[bytes, ...]
+    findings: tuple[Finding, ...]
+
+
 class Failed(_Message, frozen=True):
     """The examination itself went wrong; `why` names the place in our code."""
 
     why: str
 
 
-Question: TypeAlias = File | Files | Whole | Lent | Judge | Reply
-Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Weighed | Failed
+Question: TypeAlias = File | Files | TrustFiles | Whole | Lent | Judge | Reply
+Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Brought | Weighed | Failed
 HeardT = TypeVar("HeardT")
 
 

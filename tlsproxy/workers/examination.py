@@ -33,6 +33,7 @@ from typing import Final, TextIO, TypeAlias
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import (
     BUILD_DATE,
@@ -179,6 +180,8 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
             _examine(talk, examiner, Candidate(named, passphrases))
         case said.Reply() as reply:
             talk.say(_weigh(reply))
+        case said.TrustFiles(files):
+            talk.say(_brought(examiner, files))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:
@@ -189,6 +192,12 @@ def _weigh(reply: said.Reply) -> said.Weighed:
     leaf, issuer = (x509.load_der_x509_certificate(one) for one in (reply.leaf, reply.issuer))
     found = judge_answer(reply.way, reply.answer, leaf, issuer, reply.at)
     return said.Weighed(None, found) if isinstance(found, Finding) else said.Weighed(found, None)
+
+
+def _brought(examiner: InProcess, files: tuple[tuple[bytes, bytes], ...]) -> said.Brought:
+    held = examiner.read_material([(said.name_from_bytes(name), content) for name, content in files])
+    anchors, crls = ([one.public_bytes(Encoding.DER) for one in ones] for ones in (held.anchors, held.crls))
+    return said.Brought(tuple(anchors), tuple(crls), held.findings)
 
 
 def _examine(talk: _Talk, examiner: InProcess, candidate: Candidate | Bundle) -> None:

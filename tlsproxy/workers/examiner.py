@@ -19,7 +19,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
@@ -41,6 +41,7 @@ from certstore import (
     Finding,
     Judgement,
     KnownKey,
+    Material,
     PrivateKey,
     Refusal,
     Way,
@@ -59,7 +60,7 @@ __all__ = ["ExaminerProcess"]
 
 _LIMITS: Final = (policy.EXAMINATION_ASK_BYTES, policy.EXAMINATION_ANSWER_BYTES)
 _ANSWERS: Final = msgspec.msgpack.Decoder(said.Answer)
-_Told: TypeAlias = said.WantKey | said.Assembled | said.Judged | said.Contained | said.Weighed
+_Told: TypeAlias = said.WantKey | said.Assembled | said.Judged | said.Contained | said.Brought | said.Weighed
 
 
 class ExaminerProcess:
@@ -160,6 +161,20 @@ class ExaminerProcess:
                 raise asked.nonsense()
         except Refusal as refusal:
             return found("revocation_unreadable", way=way.words, why=refusal.findings[0].words)
+
+    def read_material(self, files: Iterable[tuple[str, bytes]]) -> Material:
+        """Have what is to be a trust set decoded; see certstore.Examiner."""
+        named = tuple((said.name_to_bytes(name), content) for name, content in files)
+        with self._asking, self._conversation() as asked:
+            told = asked.ask(said.TrustFiles(named))
+            with suppress(ValueError, x509.InvalidVersion):
+                if isinstance(told, said.Brought):
+                    return Material(
+                        tuple(map(x509.load_der_x509_certificate, told.anchors)),
+                        tuple(map(x509.load_der_x509_crl, told.crls)),
+                        tuple(map(genuine, told.findings)),
+                    )
+            raise asked.nonsense()
 
     @contextmanager
     def _conversation(self) -> Iterator[_Asked]:

@@ -93,6 +93,7 @@ class Setup(_Message, frozen=True):
     ask for it, by path; checked: which upstreams are down now; rooms: this worker's share of connections
     to an upstream. answers: which are given now. terms_fd: a memfd with the terms of upstreams with TLS, -1
     where none does. clients: who has to show a certificate. staples: which there are now; None: never any.
+    key_log: the path of a file for the secrets of sessions, "" for none.
     """
 
     seat: int
@@ -116,6 +117,7 @@ class Setup(_Message, frozen=True):
     terms_fd: int = -1
     clients: list[ClientAuth] = []
     staples: Staples | None = None
+    key_log: str = ""
 
 
 class Prepare(_Message, frozen=True):

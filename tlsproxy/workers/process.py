@@ -27,10 +27,12 @@ import trio
 from certstore import read_bundle, read_trust
 from tlsproxy.net.sweeper import Sweeper
 from tlsproxy.observe.counters import Counters
+from tlsproxy.privilege.privatefile import open_private
 from tlsproxy.privilege.worker import give_up_all_but, hide_memory
 from tlsproxy.signals import let_in
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.engines import load
+from tlsproxy.tls.keylog import KeyLog
 from tlsproxy.tls.staples import Staples
 from tlsproxy.workers.announcing import Announcing
 from tlsproxy.workers.challenges import Challenges
@@ -72,9 +74,10 @@ async def serve(fd: int) -> None:
 async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
-    dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
     voice, sweeper = Voice(channel), Sweeper()
-    contexts, siblings = _contexts(setup, voice), _siblings(setup)
+    key_log = _key_log(setup, voice)
+    dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
+    contexts, siblings = _contexts(setup, voice, key_log), _siblings(setup)
     announcing = Announcing(voice.ticket_keys)
     if siblings.are_there and setup.tls.tickets:
         contexts.on_made = announcing.note
@@ -110,12 +113,25 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other
 
 
-def _contexts(setup: Setup, voice: Voice) -> Contexts:
+def _key_log(setup: Setup, voice: Voice) -> KeyLog | None:
+    """Open the key log, where one is wanted; where it can't be, clients are served all the same."""
+    if not setup.key_log:
+        return None
+    try:
+        return KeyLog(open_private(Path(setup.key_log)))
+    except OSError as error:
+        voice.say("error", "key_log_failed", {"path": setup.key_log, "why": error.strerror or str(error)})
+        return None
+
+
+def _contexts(setup: Setup, voice: Voice, key_log: KeyLog | None) -> Contexts:
     """Make the contexts, with none in it yet."""
     trust_of = partial(read_trust, Path(setup.store))
     clock = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     staples = Staples(clock) if setup.staples is not None else None
-    return Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of, staples)
+    contexts = Contexts(setup.tls, setup.engine, voice.bundle_lost, setup.clients, trust_of, staples)
+    contexts.key_log = key_log
+    return contexts
 
 
 def _siblings(setup: Setup) -> Siblings:

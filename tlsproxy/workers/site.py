@@ -85,6 +85,7 @@ def needs_of(setup: Setup) -> Needs:
     tcp = [upstream for upstream in upstreams if upstream.scheme != "unix"]
     return Needs(
         reads=[str(Path(setup.store, folder)) for folder in SERVED_FOLDERS],
+        appends=[setup.key_log] if setup.key_log else (),
         ports=[upstream.port for upstream in tcp],
         resolves=any(not is_address(upstream.host) for upstream in tcp),
     )

@@ -48,7 +48,7 @@ class Enrolment:
     ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none. fallback: whom to ask
     where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
     pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
-    the proofs of dns-01, without which a wildcard can't be had, and with which no address can.
+    the proofs of dns-01; without it a command of the device's maker sets them.
     """
 
     directory: str
@@ -66,8 +66,8 @@ class Enrolment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
-        if (self.challenge is Challenge.DNS_01) is not (self.name_server is not None):
-            raise ValueError("dns-01 and the name server for it belong together")
+        if self.name_server is not None and self.challenge is not Challenge.DNS_01:
+            raise ValueError("a name server is for dns-01")
         by_dns = self.challenge in {Challenge.DNS_01, Challenge.DNS_PERSIST_01}
         wrong = next(
             (one for one in self.names if (is_address(one) if by_dns else one.startswith("*."))), None
@@ -76,6 +76,11 @@ class Enrolment:
             raise ValueError(f"{wrong} can't be proved by {self.challenge}")
         if self.fallback is not None and self.fallback.directory == self.directory:
             raise ValueError("the fallback is the same authority")
+
+    @property
+    def is_by_hook(self) -> bool:
+        """Whether a command of the device's maker sets the records that prove it."""
+        return self.challenge is Challenge.DNS_01 and self.name_server is None
 
     @property
     def servers(self) -> tuple[Server, ...]:

@@ -24,6 +24,7 @@ from tlsproxy.tls.engines.port import (
 if TYPE_CHECKING:
     from certstore import Bundle
     from tlsproxy.tls.asking import Asking
+    from tlsproxy.tls.keylog import KeyLog
 
 __all__ = [
     "Context",
@@ -75,17 +76,19 @@ def make_context(
     engine: EngineName = "auto",
     asking: Asking | None = None,
     staple: Callable[[], bytes] | None = None,
+    key_log: KeyLog | None = None,
 ) -> Context:
     """Make a context that serves `bundle`; ContextError where the library refuses it.
 
     Takes a millisecond or two and no event loop: call it in a worker thread. Each call gives a fresh context
     with ticket keys of its own, so that nothing of another context is ever resumed (RFC 8446 section 4.6.1).
     staple: gives, in each handshake that asks for one, the OCSP answer, b"" for none; `system` can't staple.
+    key_log: where the secrets of its sessions are written.
     """
     if resolve(engine, policy) == "system":
         from tlsproxy.tls.engines.system import SystemContext
 
-        return SystemContext(bundle, policy, asking)
+        return SystemContext(bundle, policy, asking, key_log)
     from tlsproxy.tls.engines.bundled import BundledContext
 
-    return BundledContext(bundle, policy, asking, staple)
+    return BundledContext(bundle, policy, asking, staple, key_log)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from certstore import Bundle
     from tlsproxy.policy_clients import ClientAuth
     from tlsproxy.tls.asking import Asking
+    from tlsproxy.tls.keylog import KeyLog
 
 _TAKE = 65_536
 # ssl.h; pyOpenSSL has no names for them
@@ -183,6 +184,7 @@ class BundledContext:
         policy: TLSPolicy,
         asking: Asking | None = None,
         staple: Callable[[], bytes] | None = None,
+        key_log: KeyLog | None = None,
     ) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
@@ -195,6 +197,8 @@ class BundledContext:
                 _ask(self._context, asking)
             if staple is not None:
                 self._context.set_ocsp_server_callback(lambda _tls, _data: staple())
+            if key_log is not None:
+                self._context.set_keylog_callback(lambda _tls, line: key_log.write(line))
         except (SSL.Error, TypeError) as error:  # TypeError: a kind of key that pyOpenSSL doesn't know
             raise ContextError(bundle.id, self.engine_name, _reason(error)) from error
 

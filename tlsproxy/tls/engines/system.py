@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from certstore import Bundle
     from tlsproxy.policy_clients import ClientAuth
     from tlsproxy.tls.asking import Asking
+    from tlsproxy.tls.keylog import KeyLog
 
 # SSL_OP_PRIORITIZE_CHACHA (ssl.h; no name in Python): a client that puts ChaCha20 first has no AES in
 # hardware.
@@ -168,7 +169,13 @@ class SystemContext:
     __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
     engine_name = "system"
 
-    def __init__(self, bundle: Bundle, policy: TLSPolicy, asking: Asking | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        policy: TLSPolicy,
+        asking: Asking | None = None,
+        key_log: KeyLog | None = None,
+    ) -> None:
         self.bundle_id = bundle.id
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
@@ -178,6 +185,8 @@ class SystemContext:
             load_pem(self._context, bundle.key_pem(), bundle.chain_pem())
             if asking is not None:
                 _ask(self._context, asking)
+            if key_log is not None:
+                self._context.keylog_filename = key_log.path
         except ssl.SSLError as error:
             raise ContextError(bundle.id, self.engine_name, reason_of(error.reason)) from error
 
