@@ -15,6 +15,7 @@ The life of a certificate, and who is asked on the way:
     for a time only       probation -> confirming: confirmed, or gone back
     for the device's life provisioning: asked of the manufacturer (issuers.factory), sealed by proposing
     whose clients         trusting: trust sets (trust, trustchecks), in each generation
+    what its issuer says  inquiry (ocsp, revocationlists -> revocation): asked by who has a network
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
     from certstore.imaging import Leak, leaks_of, stores_under
+    from certstore.inquiry import judge_answer, largest_answer, places_to_ask, question_for
     from certstore.issuers.acme.challenges import Answer, Answering, Challenge
     from certstore.issuers.csr import KeyType, Subject
     from certstore.issuers.deviceca import Authority
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from certstore.registration import Registration
     from certstore.requesting import Wish, is_answered
     from certstore.requests import Request, read_requests
+    from certstore.revocation import REASONS, Judgement, Status, Way, is_to_be_stapled
     from certstore.sealing import seal, unseal
     from certstore.store import Clock, Store
     from certstore.trustchecks import Material
@@ -111,6 +114,7 @@ __all__ = [
     "BUILD_DATE",
     "LARGEST_FILE",
     "LONGEST_PASSPHRASE",
+    "REASONS",
     "SERVED_FOLDERS",
     "USUAL_ROOTS",
     "Answer",
@@ -138,6 +142,7 @@ __all__ = [
     "Generation",
     "Identity",
     "InProcess",
+    "Judgement",
     "KeyType",
     "KnownKey",
     "Leak",
@@ -164,6 +169,7 @@ __all__ = [
     "Slot",
     "Source",
     "State",
+    "Status",
     "Store",
     "StoreCorrupt",
     "StoreError",
@@ -177,6 +183,7 @@ __all__ = [
     "TrustSet",
     "Trusted",
     "Verdict",
+    "Way",
     "Wish",
     "alpn_proof",
     "alternative_names",
@@ -195,19 +202,24 @@ __all__ = [
     "is_authority",
     "is_issued_by",
     "is_spki",
+    "is_to_be_stapled",
     "is_trust_name",
     "issuer_among",
     "issuer_urls",
+    "judge_answer",
     "judge_unit",
     "key_from_pem",
     "key_to_pem",
     "key_words",
+    "largest_answer",
     "leaks_of",
     "load_certificate",
     "locked",
     "name_words",
     "newest_seen",
     "normalise",
+    "places_to_ask",
+    "question_for",
     "random_ready",
     "read_authority",
     "read_bans",
@@ -260,6 +272,10 @@ _LATER = {
     "Leak": "certstore.imaging",
     "leaks_of": "certstore.imaging",
     "stores_under": "certstore.imaging",
+    "judge_answer": "certstore.inquiry",
+    "largest_answer": "certstore.inquiry",
+    "places_to_ask": "certstore.inquiry",
+    "question_for": "certstore.inquiry",
     "Registration": "certstore.registration",
     "KeyType": "certstore.issuers.csr",
     "Subject": "certstore.issuers.csr",
@@ -273,6 +289,11 @@ _LATER = {
     "Comparison": "certstore.reference",
     "USUAL_ROOTS": "certstore.reference",
     "Reference": "certstore.reference",
+    "REASONS": "certstore.revocation",
+    "Judgement": "certstore.revocation",
+    "Status": "certstore.revocation",
+    "Way": "certstore.revocation",
+    "is_to_be_stapled": "certstore.revocation",
     "Clock": "certstore.store",
     "Store": "certstore.store",
     "Material": "certstore.trustchecks",

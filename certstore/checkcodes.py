@@ -130,8 +130,9 @@ _TABLE: Final[dict[str, Entry]] = {
     ),
     "must_staple": Entry(
         _W,
-        "the certificate demands a stapled OCSP answer, which is not sent: some clients refuse it",
-        "have it issued without the must-staple (TLS feature) extension",
+        "the certificate demands a stapled OCSP answer: without one, some clients refuse it",
+        "have answers fetched and stapled (revocation = true under [checks]), or have it issued without the"
+        " must-staple (TLS feature) extension",
     ),
     # --- names: whether the device is reached by what the certificate is for ---
     "names_not_covered": Entry(

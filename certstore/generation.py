@@ -11,7 +11,9 @@ Theory. Three promises pull at each other here:
 - *Expiry is no reason to look like a stranger.* An expired certificate that clients may have pinned, or
   that a person at least recognises, is better than a self-signed one that nobody has ever seen. So expiry
   moves a row only to a bundle that is valid now, is not self-signed and is not our own; if there is none,
-  the expired one stays. A clock that can't be right moves nothing at all.
+  the expired one stays. A clock that can't be right moves nothing at all. A certificate that its authority
+  has revoked moves as an expired one does, whatever the clock says: clients that look it up refuse it, others
+  still know it, so a stranger's face would be no better.
 - *Never dark.* While any slot has a bundle that could be loaded there is a default row. A slot whose bundle
   could not be loaded counts with its last confirmed one, or not at all; the others go on.
 
@@ -48,6 +50,7 @@ class Cause(StrEnum):
     TRUST = "trust"  # whose clients are let in has changed
     PROBATION = "probation"  # what nobody confirmed in time went back
     EXPIRY = "expiry"
+    REVOCATION = "revocation"  # an authority took a certificate back, or gave it back
     RECOVERY = "recovery"
 
 
@@ -76,6 +79,7 @@ class BundleFacts:
     not_before: datetime
     not_after: datetime
     self_signed: bool
+    revoked: bool = False
 
     @classmethod
     def of(cls, bundle: Bundle) -> BundleFacts:
@@ -85,6 +89,10 @@ class BundleFacts:
     def is_valid(self, now: datetime) -> bool:
         """Whether `now` lies between the two dates, both included (RFC 5280 4.1.2.5)."""
         return self.not_before <= now <= self.not_after
+
+    def is_over(self, now: datetime | None) -> bool:
+        """Whether it should be replaced: revoked, or expired at `now` (None: nobody knows)."""
+        return self.revoked or (now is not None and now > self.not_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +163,13 @@ class _Contender:
     bundle: str
     facts: BundleFacts
 
-    def is_rescuer(self, now: datetime) -> bool:
-        """Whether this may take the row of an expired bundle: valid, of a real source, not self-signed."""
+    def is_rescuer(self, now: datetime | None) -> bool:
+        """Whether this may take the row of one that is over: valid, of a real source, not self-signed.
+
+        Without a clock that can be right, dates don't count.
+        """
         real = self.slot.source is not Source.GENERATED and not self.facts.self_signed
-        return real and self.facts.is_valid(now)
+        return real and not self.facts.revoked and (now is None or self.facts.is_valid(now))
 
 
 def compute(
@@ -209,9 +220,9 @@ def _covering(pattern: str, holders: Mapping[str, Sequence[_Contender]]) -> Iter
 
 
 def _choose(ranked: Iterable[_Contender], now: datetime | None) -> _Contender:
-    """Take the first, or where it has expired the first that may rescue its row; `now` None: no expiry."""
+    """Take the first, or where that is over the first that may rescue its row; `now` None: no expiry."""
     others = iter(ranked)
     best = next(others)
-    if now is None or now <= best.facts.not_after:
+    if not best.facts.is_over(now):
         return best
     return next((c for c in others if c.is_rescuer(now)), best)

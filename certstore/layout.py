@@ -12,6 +12,7 @@
     authority/factory/request/{key.pem,request.pem}   the key that waits for the manufacturer's certificate
     reset.json                                     only while a reset has something to erase
     suspended.json                                 only while watched directories are not looked at
+    revoked.json                                   only while a bundle is here that its authority has revoked
     unit.json                                      the hardware that it was made for, as hashes
     authority/csr/<id>/{key.pem,request.json}      a request that waits for its certificate
     authority/answered/<bundle id>.json            what was asked for
@@ -67,6 +68,7 @@ __all__ = [
     "REQUEST",
     "REQUESTS",
     "RESET",
+    "REVOKED",
     "SLOTS",
     "SUSPENDED",
     "TRUST",
@@ -111,6 +113,7 @@ PROBATION = PurePosixPath("probation.json")
 RESET = PurePosixPath("reset.json")
 SUSPENDED = PurePosixPath("suspended.json")
 UNIT = PurePosixPath("unit.json")
+REVOKED = PurePosixPath("revoked.json")
 AUTHORITY = PurePosixPath("authority")
 """The supervisor's alone: no worker may read it."""
 REQUESTS = AUTHORITY / "csr"

@@ -81,6 +81,7 @@ class Recovery:
         active, lost = self._read_active()
         self._bans.load(None if lost else active.number if active is not None else 0)
         self._attempt(self._bans.sweep)
+        self._shelf.revoked.load()
         slots = self._salvage_slots() if lost else self._restore_slots(active)
         if not self._erasing.load(active, slots.values()):
             self._attempt(self._erasing.call_off)

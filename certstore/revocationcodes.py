@@ -38,6 +38,33 @@ _TABLE: Final[dict[str, Entry]] = {
         "the answer of the {way} begins in the future, on {since}",
         "check the device's clock; it is asked again by itself",
     ),
+    # --- how a certificate of ours stands with its authority ---
+    "certificate_revoked": Entry(
+        _E,
+        "the certificate for {names} (from {source}) is revoked since {since}; its authority says: {reason}",
+        "import or order another one, with a new key; if others may know the key, ban it: tlsproxy certs ban",
+    ),
+    "certificate_reinstated": Entry(
+        _N,
+        "the certificate for {names} (from {source}) is not revoked any more: it was on hold",
+        "nothing to do",
+    ),
+    "certificate_unrecognised": Entry(
+        _W,
+        "the authority's OCSP responder doesn't know the certificate for {names} (from {source})",
+        "a new one may be known in an hour; else ask the authority, and have another one issued",
+    ),
+    "revocation_unasked": Entry(
+        _W,
+        "whether the certificate for {names} (from {source}) is revoked can't be found out: {why}",
+        "check the network; a responder inside of your site is asked if revocation_allow under [checks] names"
+        " its network",
+    ),
+    "staple_missing": Entry(
+        _W,
+        "the certificate for {names} (from {source}) demands a stapled OCSP answer, and there is none: {why}",
+        "some clients refuse it; see that its responder is reached, or have it issued without must-staple",
+    ),
 }
 
 REVOCATION: Final[Mapping[str, Entry]] = MappingProxyType(_TABLE)

@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from certstore import layout, records
@@ -24,6 +25,7 @@ from certstore.errors import StoreError, StoreExhausted
 from certstore.generation import BundleFacts
 from certstore.meta import Meta
 from certstore.reading import read_bundle, read_file
+from certstore.revocations import Revocations
 
 __all__ = ["Shelf"]
 
@@ -38,7 +40,7 @@ class Shelf:
 
     def __init__(self, root: Path, disk: Disk, bans: Bans) -> None:
         """Take the store's folder, and which keys are banned."""
-        self.bans = bans
+        self.bans, self.revoked = bans, Revocations(root, disk)
         self._root = root
         self._disk = disk
         self._metas: dict[str, Meta] = {}  # of all that can be loaded, as far as is known
@@ -100,8 +102,12 @@ class Shelf:
             except StoreError:
                 continue  # not being here is what the caller wants to know
             if meta.spki not in self.bans:
-                facts[id_] = meta.facts
+                facts[id_] = self.marked(id_, meta.facts)
         return facts
+
+    def marked(self, id: str, facts: BundleFacts) -> BundleFacts:  # noqa: A002  it is the bundle's id
+        """Give the facts of a bundle with what its authority says of it."""
+        return replace(facts, revoked=True) if id in self.revoked else facts
 
     def spki(self, id: str) -> str | None:  # noqa: A002  it is the bundle's id
         """Give the SPKI hash of a bundle's key; None where it can't be loaded."""

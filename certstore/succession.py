@@ -81,7 +81,8 @@ class Succession:
             named = frozenset(id_ for id_ in named if self._shelf.spki(id_) not in banned)
         facts = self._shelf.facts(named)
         barred = {*self._shelf.bans.table, *banned}
-        facts |= {bundle.id: BundleFacts.of(bundle) for bundle in fresh if bundle.spki not in barred}
+        new = (bundle for bundle in fresh if bundle.spki not in barred)
+        facts |= {bundle.id: self._shelf.marked(bundle.id, BundleFacts.of(bundle)) for bundle in new}
         rows, default = compute(slots.values(), facts, now, self._clock_plausible())
         by, number = receipt.id if receipt is not None else None, self.next_number
         trust = self.view.active.trust if self.view.active is not None else ()

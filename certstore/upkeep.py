@@ -75,6 +75,35 @@ class Kept(Shown):
             self._succession.put_into_effect(generation, slots)
             return generation
 
+    @property
+    def revoked(self) -> frozenset[str]:
+        """The bundles that are known to be revoked by their authority."""
+        return self._shelf.revoked.table
+
+    def note_revoked(self, bundles: Iterable[str]) -> Generation | None:
+        """Know that exactly these bundles are revoked; gives the new generation if that moved rows.
+
+        A row moves to a valid bundle of another real source, as from an expired one, and back when it is
+        revoked no more. In memory where the disk takes no writes. Raises what the publisher raises; the rows
+        are then as they were, and the next `refresh` tries again.
+        """
+        with self._changing:
+            barred, succession = self._why_barred(), self._succession
+            try:
+                if barred is not None:
+                    raise barred
+                self._shelf.revoked.have(bundles)
+            except StoreError as error:
+                barred = error
+                self._shelf.revoked.table = frozenset(bundles)
+            if self.active is None:
+                return None
+            generation = succession.compute(succession.view.slots, Cause.REVOCATION)
+            if not succession.is_news(generation):
+                return None
+            succession.put_at_least_in_memory(generation, succession.view.slots, None, barred)
+            return generation
+
     def set_aside(self, ids: Iterable[str]) -> Generation:
         """Do without exactly these bundles until the next start: they can be loaded, but not served.
 

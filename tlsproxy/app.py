@@ -43,6 +43,7 @@ from tlsproxy.workers.examiner import ExaminerProcess
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.papers import Papers
 from tlsproxy.workers.publishing import Publishing
+from tlsproxy.workers.stapling import Stapling
 
 __all__ = ["Listeners", "Program", "now", "run"]
 
@@ -79,10 +80,10 @@ async def run(
         memory = stack.enter_context(closing(Memory(before.memory_fd if before is not None else None)))
         papers = stack.enter_context(closing(Papers(terms_of(config.routes))))
         upstreams = _upstreams(config, before, papers)
-        seats = wanted_workers(config.workers)
-        mailboxes = Mailboxes.make(seats, stack)
-        answering = Answering(now, lambda: crew.workers)
-        birth = Birth(config, doors, memory, seats, mailboxes, upstreams.checked, answering.pending, papers)
+        mailboxes = Mailboxes.make(seats := wanted_workers(config.workers), stack)
+        answering, stapling = Answering(now, lambda: crew.workers), Stapling(now, lambda: crew.workers)
+        pending = (upstreams.checked, answering.pending, papers, stapling.pending)
+        birth = Birth(config, doors, memory, seats, mailboxes, *pending)
         crew = _crew(birth, before)
         examiner = stack.enter_context(
             ExaminerProcess(config.tls.policy, config.tls.engine, comparison(config))
@@ -108,6 +109,7 @@ async def run(
                 notifier=notifier,
                 upstreams=upstreams,
                 answering=answering,
+                stapling=stapling,
             ).run(task_status)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -56,6 +57,7 @@ from tlsproxy.reload import Reloader
 from tlsproxy.reporting import Reporter
 from tlsproxy.requestkeeping import keep_requests
 from tlsproxy.resetting import Resetter
+from tlsproxy.revocation import keep_revocations, keeper_for
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller
 from tlsproxy.tls.engines import resolve
@@ -70,6 +72,10 @@ from tlsproxy.workers.inheritance import workers_before
 from tlsproxy.workers.memory import Memory
 from tlsproxy.workers.publishing import Publishing
 from tlsproxy.workers.remote import RemoteWorker
+from tlsproxy.workers.stapling import Stapling
+
+if TYPE_CHECKING:
+    from tlsproxy.revocationkeeping import RevocationKeeper
 
 __all__ = ["House", "Listeners", "Program"]
 
@@ -110,12 +116,14 @@ class House:
     notifier: Notifier
     upstreams: Upstreams
     answering: Answering
+    stapling: Stapling
     _control_fd: int = -1
     _hangup: trio.Event = field(default_factory=trio.Event)
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
     _acme: AcmeKeeper = field(init=False)
+    _revocation: RevocationKeeper | None = None
     _reporter: Reporter = field(init=False)
 
     async def run(self, task_status: trio.TaskStatus[Listeners]) -> None:
@@ -137,14 +145,14 @@ class House:
             ended = trio.Event()
             await nursery.start(self._work, workers_before(before), ended)
             nursery.start_soon(keep_informed, self._reporter.words, lambda: self.crew.is_well)
-            await caretaker.first_start()
+            await self._first_start(caretaker)
             self.crew.open()
             self.doors.close_left()
             close_oldest(self.crew.workers, self.crew.epoch)
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(caretaker.run)
                 keeping.start_soon(self._reporter.look_at_rung, controller)
-                keeping.start_soon(self._acme.run)
+                self._ask_authorities(keeping)
                 keeping.start_soon(self.notifier.run, self.teller.events)
                 self._watch_probations(keeping, controller)
                 await self._start_control(keeping, controller, resetter)
@@ -179,6 +187,21 @@ class House:
         self._acme.configured = Configured(self.config.acme.enrolment)
         if self.config.acme.dns_hook:
             self._acme.run_hook = self.notifier.run_dns_hook
+        self._revocation = keeper_for(self.config, self.store, self.examiner, self.clock, self.stapling)
+        if self._revocation is not None:
+            self._revocation.tell, self._revocation.on_asked = trouble, controller.meter.count_revocation
+            self._revocation.on_moved = partial(_audit_moved, controller.audit)
+
+    async def _first_start(self, caretaker: Caretaker) -> None:
+        """Have all that a first client gets: a certificate, and the staple that it may demand."""
+        await caretaker.first_start()
+        if self._revocation is not None:
+            await self._revocation.recall()
+
+    def _ask_authorities(self, nursery: trio.Nursery) -> None:
+        """Have certificates ordered, and asked about."""
+        nursery.start_soon(self._acme.run)
+        nursery.start_soon(keep_revocations, self._revocation, self.store)
 
     def _watch_probations(self, nursery: trio.Nursery, controller: Controller) -> None:
         """Have changes go back that nobody confirms, and words judged that confirm them over the network."""
@@ -305,6 +328,8 @@ class House:
         yield from self._ladder.standing
         yield from self._guard.standing
         yield from self._acme.troubles()
+        if self._revocation is not None:
+            yield from self._revocation.standing
         yield from self.upstreams.standing
         yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
         if self.store.watches_suspended:
@@ -324,6 +349,8 @@ class House:
     def _receipt_told(self, receipt: Receipt) -> None:
         self.on_receipt(receipt)
         self._probation.wake()
+        if self._revocation is not None:
+            self._revocation.wake()
 
     def _meter(self, process: Process) -> Meter:
         engine = resolve(self.config.tls.engine, self.config.tls.policy)
@@ -337,6 +364,8 @@ class House:
     def _measured(self) -> Iterator[tuple[Key, float]]:
         yield from self.upstreams.measured()
         yield from self._acme.measured()
+        if self._revocation is not None:
+            yield from self._revocation.measured()
 
     def _caretaker(self, controller: Controller) -> Caretaker:
         identity = partial(device.identity, self.config.identity)

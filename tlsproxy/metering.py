@@ -72,6 +72,10 @@ class Meter:
         """Count a try to get a certificate of an ACME authority: issued, or failed; on the event loop."""
         self.sums.add("tlsproxy_acme_tries_total", result)
 
+    def count_revocation(self, result: str) -> None:
+        """Count a question whether a certificate is revoked, by its answer; on the event loop."""
+        self.sums.add("tlsproxy_revocation_asked_total", result)
+
     async def page(self, facts: StoreFacts, now: datetime, accept: str) -> tuple[bytes, str]:
         """Give everything, and its content type, as an Accept field's value asks."""
         sums, standing = await self.count()
@@ -151,6 +155,8 @@ def first_sums(before: Iterable[tuple[Key, float]]) -> Sums:
         ("tlsproxy_expiry_told_total", str(step), str(role)) for step in list(Step)[1:] for role in Role
     ]
     zeros += [("tlsproxy_acme_tries_total", result) for result in ("issued", "failed")]
+    answers = ("good", "revoked", "unknown", "failed")
+    zeros += [("tlsproxy_revocation_asked_total", result) for result in answers]
     zeros += [("tlsproxy_notifications_total", way, result) for way in WAYS for result in RESULTS]
     sums.add_all((key, 0.0) for key in (("tlsproxy_worker_deaths_total",), *zeros))
     return sums

@@ -17,12 +17,22 @@ PLACES_TRIED = 2
 # Answers live for a week, most; who is asked at half of it gives the next in time, whatever is down meanwhile
 # (RFC 5019 section 6 wants no more often than the answer says). Some, of our own tests too, live for minutes.
 LEAST_PAUSE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(days=4)
+# An alarm that comes after days is none; and whoever asks daily is no burden: clients ask at each visit.
+REVOCATION_S = 86_400.0
 # After a failure, doubled each time: a device that is switched on offline finds its network within a minute,
 # and a responder that is down for a night is asked some twelve times.
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 # By how much of a pause it may be longer: devices that were switched on together must not ask together.
 JITTER = 0.1
+# So often in a row nobody answers before it is told: some minutes, so not each time that a device starts
+# before its network does.
+FAILURES_TOLD = 3
+# How many are asked at a time.
+ASKED_AT_ONCE = 4
+# Findings that health shows of many.
+SHOWN = 20
+# Certificates that are looked into, of many that are new, in one turn: 0.3 ms each.
+LOOKED_INTO = 200
 # How often it is looked whether something is due: certificates come and go, and clocks are set.
 TURN_S = 60.0

@@ -33,7 +33,7 @@ from tlsproxy.observe.status import Rung
 from tlsproxy.telling import Teller
 
 AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-ALL = ("expiry", "refused", "rung")
+ALL = ("expiry", "refused", "rung", "revoked")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,10 @@ ALL = ("expiry", "refused", "rung")
         ("receipt", {"state": "refused"}, ("expiry", "rung"), False),
         ("receipt", {"state": "confirmed"}, ALL, False),
         ("finding", {}, ALL, False),
+        ("finding", {"code": "store_gone"}, ALL, False),
+        ("finding", {"code": "certificate_revoked"}, ALL, True),
+        ("finding", {"code": "certificate_reinstated"}, ALL, True),
+        ("finding", {"code": "certificate_revoked"}, ("expiry", "rung"), False),
     ],
 )
 def test_news_are_the_events_that_were_asked_for(kind, facts, wanted, is_news):

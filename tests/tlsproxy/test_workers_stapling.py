@@ -12,10 +12,10 @@ from pathlib import Path
 
 import trio
 
-from certstore import InProcess, Source, Store
+from certstore import Bundle, InProcess, Source, Store
 from tests.responding import Responder
 from tlsproxy.config.arguments import from_arguments
-from tlsproxy.config.values import TLSConfig
+from tlsproxy.config.values import ChecksConfig, TLSConfig
 from tlsproxy.listening import Doors
 from tlsproxy.tls.engines.probe import Version
 from tlsproxy.tls.engines.visitor import Visitor
@@ -53,10 +53,12 @@ async def all_staple(port: int, wanted: bytes) -> None:
 
 @asynccontextmanager
 async def scene_of(
-    folder: Path, bundle, clock: Callable[[], datetime]
+    folder: Path, bundle: Bundle, clock: Callable[[], datetime]
 ) -> AsyncIterator[tuple[Stapling, Crew, int]]:
     config = from_arguments(["127.0.0.1:0"], ["http://127.0.0.1:9"], folder / "store")
-    config = replace(config, workers=WORKERS, tls=TLSConfig(engine="bundled"))
+    config = replace(
+        config, workers=WORKERS, tls=TLSConfig(engine="bundled"), checks=ChecksConfig(revocation=True)
+    )
     doors, memory = Doors.open(config.listeners, WORKERS), Memory()
     stapling = Stapling(clock, lambda: crew.workers)
     crew = Crew(Birth(config, doors, memory, WORKERS, staples=stapling.pending))

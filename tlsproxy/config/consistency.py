@@ -121,6 +121,9 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     yield from _paths(draft)
     if draft.checks.aia_allow and not draft.checks.aia:
         yield ("checks", "aia_allow"), "stands without aia: nothing is fetched", "add aia = true"
+    if draft.checks.revocation_allow and not draft.checks.revocation:
+        hint = "add revocation = true"
+        yield ("checks", "revocation_allow"), "stands without revocation: nobody is asked", hint
     if draft.group and not draft.user:
         yield ("group",), "stands without a user", 'add user = "tlsproxy"'
 

@@ -46,6 +46,7 @@ from tlsproxy.config.values import (
     Workers,
 )
 from tlsproxy.errors import ConfigError, Mistake
+from tlsproxy.policy_revocation import REVOCATION_S
 
 T = TypeVar("T")
 
@@ -171,6 +172,8 @@ def _document(top: Table, folder: Path) -> Draft:
     draft.acme = read_acme(top.table("acme"), path_of, draft.identity.names)
     draft.tls = read_tls(top.table("tls"), path_of)
     draft.checks = _checks(top.table("checks"), path_of)
+    if draft.checks.revocation and draft.tls.engine == "auto":  # the other one can't staple
+        draft.tls = replace(draft.tls, engine="bundled")
     draft.workers = top.leaf("workers", Workers, "auto")
     draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
@@ -243,6 +246,9 @@ def _checks(table: Table, path_of: Callable[[str], Path]) -> ChecksConfig:
         blocklists=table.parsed_list("blocklists", path_of),
         aia=table.leaf("aia", bool, False),
         aia_allow=table.parsed_list("aia_allow", _network),
+        revocation=table.leaf("revocation", bool, False),
+        revocation_s=table.leaf("revocation_s", Seconds, REVOCATION_S),
+        revocation_allow=table.parsed_list("revocation_allow", _network),
     )
     table.finish()
     return checks

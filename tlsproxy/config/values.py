@@ -17,13 +17,14 @@ from certstore import Source
 from tlsproxy import policy, policy_acme, policy_health, policy_notices
 from tlsproxy.config.addresses import UpstreamAddress
 from tlsproxy.policy_clients import ClientAuth
+from tlsproxy.policy_revocation import REVOCATION_S
 from tlsproxy.policy_tls import TICKET_S, TLSPolicy
 
 # A duration: a day is far beyond anything useful, and keeps `inf` out.
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Network = IPv4Network | IPv6Network
 Engine = Literal["auto", "system", "bundled"]
-News = Literal["expiry", "refused", "rung"]
+News = Literal["expiry", "refused", "rung", "revoked"]
 InARow = Annotated[int, Meta(ge=1, le=1_000)]
 Workers = Annotated[int, Meta(ge=1, le=policy.WORKERS_MOST)] | Literal["auto"]
 
@@ -169,13 +170,18 @@ class ChecksConfig:
     """What certificates are compared with: known roots in one PEM file (None: the system's), block lists.
 
     aia: whether the certificate of a missing issuer is fetched from where the leaf says; aia_allow: networks
-    that may be asked for it although they aren't public.
+    that may be asked for it although they aren't public. revocation: whether authorities are asked if
+    certificates of ours are revoked, every revocation_s seconds at least, and their answers are stapled;
+    revocation_allow: networks that may be asked that, likewise.
     """
 
     roots: Path | None = None
     blocklists: tuple[Path, ...] = ()
     aia: bool = False
     aia_allow: tuple[Network, ...] = ()
+    revocation: bool = False
+    revocation_s: Seconds = REVOCATION_S
+    revocation_allow: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,7 @@ class NotifyConfig:
     command: tuple[str, ...] = ()
     webhook: str = field(default="", repr=False)  # it may hold a secret
     webhook_ca: Path | None = None
-    events: tuple[News, ...] = ("expiry", "refused", "rung")
+    events: tuple[News, ...] = ("expiry", "refused", "rung", "revoked")
     try_s: Seconds = policy_notices.TRY_S
 
     @property

@@ -37,6 +37,7 @@ __all__ = [
 Way: TypeAlias = Literal["command", "webhook"]
 Result: TypeAlias = Literal["delivered", "failed", "given_up", "dropped"]
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
+_OF_REVOKED: Final = frozenset({"certificate_revoked", "certificate_reinstated"})
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
 
@@ -136,6 +137,8 @@ def is_news(event: Event, wanted: tuple[str, ...]) -> bool:
     """Say whether an event is to be handed on, of those kinds that were asked for."""
     if event.kind == "receipt":
         return "refused" in wanted and event.facts.get("state") == "refused"
+    if event.kind == "finding":
+        return "revoked" in wanted and event.facts.get("code") in _OF_REVOKED
     return event.kind in wanted
 
 

@@ -67,7 +67,7 @@ class Birth:
     """All that a worker of this configuration needs.
 
     checked: tells which upstreams are down; answers: what ACME authorities look for; staples: what
-    is stapled, None where nothing ever is.
+    is stapled, where authorities are asked at all.
     """
 
     config: Config
@@ -78,7 +78,7 @@ class Birth:
     checked: Callable[[], Sequence[Checked]] = tuple
     answers: Callable[[], Answers] = lambda: Answers(0)
     papers: Papers = NO_PAPERS
-    staples: Callable[[], Staples | None] = lambda: None
+    staples: Callable[[], Staples] = Staples
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -149,7 +149,7 @@ class Birth:
                 if route.max_connections is not None
             },
             answers=self.answers(),
-            staples=self.staples(),
+            staples=self.staples() if config.checks.revocation else None,
             key_log=str(config.tls.key_log or ""),
         )
 

@@ -12,6 +12,9 @@ and nobody else can reach, and no message has a repr. Refuses to know what is as
                                                (to a File: Contained; to TrustFiles: Brought)
     Judge, or the end             ->
                                   <-           Judged | Refused
+
+    Reply                         ->
+                                  <-           Weighed      (an authority's answer, about our own)
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from certstore import Circumstances, Comparison, Content, Finding
+from certstore import Circumstances, Comparison, Content, Finding, Judgement, Way
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.engines import EngineName
 
@@ -44,10 +48,12 @@ __all__ = [
     "NonsenseError",
     "Question",
     "Refused",
+    "Reply",
     "Talk",
     "TooLongError",
     "TrustFiles",
     "WantKey",
+    "Weighed",
     "Whole",
     "name_from_bytes",
     "name_to_bytes",
@@ -111,6 +117,16 @@ class Judge(_Message, frozen=True):
     around: Circumstances
 
 
+class Reply(_Message, frozen=True):
+    """The question what an authority's answer says of a certificate; it and its issuer's in DER."""
+
+    way: Way
+    answer: bytes
+    leaf: bytes
+    issuer: bytes
+    at: datetime
+
+
 class WantKey(_Message, frozen=True):
     """The question whether the key with this SPKI hash is there."""
 
@@ -144,6 +160,13 @@ class Contained(_Message, frozen=True):
     content: Content
 
 
+class Weighed(_Message, frozen=True):
+    """What it says; or else why it counts for nothing."""
+
+    judgement: Judgement | None
+    finding: Finding | None
+
+
 class Brought(_Message, frozen=True):
     """The authorities and revocation lists that files hold, in DER."""
 
@@ -158,8 +181,8 @@ class Failed(_Message, frozen=True):
     why: str
 
 
-Question: TypeAlias = File | Files | TrustFiles | Whole | Lent | Judge
-Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Brought | Failed
+Question: TypeAlias = File | Files | TrustFiles | Whole | Lent | Judge | Reply
+Answer: TypeAlias = WantKey | Assembled | Judged | Refused | Contained | Brought | Weighed | Failed
 HeardT = TypeVar("HeardT")
 
 

@@ -32,6 +32,7 @@ from pathlib import PurePath
 from typing import Final, TextIO, TypeAlias
 
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import (
@@ -39,11 +40,13 @@ from certstore import (
     Bundle,
     Candidate,
     Circumstances,
+    Finding,
     Identity,
     InProcess,
     PrivateKey,
     Reference,
     Refusal,
+    judge_answer,
     key_from_pem,
 )
 from certstore.issuers import selfsigned
@@ -175,12 +178,20 @@ def _converse(talk: _Talk, examiner: InProcess) -> None:
         case said.Files(files, passphrases):
             named = tuple((said.name_from_bytes(name), content) for name, content in files)
             _examine(talk, examiner, Candidate(named, passphrases))
+        case said.Reply() as reply:
+            talk.say(_weigh(reply))
         case said.TrustFiles(files):
             talk.say(_brought(examiner, files))
         case said.Whole(key_pem, chain_pem):
             _examine(talk, examiner, Bundle.from_pem(key_pem, chain_pem))
         case _:
             raise said.NonsenseError
+
+
+def _weigh(reply: said.Reply) -> said.Weighed:
+    leaf, issuer = (x509.load_der_x509_certificate(one) for one in (reply.leaf, reply.issuer))
+    found = judge_answer(reply.way, reply.answer, leaf, issuer, reply.at)
+    return said.Weighed(None, found) if isinstance(found, Finding) else said.Weighed(found, None)
 
 
 def _brought(examiner: InProcess, files: tuple[tuple[bytes, bytes], ...]) -> said.Brought:

@@ -21,14 +21,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import (
     LARGEST_FILE,
+    REASONS,
     Bundle,
     Candidate,
     Circumstances,
@@ -36,10 +39,12 @@ from certstore import (
     Content,
     Examination,
     Finding,
+    Judgement,
     KnownKey,
     Material,
     PrivateKey,
     Refusal,
+    Way,
     found,
     genuine,
     key_to_pem,
@@ -55,7 +60,7 @@ __all__ = ["ExaminerProcess"]
 
 _LIMITS: Final = (policy.EXAMINATION_ASK_BYTES, policy.EXAMINATION_ANSWER_BYTES)
 _ANSWERS: Final = msgspec.msgpack.Decoder(said.Answer)
-_Told: TypeAlias = said.WantKey | said.Assembled | said.Judged | said.Contained | said.Brought
+_Told: TypeAlias = said.WantKey | said.Assembled | said.Judged | said.Contained | said.Brought | said.Weighed
 
 
 class ExaminerProcess:
@@ -141,6 +146,21 @@ class ExaminerProcess:
                 raise asked.nonsense()
         except Refusal as refusal:
             return Content(errors=refusal.findings)
+
+    def judge_answer(
+        self, way: Way, answer: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
+    ) -> Judgement | Finding:
+        """Have an authority's answer judged; see certstore.judge_answer. Never raises for it."""
+        shown = leaf.public_bytes(Encoding.DER), issuer.public_bytes(Encoding.DER)
+        try:
+            with self._asking, self._conversation() as asked:
+                told = asked.ask(said.Reply(way, answer, *shown, now))
+                with suppress(ValueError):
+                    if isinstance(told, said.Weighed):
+                        return _believable(told)
+                raise asked.nonsense()
+        except Refusal as refusal:
+            return found("revocation_unreadable", way=way.words, why=refusal.findings[0].words)
 
     def read_material(self, files: Iterable[tuple[str, bytes]]) -> Material:
         """Have what is to be a trust set decoded; see certstore.Examiner."""
@@ -288,6 +308,19 @@ def _harmless(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     if any(genuine(finding).is_error for finding in findings):
         raise ValueError("an error that refuses nothing")
     return findings
+
+
+def _believable(told: said.Weighed) -> Judgement | Finding:
+    """Give what can have been found; raises ValueError for anything else."""
+    if told.finding is not None and told.judgement is None:
+        return genuine(told.finding)
+    judgement = told.judgement
+    if judgement is None or told.finding is not None:
+        raise ValueError("neither this nor that")
+    dates = [judgement.begins, judgement.ends, *filter(None, [judgement.revoked_at])]
+    if any(at.tzinfo is None for at in dates) or judgement.reason not in {"", *REASONS}:
+        raise ValueError("nothing that an authority says")
+    return judgement
 
 
 def _failure(why: str) -> Refusal:

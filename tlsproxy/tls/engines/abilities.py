@@ -35,5 +35,6 @@ def shortcomings(engine: Literal["system", "bundled"], policy: TLSPolicy) -> Ite
         yield "the group of a connection isn't told (not before Python 3.15)"
         if os.environ.get("OPENSSL_CONF"):
             yield "OPENSSL_CONF is set: groups and TLS 1.3 suites are what it says, not what stands here"
+    yield "OCSP answers aren't stapled (Python's ssl has no way to it); the engine bundled does"
     if not policy.is_tls13_only:
         yield "clients of TLS 1.2 without tickets resume by a number (Python can't switch it off)"
