@@ -316,7 +316,7 @@ async def test_when_no_bundle_can_be_served_one_in_memory_is(tmp_path, now, monk
 def refuse(monkeypatch: pytest.MonkeyPatch, bundle_id: str, error: Exception | None = None) -> None:
     """Let the TLS library refuse one bundle, as another one of its releases might."""
 
-    def make(bundle: Bundle, policy: TLSPolicy, engine: str, _asking: object = None) -> object:
+    def make(bundle: Bundle, policy: TLSPolicy, engine: str, *_more: object) -> object:
         if bundle.id == bundle_id:
             raise error or ContextError(bundle.id, engine, "ee key too small")
         return make_context(bundle, policy, "bundled")
