@@ -120,7 +120,9 @@ def _key_log(setup: Setup, voice: Voice) -> KeyLog | None:
     try:
         return KeyLog(open_private(Path(setup.key_log)))
     except OSError as error:
-        voice.say("error", "key_log_failed", {"path": setup.key_log, "why": error.strerror or str(error)})
+        why = error.strerror or str(error)
+        tell = voice.say
+        tell("error", "key_log_failed", {"path": setup.key_log, "why": why})
         return None
 
 
