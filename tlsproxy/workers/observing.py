@@ -22,7 +22,7 @@ from tlsproxy.workers.ration import Ration
 if TYPE_CHECKING:
     from tlsproxy.observe.access import AccessLog
 
-__all__ = ["Both", "Failures", "observer_of"]
+__all__ = ["Both", "Failures", "Say", "observer_of"]
 
 Say = Callable[[Literal["warning", "error"], str, dict[str, object]], None]
 

@@ -43,7 +43,7 @@ from tlsproxy.workers.guarding import guards_of
 from tlsproxy.workers.messages import (
     Setup,
 )
-from tlsproxy.workers.observing import Failures, observer_of
+from tlsproxy.workers.observing import Failures, Say, observer_of
 from tlsproxy.workers.protocol import ToWorker, decode_to_worker
 from tlsproxy.workers.serving import Serving
 from tlsproxy.workers.siblings import Siblings
@@ -75,7 +75,7 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
     load(setup.engine, setup.tls)
     access = _access_log(setup)  # its code is loaded before the fence, its thread begins with the first line
     voice, sweeper = Voice(channel), Sweeper()
-    key_log = _key_log(setup, voice)
+    key_log = _key_log(setup.key_log, voice.say)
     dials, confined = dials_of(setup), give_up_all_but(needs_of(setup))  # in this order: see dials_of
     contexts, siblings = _contexts(setup, voice, key_log), _siblings(setup)
     announcing = Announcing(voice.ticket_keys)
@@ -113,16 +113,14 @@ async def _serve(channel: Channel[ToWorker], setup: Setup) -> None:
         access.flush()  # in this thread: a worker at its end has nothing else to do, and may get no other
 
 
-def _key_log(setup: Setup, voice: Voice) -> KeyLog | None:
+def _key_log(path: str, tell: Say) -> KeyLog | None:
     """Open the key log, where one is wanted; where it can't be, clients are served all the same."""
-    if not setup.key_log:
+    if not path:
         return None
     try:
-        return KeyLog(open_private(Path(setup.key_log)))
+        return KeyLog(open_private(Path(path)))
     except OSError as error:
-        why = error.strerror or str(error)
-        tell = voice.say
-        tell("error", "key_log_failed", {"path": setup.key_log, "why": why})
+        tell("error", "key_log_failed", {"path": path, "why": error.strerror or str(error)})
         return None
 
 
