@@ -141,9 +141,10 @@ async def test_errors_are_problem_documents_with_a_code(
     assert not api.changes.seen
 
 
-async def test_a_via_that_would_break_a_log_line_is_refused(api: Api) -> None:
+@pytest.mark.parametrize("via", ["a\nb", "a\n", "a b", "\x1b[2J"])
+async def test_a_via_that_would_break_a_log_line_is_refused(api: Api, via: str) -> None:
     with pytest.raises(ControlError, match="doesn't fit"):
-        await api.client(lambda client: client.propose(CANDIDATE, "a\nb"))
+        await api.client(lambda client: client.propose(CANDIDATE, via))
 
 
 async def test_a_fault_of_ours_is_one_answer_and_one_line_of_log_and_the_api_lives_on(

@@ -227,6 +227,8 @@ async def test_a_webhook_is_believed_only_with_a_certificate_that_is_trusted(
         assert await post(url, b'{"a":1}', str(ca), 10.0) == ""
         assert server.got == [("/x", {"a": 1})]
         assert "can't be used" in await post(url, b"{}", str(tmp_path / "absent"), 10.0)
+        os.mkfifo(tmp_path / "pipe")
+        assert "it is no file" in await post(url, b"{}", str(tmp_path / "pipe"), 10.0)
     why = await post(url, b"{}", str(ca), 10.0)
     assert why.startswith("no connection")
     assert "s3cret" not in why

@@ -277,6 +277,16 @@ def test_what_is_no_connection_is_closed_and_harms_nobody(crew):
     assert os.read(read, 1) == b"", "nobody holds the other end any more"
 
 
+@pytest.mark.parametrize(
+    ("family", "kind"), [(socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_NETLINK, socket.SOCK_RAW)]
+)
+def test_a_socket_by_which_no_client_comes_is_closed(crew, family, kind):
+    with socket.socket(family, kind) as strange:
+        socket.send_fds(crew.pairs[1][0], [bytes(20)], [strange.fileno()])
+    crew.other.part(crew.adopt, last=True)
+    assert crew.adopted == []
+
+
 def test_at_the_end_what_lies_with_a_sibling_that_hangs_is_taken_in_too(crew):
     _client, accepted = crew.client()
     assert crew.one.hand_on(accepted, HELLO, KEY, BUNDLE, **TERMS)

@@ -23,7 +23,8 @@ from tlsproxy.scopes import USUAL, Word
 MAX_BODY_BYTES = 2_097_152
 _MAX_FILES = 32
 _Document = TypeVar("_Document", bound=msgspec.Struct)
-Via: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+# Python's $ matches before a line's end, too, and JSON Schema's doesn't: hence what stands behind it.
+Via: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 
 # Written, never read: no answer, log, receipt or audit line has it.
 Passphrase: TypeAlias = Annotated[

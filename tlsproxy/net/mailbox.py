@@ -25,6 +25,8 @@ __all__ = ["LARGEST_NOTE", "collect", "has_post", "is_over", "make", "post", "sh
 # Bytes that go along with a connection: a ClientHello at its largest, in its records, and what came with it.
 LARGEST_NOTE = 131_072
 _PLACES = 2
+# What clients come by; whoever posts may be no longer himself.
+_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
 def make() -> tuple[socket.socket, socket.socket]:
@@ -95,11 +97,14 @@ def _find_places(mailbox: socket.socket) -> None:
 
 
 def _socket_of(fd: int) -> socket.socket | None:
-    """Make a socket of a descriptor that came; None, and closed, where it is something else."""
+    """Make a socket of a descriptor that came; None, and closed, where it is no client's connection."""
     try:
         sock = socket.socket(fileno=fd)
     except OSError:
         os.close(fd)
+        return None
+    if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:
+        sock.close()
         return None
     sock.setblocking(False)
     return sock
