@@ -6,6 +6,7 @@ must not wander), proxies and credentials of the environment are not used. Refus
 
 from __future__ import annotations
 
+import errno
 import ssl
 from pathlib import Path
 
@@ -16,10 +17,8 @@ __all__ = ["post"]
 
 async def post(url: str, body: bytes, ca: str, limit_s: float) -> str:
     """Post; gives why it failed, "" where it was taken (2xx). ca: a file of authorities, "" the system's."""
-    if ca and not Path(ca).is_file():  # a pipe would hold up every hook for ever
-        return "webhook_ca can't be used: it is no file"
     try:
-        trusted = ssl.create_default_context(cafile=ca or None)
+        trusted = _trusting(ca)
         async with (
             httpx2.AsyncClient(verify=trusted, timeout=limit_s, trust_env=False) as client,
             client.stream(
@@ -35,6 +34,13 @@ async def post(url: str, body: bytes, ca: str, limit_s: float) -> str:
         return f"it failed ({type(error).__name__})"
     except (OSError, ssl.SSLError) as error:  # the file of authorities
         return f"webhook_ca can't be used: {error.strerror or type(error).__name__}"
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    """Trust the authorities in a file, or the system's. Raises OSError, ssl.SSLError among them."""
+    if ca and Path(ca).exists() and not Path(ca).is_file():  # a pipe would hold up every hook for ever
+        raise OSError(errno.EINVAL, "it is no file")
+    return ssl.create_default_context(cafile=ca or None)
 
 
 def _reason(error: BaseException) -> str:
