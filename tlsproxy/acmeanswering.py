@@ -1,4 +1,4 @@
-"""Who gives the answers that an ACME authority looks for: the workers, a name server, a command, or a person.
+"""Who gives the answers that an ACME authority looks for: workers, name servers, a command, or a person.
 
 Decides, and holds the command's end: called as lego's exec provider calls one (`present NAME VALUE`, `cleanup
 NAME VALUE`), by the hook helper, outside of our fence. Promises: what the command says is told in one bounded
@@ -53,6 +53,10 @@ def answering_for(enrolment: Enrolment, workers: Answering, run_hook: RunHook | 
         from tlsproxy.acmedns import DnsUpdates
 
         return DnsUpdates(enrolment.name_server)
+    if enrolment.acme_dns is not None:
+        from tlsproxy.acmednsrecords import AcmeDnsRecords
+
+        return AcmeDnsRecords(enrolment.acme_dns, enrolment.ca_pem.encode("ascii"))
     return HookRecords(run_hook) if enrolment.is_by_hook else workers
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
     from dns.rdtypes.ANY.CAA import CAA
 
+    from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.nameserver import NameServer
     from certstore.issuers.acme.wishes import Server
@@ -46,6 +47,12 @@ class Question:
     server: Server | None = None
     profile: str | None = None
     name_server: NameServer | None = None
+    acme_dns: AcmeDnsAccount | None = None
+
+    @property
+    def has_records(self) -> bool:
+        """Whether it says who sets records."""
+        return self.name_server is not None or self.acme_dns is not None
 
 
 class Lookout:
@@ -72,9 +79,7 @@ class Lookout:
         if not question.names:
             raise NotFound("ACME enrolment", "")
         kinds = (question.challenge,) if question.challenge is not None else _USUAL
-        plan = Plan(
-            question.names, kinds, question.profile, question.name_server is not None or self.has_hook
-        )
+        plan = Plan(question.names, kinds, question.profile, question.has_records or self.has_hook)
         addresses = await in_thread(self._addresses)
         held = await in_thread(lambda: why_held(self._store))
         place = Place(tuple(self._doors()), frozenset(addresses), held)
@@ -91,6 +96,8 @@ class Lookout:
             tasks += [partial(look.permissions_of, one) for one in names]
         if Challenge.DNS_01 in kinds and question.name_server is not None:
             tasks += [partial(look.records_of, one, question.name_server) for one in names]
+        if Challenge.DNS_01 in kinds and question.acme_dns is not None:
+            tasks += [partial(look.alias_of, one, question.acme_dns.fulldomain) for one in names]
         await _all(tasks)
         return replace(view, addresses=look.addresses, permissions=look.permissions, unset=look.unset)
 
@@ -124,7 +131,8 @@ def _filled(question: Question, enrolment: Enrolment | None) -> Question:
         challenge=question.challenge,
         server=server,
         profile=question.profile or (enrolment.profile if is_same else None),
-        name_server=question.name_server or enrolment.name_server,
+        name_server=question.name_server or (None if question.acme_dns else enrolment.name_server),
+        acme_dns=question.acme_dns or (None if question.name_server else enrolment.acme_dns),
     )
 
 
@@ -172,6 +180,18 @@ class _Look:
             self.unset[name] = str(error)
         else:
             del self.unset[name]
+
+    async def alias_of(self, name: str, wanted: str) -> None:
+        """See whether the place of a name's proofs is an alias of where acme-dns sets them."""
+        place = f"_acme-challenge.{name.removeprefix('*.')}"
+        self.unset[name] = "nobody answered in time"
+        answered = await self._asked(place, "CNAME")
+        if isinstance(answered, str):
+            self.unset[name] = answered
+        elif wanted in {str(one.target).rstrip(".").lower() for one in answered} | {place.lower()}:
+            del self.unset[name]
+        else:
+            self.unset[name] = f"set this record, once: {place}. CNAME {wanted}."
 
     async def _asked(self, name: str, kind: str) -> list[Any] | str:
         """Give the records, none where there are none; or why nobody could tell."""

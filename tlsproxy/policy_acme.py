@@ -29,6 +29,9 @@ DNS_S = 15.0
 DNS_TTL_S = 60
 DNS_ALIASES = 8
 
+# An answer of an acme-dns server has some 60 bytes.
+ACME_DNS_BYTES = 4_096
+
 # Before an authority is asked: one look-up, all of them, and how many go at a time. A person waits.
 LOOK_S = 5.0
 LOOKS_S = 12.0

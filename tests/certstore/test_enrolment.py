@@ -10,8 +10,10 @@ import pytest
 from certstore import Store, layout, records
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
+from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
+from certstore.issuers.acme.nameserver import NameServer, TsigKey
 from certstore.issuers.csr import KeyType
 from certstore.issuers.selfsigned import Identity
 from tests.storing import propose
@@ -73,6 +75,27 @@ def test_both_are_there_after_a_restart(store):
     again.withdraw(is_declined=False)
     assert not store.is_enrolled
     assert Enrolments(store.path, Disk()).load() == ()
+
+
+ACCOUNT = AcmeDnsAccount("https://acme-dns.test", "me", "secret", "sub", "sub.acme-dns.test")
+
+
+def test_an_account_at_acme_dns_is_kept_and_proves_what_it_can(store):
+    first = Enrolments(store.path, Disk())
+    first.load()
+    first.enrol(wanted(challenge=Challenge.DNS_01, acme_dns=ACCOUNT))
+    again = Enrolments(store.path, Disk())
+    assert again.load() == ()
+    assert again.enrolment == first.enrolment
+    assert again.enrolment is not None
+    assert (again.enrolment.acme_dns, again.enrolment.is_by_hook) == (ACCOUNT, False)
+    with pytest.raises(ValueError, match="for dns-01"):
+        wanted(acme_dns=ACCOUNT)
+    with pytest.raises(ValueError, match="2 records"):
+        wanted(challenge=Challenge.DNS_01, acme_dns=ACCOUNT, names=("a.test", "b.test", "c.test"))
+    server = NameServer("ns.test", TsigKey("key.", "hmac-sha256", bytes(16)))
+    with pytest.raises(ValueError, match="not by both"):
+        wanted(challenge=Challenge.DNS_01, acme_dns=ACCOUNT, name_server=server)
 
 
 def test_that_a_person_wants_none_is_remembered_until_one_is_wanted(store):

@@ -42,7 +42,7 @@ async def scene(folder: Path, pebble: Pebble) -> AsyncIterator[tuple[Proxy, Path
 async def acme(proxy: Proxy, *words: str, code: int = 0, stdin: bytes = b"") -> dict[str, Any]:
     with trio.fail_after(60):
         done = await tlsproxy("acme", *words, "--store", str(proxy.store), "--json", stdin=stdin)
-    assert done.returncode == code, done.stderr
+    assert done.returncode == code, (done.stderr, done.stdout)
     shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from certstore import Challenge, NotFound, Store
+from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
 from certstore.issuers.acme.nameserver import NameServer, TsigKey
 from tests.authorities import knot as knots
 from tests.authorities import pebble as pebbles
@@ -98,6 +99,23 @@ async def test_a_name_server_is_asked_whether_it_takes_updates_and_nothing_chang
             _, outlook = await lookout.look(question)
             assert seen(outlook, Challenge.DNS_01) == codes * 2
     assert await values(knot, "_acme-challenge.device.test") == set()
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "codes"),
+    [
+        ("_acme-challenge.device.test", []),  # an alias leads there from device.elsewhere
+        ("other.acme-dns.test", ["acme_records_unreachable"]),
+    ],
+)
+async def test_an_alias_must_lead_to_where_acme_dns_sets_records(lookout, leads_to, codes) -> None:
+    account = AcmeDnsAccount("https://acme-dns.test", "me", "secret", "sub", leads_to)
+    with trio.fail_after(DEADLINE_S):
+        question = Question(("device.elsewhere",), Challenge.DNS_01, acme_dns=account)
+        _, outlook = await lookout.look(question)
+    assert seen(outlook, Challenge.DNS_01) == codes
+    words = " ".join(one.words for prospect in outlook.prospects for one in prospect.findings)
+    assert ("_acme-challenge.device.elsewhere. CNAME other.acme-dns.test." in words) is bool(codes)
 
 
 async def test_without_a_name_and_without_an_enrolment_there_is_nothing_to_look_at(lookout) -> None:

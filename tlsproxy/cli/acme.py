@@ -18,6 +18,7 @@ from tlsproxy.cli.acmeoptions import (
     FILE,
     JSON,
     STDIN_OR_FILE,
+    acme_dns_account,
     key_in,
     name_server,
     name_server_options,
@@ -128,6 +129,8 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     dns_key_file: Path | None,
     dns_zone: str | None,
     dns_wait: int,
+    acme_dns: str | None,
+    acme_dns_file: Path | None,
     key_type: str,
     contacts: tuple[str, ...],
     profile: str | None,
@@ -172,6 +175,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "pause_in_shadow": pause_in_shadow,
         "fallback": fallback,
         "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
+        "acme_dns": acme_dns_account(acme_dns, acme_dns_file),
     }
     return _followed(find_proxy(store, config), partial(_enable, wanted), wait=wait, as_json=as_json)
 

@@ -16,6 +16,7 @@ __all__ = [
     "FILE",
     "JSON",
     "STDIN_OR_FILE",
+    "acme_dns_account",
     "key_in",
     "name_server",
     "name_server_options",
@@ -38,7 +39,7 @@ _MOST_BYTES = 100_000
 
 
 def name_server_options(command: F) -> F:
-    """Give a command the options that say who takes updates for dns-01 (RFC 2136)."""
+    """Give a command the options that say who sets the records of dns-01."""
     options = (
         click.option("--dns-server", metavar="HOST", help="dns-01: the zone's primary server (RFC 2136)."),
         click.option(
@@ -52,6 +53,12 @@ def name_server_options(command: F) -> F:
             default=0,
             show_default=True,
             help="dns-01: the seconds until the zone's other servers have what the primary has.",
+        ),
+        click.option("--acme-dns", metavar="URL", help="dns-01: an acme-dns server instead (https)."),
+        click.option(
+            "--acme-dns-file",
+            type=STDIN_OR_FILE,
+            help="dns-01: what that server answered to POST /register, - for stdin.",
         ),
     )
     for option in reversed(options):
@@ -74,6 +81,13 @@ def name_server(
         "zone": zone or "",
         "wait_s": wait_s,
     }
+
+
+def acme_dns_account(url: str | None, file: Path | None) -> dict[str, object] | None:
+    """Say which account at an acme-dns server sets the records, as the API takes it."""
+    if (url is None) != (file is None):
+        raise click.UsageError("--acme-dns and --acme-dns-file belong together")
+    return {"url": url, "registered": text_in(file)} if file is not None else None
 
 
 def roots_of(file: Path | None) -> str:

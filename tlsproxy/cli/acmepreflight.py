@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from tlsproxy.cli.acmeoptions import CA_FILE, JSON, name_server, name_server_options, roots_of
+from tlsproxy.cli.acmeoptions import (
+    CA_FILE,
+    JSON,
+    acme_dns_account,
+    name_server,
+    name_server_options,
+    roots_of,
+)
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import asking, find_proxy, place_options
 
@@ -51,6 +58,8 @@ def preflight(  # noqa: PLR0913, PLR0917  one an option
     dns_key_file: Path | None,
     dns_zone: str | None,
     dns_wait: int,
+    acme_dns: str | None,
+    acme_dns_file: Path | None,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
@@ -72,6 +81,7 @@ def preflight(  # noqa: PLR0913, PLR0917  one an option
         "profile": profile,
         "ca_pem": roots_of(ca_file),
         "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
+        "acme_dns": acme_dns_account(acme_dns, acme_dns_file),
     }
     with asking(find_proxy(store, config)) as client:
         outlook = client.foresee_acme(wanted)

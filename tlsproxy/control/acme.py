@@ -59,6 +59,7 @@ async def _enable(ask: Ask) -> Response:
             keeps_key=wanted.keep_key,
             pauses=wanted.pause_in_shadow,
             name_server=wanted.name_server.read() if wanted.name_server is not None else None,
+            acme_dns=wanted.acme_dns.read() if wanted.acme_dns is not None else None,
         )
         terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, bindings=bindings)
         await ask.backing.enrolling.enable(make, terms, ask.peer)
@@ -81,6 +82,7 @@ async def _preflight(ask: Ask) -> Response:
             server=Server(asked.directory, roots) if asked.directory is not None else None,
             profile=asked.profile,
             name_server=asked.name_server.read() if asked.name_server is not None else None,
+            acme_dns=asked.acme_dns.read() if asked.acme_dns is not None else None,
         )
     except ValueError as error:
         raise _unusable(str(error)) from error

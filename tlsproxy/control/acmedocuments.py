@@ -15,10 +15,12 @@ from tlsproxy.control.documents import Count, FindingDocument, Hash
 from tlsproxy.control.values import findings_to_json
 
 if TYPE_CHECKING:
+    from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
     from certstore.issuers.acme.nameserver import NameServer
     from tlsproxy.acmeoutlook import Authority, Outlook, Plan
 
 __all__ = [
+    "AcmeDnsDocument",
     "AcmeDocument",
     "BindingDocument",
     "EnrolmentDocument",
@@ -72,6 +74,22 @@ class NameServerDocument(msgspec.Struct, forbid_unknown_fields=True):
         return NameServer(self.address, TsigKey.read(self.key), self.port, self.zone, self.wait_s)
 
 
+class AcmeDnsDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """An account for the proofs of dns-01 at an acme-dns server (https).
+
+    registered: what the server answered when the account was made (`POST /register`), as text.
+    """
+
+    url: _Url
+    registered: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+
+    def read(self) -> AcmeDnsAccount:
+        """Give what it says. ValueError."""
+        from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
+
+        return AcmeDnsAccount.registered(self.url, self.registered)
+
+
 class RevocationDocument(msgspec.Struct, forbid_unknown_fields=True):
     """Why a certificate is revoked (RFC 5280 section 5.3.1)."""
 
@@ -93,6 +111,7 @@ class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
     binding: BindingDocument | None = None
     fallback: FallbackDocument | None = None
     name_server: NameServerDocument | None = None
+    acme_dns: AcmeDnsDocument | None = None
     keep_key: Annotated[bool, msgspec.Meta(description="Renew with the key that is there.")] = False
     pause_in_shadow: Annotated[
         bool, msgspec.Meta(description="Ask for nothing while a customer's certificate has all the names.")
@@ -118,6 +137,7 @@ class AcmeDocument(msgspec.Struct):
     since: datetime
     fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
     name_server: Annotated[str | None, msgspec.Meta(description="Who takes the proofs of dns-01.")]
+    acme_dns: Annotated[str | None, msgspec.Meta(description="The name whose records acme-dns sets.")]
     dns_hook: Annotated[bool, msgspec.Meta(description="A command of the device's maker sets them.")]
     configured: Annotated[bool, msgspec.Meta(description="The configuration wants it, and not a person.")]
     keep_key: bool
@@ -145,6 +165,7 @@ class PreflightDocument(msgspec.Struct, forbid_unknown_fields=True):
     profile: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
     ca_pem: _Pem = ""
     name_server: NameServerDocument | None = None
+    acme_dns: AcmeDnsDocument | None = None
 
 
 class OfferDocument(msgspec.Struct):

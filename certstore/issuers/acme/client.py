@@ -33,7 +33,7 @@ from certstore.issuers.acme.problems import Asked, Problem, error_of
 from certstore.issuers.acme.surroundings import Surroundings
 from certstore.issuers.acme.wishes import Server
 
-__all__ = ["Client", "Reply", "retry_after"]
+__all__ = ["Client", "Reply", "retry_after", "transport_to"]
 
 REQUEST_S: Final = 60.0
 CONNECT_S: Final = 15.0
@@ -70,7 +70,7 @@ class Client:
             raise AcmeError.lasting("acme_directory_unusable", url=server.directory, why=error) from None
         self.host = urlsplit(self._url).netloc
         self._surroundings, self._stack = surroundings, AsyncExitStack()
-        make = surroundings.transport or _transport
+        make = surroundings.transport or transport_to
         self._http = httpx2.AsyncClient(
             transport=make(server),
             trust_env=False,
@@ -256,7 +256,8 @@ def _why(error: Exception) -> str:
     return system or next((str(one) for one in causes if str(one)), type(error).__name__)
 
 
-def _transport(server: Server) -> httpx2.AsyncBaseTransport:
+def transport_to(server: Server) -> httpx2.AsyncBaseTransport:
+    """Make what talks to a server over TLS that its roots prove. Raises AcmeError for roots that are none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if server.system_roots:

@@ -21,6 +21,7 @@ from typing import TypeVar
 from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.errors import StoreCorrupt
+from certstore.issuers.acme.acmednsaccount import VALUES, AcmeDnsAccount
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.folders import why_unreadable
 from certstore.issuers.acme.nameserver import NameServer
@@ -49,8 +50,8 @@ class Enrolment:
     ca_pem: roots to trust for the authority's own TLS beside the system's; "" for none. fallback: whom to ask
     where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
     pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
-    the proofs of dns-01; without it a command of the device's maker sets them. is_configured: the
-    configuration wants it, and not a person.
+    the proofs of dns-01; acme_dns: an account for them. Without either a command of the device's maker sets
+    them. is_configured: the configuration wants it, and not a person.
     """
 
     directory: str
@@ -66,11 +67,11 @@ class Enrolment:
     pauses: bool = False
     name_server: NameServer | None = None
     is_configured: bool = False
+    acme_dns: AcmeDnsAccount | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
-        if self.name_server is not None and self.challenge is not Challenge.DNS_01:
-            raise ValueError("a name server is for dns-01")
+        self._check_records()
         by_dns = self.challenge in {Challenge.DNS_01, Challenge.DNS_PERSIST_01}
         wrong = next(
             (one for one in self.names if (is_address(one) if by_dns else one.startswith("*."))), None
@@ -80,10 +81,22 @@ class Enrolment:
         if self.fallback is not None and self.fallback.directory == self.directory:
             raise ValueError("the fallback is the same authority")
 
+    def _check_records(self) -> None:
+        if self.name_server is None and self.acme_dns is None:
+            return
+        if self.challenge is not Challenge.DNS_01:
+            raise ValueError("a name server or an acme-dns account is for dns-01")
+        if self.name_server is not None and self.acme_dns is not None:
+            raise ValueError("records are set by a name server or by acme-dns, not by both")
+        if self.acme_dns is not None and len(self.names) > VALUES:
+            raise ValueError(
+                f"an acme-dns account has {VALUES} records at a time: name no more than {VALUES}"
+            )
+
     @property
     def is_by_hook(self) -> bool:
         """Whether a command of the device's maker sets the records that prove it."""
-        return self.challenge is Challenge.DNS_01 and self.name_server is None
+        return self.challenge is Challenge.DNS_01 and self.name_server is None and self.acme_dns is None
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -113,13 +126,14 @@ class Enrolment:
             "pauses": self.pauses,
             "name_server": self.name_server and self.name_server.to_json(),
             "is_configured": self.is_configured,
+            "acme_dns": self.acme_dns and self.acme_dns.to_json(),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Enrolment:
         """Read what `to_json` made, in this version or the first; ValueError for anything else."""
         later = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None}
-        data = {**later, "is_configured": False, **data}
+        data = {**later, "is_configured": False, "acme_dns": None, **data}
         return cls(
             directory=records.text(data, "directory"),
             names=records.texts(data, "names"),
@@ -134,6 +148,7 @@ class Enrolment:
             pauses=records.flag(data, "pauses"),
             name_server=records.optional(_name_server, data, "name_server"),
             is_configured=records.flag(data, "is_configured"),
+            acme_dns=records.optional(_acme_dns, data, "acme_dns"),
         )
 
 
@@ -282,6 +297,10 @@ def _fallback(data: Mapping[str, object], key: str) -> Fallback:
 
 def _name_server(data: Mapping[str, object], key: str) -> NameServer:
     return NameServer.from_json(records.item(data, key))
+
+
+def _acme_dns(data: Mapping[str, object], key: str) -> AcmeDnsAccount:
+    return AcmeDnsAccount.from_json(records.item(data, key))
 
 
 def _read(path: Path, make: Callable[[Mapping[str, object]], T]) -> T | None:
