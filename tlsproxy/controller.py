@@ -33,6 +33,7 @@ from certstore import (
 )
 from certstore.issuers import selfsigned
 from tlsproxy import device
+from tlsproxy.asked import asked, with_modes
 from tlsproxy.authoritykeeping import authority_facts, renewed_now
 from tlsproxy.config import Config
 from tlsproxy.control.peers import Peer
@@ -301,11 +302,14 @@ class Controller:
             listeners=self.listeners,
             workers=self.workers(),
         )
+        tls_ports = [one.port for one in self.listeners if one.kind == "tls"]
         return replace(
             found,
             confinement=tuple(self.confinement()),
             software=loaded(config.tls),
             upstreams=tuple(self.upstreams()),
+            asked=asked(config.client_auth, {one.name for one in self.store.trust.held}),
+            rows=with_modes(found.rows, config.client_auth, tls_ports),
             troubles=tuple(map(TroubleStatus.of, self._troubles())),
         ).to_json()
 

@@ -18,6 +18,7 @@ from certstore.fingerprints import grouped
 from certstore.generation import BundleFacts, compute
 from tests.pki import Pki
 from tlsproxy import __version__
+from tlsproxy.asked import asked, with_modes
 from tlsproxy.cli.tables import show_rows, show_status
 from tlsproxy.config.values import TLSConfig
 from tlsproxy.control.documents import StatusDocument
@@ -33,6 +34,7 @@ from tlsproxy.observe.status import (
     describe,
 )
 from tlsproxy.observe.upstreams import UpstreamStatus
+from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.software import loaded
 
 PLACE = Place("/s", "/s/inbox", "/s/run/control.sock")
@@ -260,3 +262,34 @@ def test_upstreams_that_are_watched_are_told_to_people_and_programs(pki: Pki, no
     document = status.to_json()
     assert Status.from_json(document).upstreams == (up, down)
     msgspec.convert(document, StatusDocument)
+
+
+def test_whose_clients_are_asked_for_a_certificate_is_told(pki: Pki, now: datetime) -> None:
+    names = ("api.test", "open.test", "port.test", "*.line.test")
+    rules = [
+        ClientAuth("required", ("api.test", "*.line.test"), trust="plant"),
+        ClientAuth("off", ("open.test",)),
+        ClientAuth("required", ("port.test",), (8443,), trust="gone"),
+        ClientAuth("optional", trust="plant"),
+    ]
+    status = described({Source.CUSTOMER: pki.leaf(names).bundle()}, now)
+    status = replace(status, asked=asked(rules, {"plant"}), rows=with_modes(status.rows, rules, (443, 8443)))
+    assert {row.pattern: row.clients for row in status.rows} == {
+        "api.test": "required",
+        "*.line.test": "required",
+        "open.test": "off",
+        "port.test": "optional, required",
+    }
+    lines = [line for line in render(status).splitlines() if line.startswith("clients")]
+    assert lines == [
+        "clients      api.test, *.line.test: certificate required, by the trust set plant",
+        "clients      open.test: not asked for a certificate",
+        "clients      port.test (port 8443): certificate required, by the trust set gone, which ISN'T THERE",
+        "clients      every other name: certificate optional, by the trust set plant",
+    ]
+    out = io.StringIO()
+    show_status(status, out)
+    assert "which ISN'T THERE" in " ".join(out.getvalue().split())
+    assert Status.from_json(status.to_json()) == status
+    msgspec.convert(status.to_json(), StatusDocument)
+    assert {row.clients for row in described({}, now).rows} <= {"off"}

@@ -71,8 +71,9 @@ def _facts(status: Status) -> Table:
         table.add_row("clock", "[bold red]not plausible[/]: expiry is not judged until it is set")
     if status.software is not None:
         table.add_row("software", escape(status.software.words))
-    for one in status.listeners:
-        table.add_row("listening", escape(f"{one.address} ({one.kind})"))
+    plain = [("listening", f"{one.address} ({one.kind})") for one in status.listeners]
+    for label, words in (*plain, *(("clients", one.words) for one in status.asked)):
+        table.add_row(label, escape(words))
     if status.workers:
         table.add_row("workers", workers_words(status.workers))
     for upstream in status.upstreams:

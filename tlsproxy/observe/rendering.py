@@ -66,6 +66,7 @@ def _head(status: Status) -> Sequence[str]:
     if status.software is not None:
         lines.append(f"software     {status.software.words}")
     lines += [f"listening    {one.address} ({one.kind})" for one in status.listeners]
+    lines += [f"clients      {one.words}" for one in status.asked]
     if status.workers:
         lines.append(f"workers      {workers_words(status.workers)}")
     lines += [f"upstream     {one.words}" for one in status.upstreams]

@@ -141,6 +141,32 @@ class RowStatus:
     pattern: str
     bundle: str
     source: str
+    clients: str = "off"
+    """Whether its clients have to show a certificate ("required"), may ("optional"), or aren't asked ("off").
+
+    Where that depends on the port: each word there is, with commas.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class AskedStatus:
+    """A rule by which clients are asked for a certificate: for whom it is, in words, and by which trust set.
+
+    mode: as `RowStatus.clients`. is_there: whether the set is; without it, nobody gets in who shows one.
+    """
+
+    mode: str
+    whose: str
+    trust: str
+    is_there: bool
+
+    @property
+    def words(self) -> str:
+        """Say it to a person."""
+        if self.mode == "off":
+            return f"{self.whose}: not asked for a certificate"
+        missing = "" if self.is_there else ", which ISN'T THERE"
+        return f"{self.whose}: certificate {self.mode}, by the trust set {self.trust}{missing}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +216,8 @@ class Status:
     software: Software | None = None
     upstreams: tuple[UpstreamStatus, ...] = ()
     """Those that are watched (docs/health.md)."""
+    asked: tuple[AskedStatus, ...] = ()
+    """Whose clients are asked for certificates (docs/client-certificates.md)."""
     troubles: tuple[TroubleStatus, ...] = ()
     """What health tells beside the rung."""
 
