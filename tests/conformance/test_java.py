@@ -36,6 +36,11 @@ async def compiled(site: Served, tool, folder: Path) -> Java:
     return Java(site, str(Path(javac).with_name("java")), folder / "classes")
 
 
+def alerts(lines: list[str]) -> list[str]:
+    """Give the alerts that were received; newer patch releases name them twice."""
+    return [line.partition("Received fatal alert: ")[2] for line in lines]
+
+
 @pytest.mark.parametrize("engine", ["system", "bundled"])
 async def test_it_verifies_us_is_answered_and_resumes_and_hears_why_not(tmp_path, pki, tool, engine):
     with trio.fail_after(DEADLINE_S):
@@ -51,9 +56,9 @@ async def test_it_verifies_us_is_answered_and_resumes_and_hears_why_not(tmp_path
                 assert sorted(resumed) == ["false", "true"]
                 assert engine == "system" or {key[1] for key in counted} == {"X25519"}
             for version in ("TLSv1", "TLSv1.1"):
-                assert await java.visits(version) == ["Received fatal alert: protocol_version"] * 2
+                assert alerts(await java.visits(version)) == ["protocol_version"] * 2
             for suite in (f"{EC}AES_128_CBC_SHA256", "TLS_RSA_WITH_AES_128_GCM_SHA256"):
-                assert await java.visits("TLSv1.2", suite) == ["Received fatal alert: handshake_failure"] * 2
+                assert alerts(await java.visits("TLSv1.2", suite)) == ["handshake_failure"] * 2
             stranger = tmp_path / "stranger.pem"
             stranger.write_bytes(pki.leaf(issuer=None).cert_pem)
             (line, _) = await java.visits("TLSv1.3", trusted=stranger)
