@@ -15,7 +15,7 @@ unsealed (sealing.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class Backup:
             if len({slot.key for slot in slots}) < len(slots):
                 raise ValueError("a slot is in it twice")  # noqa: TRY301  one way to tell damage
             for slot in slots:
-                if slot.bundle not in bundles or bundles[slot.bundle].names != slot.names:
+                if any(id_ not in bundles or bundles[id_].names != slot.names for id_ in slot.bundles):
                     raise ValueError("a slot's certificate is missing, or another one")  # noqa: TRY301
             return cls(
                 records.moment(data, "made_at"),
@@ -98,9 +98,8 @@ def take_backup(root: Path, now: datetime) -> Backup:
     on_disk, damaged = read_slots(root)
     if damaged:
         raise damaged[0]
-    confirmed = [(slot, slot.last_confirmed) for slot in on_disk]
-    slots = [replace(slot, bundle=bundle) for slot, bundle in confirmed if bundle is not None]
-    bundles = {slot.bundle: read_bundle(root, slot.bundle) for slot in slots}
+    slots = [back for slot in on_disk if (back := slot.put_back()) is not None]
+    bundles = {id_: read_bundle(root, id_) for slot in slots for id_ in slot.bundles}
     requests, damaged = read_requests(root)
     if damaged:
         raise damaged[0]

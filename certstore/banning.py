@@ -44,7 +44,7 @@ class Banning:
             return self.changing.change_nothing(case, note, active.number if active is not None else 0)
         if self.device_ca.has_key(spki):
             case.tell(found("device_ca_lost"))
-        hit = [slot for slot in slots.values() if self.shelf.spki(slot.bundle) == spki]
+        hit = [slot for slot in slots.values() if any(self.shelf.spki(id_) == spki for id_ in slot.bundles)]
         if hit:
             case.receipt = replace(case.receipt, source=min((s.source for s in hit), key=lambda s: s.rank))
         own = [slot for slot in hit if slot.source is Source.GENERATED]

@@ -17,6 +17,7 @@ from certstore.acmecodes import ACME
 from certstore.authoritycodes import AUTHORITY
 from certstore.bancodes import BANS
 from certstore.checkcodes import CHECKS
+from certstore.companioncodes import COMPANIONS
 from certstore.doctorcodes import DOCTOR
 from certstore.entries import Entry, Severity
 from certstore.factorycodes import FACTORY
@@ -165,6 +166,7 @@ _PARTS: Final = (
     _TABLE,
     INTAKE,
     CHECKS,
+    COMPANIONS,
     LIFE,
     BANS,
     FACTORY,

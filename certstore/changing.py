@@ -138,7 +138,7 @@ class Changing:
         new_bans = tuple(Ban(spki, number, now, receipt.via) for spki in sorted(leaving.keys))
         succession.put_into_effect(generation, slots, Change(moves, fresh, table, erasure, new_bans))
         moved = [slot for _, slot in moves if slot is not None]
-        succession.aside -= {slot.bundle for slot in moved}
+        succession.aside -= {id_ for slot in moved for id_ in slot.bundles}
         live = case.receipt.advance(State.LIVE, self._clock(), generation.number)
         succession.end(leaving.bundles, Reason.KEY_COMPROMISE if leaving.keys else case.reason)
         return self._write_down(live, moved, confirmed=probation is None)

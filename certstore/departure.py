@@ -40,8 +40,8 @@ def bundles_leaving(
         id_
         for was, is_now in moves
         if was is not None and was.source is source
-        for id_ in (was.bundle, was.last_confirmed)
-        if id_ is not None and (is_now is None or id_ != is_now.bundle)
+        for id_ in was.ways
+        if is_now is None or id_ not in is_now.bundles
     }
-    ousted = {slot.bundle for slot in slots if slot.source is source and slot.bundle in before}
+    ousted = {id_ for slot in slots if slot.source is source for id_ in slot.bundles if id_ in before}
     return frozenset((given_up | ousted) - set(after))

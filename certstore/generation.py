@@ -3,7 +3,7 @@
 `compute` is the one place that decides precedence and expiry. It is pure: slots, facts about their bundles
 and the time go in, rows come out. It knows no disk, no clock and no TLS.
 
-Theory. Three promises pull at each other here:
+Theory. Four promises pull at each other here:
 
 - *The highest source wins.* Every known name goes to the highest source one of whose bundles covers it; a
   customer's wildcard beats our own exact certificate. Within a source the exact name beats the wildcard, then
@@ -14,6 +14,10 @@ Theory. Three promises pull at each other here:
   the expired one stays. A clock that can't be right moves nothing at all. A certificate that its authority
   has revoked moves as an expired one does, whatever the clock says: clients that look it up refuse it, others
   still know it, so a stranger's face would be no better.
+- *A pair stands together.* Where a slot has an EC and an RSA bundle, its row has both, and the client's hello
+  decides. Of an EC bundle that is over (expired, revoked) and an RSA one that isn't, only the second is
+  served, because every client can use it; an RSA bundle that is over stays beside an EC one that isn't, for
+  clients that could use nothing else.
 - *Never dark.* While any slot has a bundle that could be loaded there is a default row. A slot whose bundle
   could not be loaded counts with its last confirmed one, or not at all; the others go on.
 
@@ -28,13 +32,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from heapq import merge
+from typing import NamedTuple
 
 from certstore import records
 from certstore.bundle import Bundle
 from certstore.names import covers
 from certstore.slots import Slot, Source
 
-__all__ = ["BundleFacts", "Cause", "Generation", "Row", "Trusted", "compute"]
+__all__ = ["BundleFacts", "Cause", "Generation", "Row", "Served", "Trusted", "bundles_served", "compute"]
 
 
 class Cause(StrEnum):
@@ -56,11 +61,38 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One name pattern (a host, `*.x` or an address, normalised) and the id of the bundle served for it."""
+    """One name pattern (a host, `*.x` or an address, normalised) and the id of the bundle served for it.
+
+    `beside`: the RSA bundle for clients that can't use `bundle`, which is EC then.
+    """
 
     pattern: str
     bundle: str
     source: Source
+    beside: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Turn this into what `from_json` reads."""
+        pair = {} if self.beside is None else {"beside": self.beside}
+        return {"pattern": self.pattern, "bundle": self.bundle, "source": str(self.source), **pair}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Row:
+        """Read what `to_json` made; ValueError for anything else."""
+        return cls(
+            pattern=records.text(data, "pattern"),
+            bundle=records.bundle_id(data, "bundle"),
+            source=Source(records.text(data, "source")),
+            beside=records.later(records.bundle_id, data, "beside"),
+        )
+
+
+class Served(NamedTuple):
+    """What `compute` decided: the rows, the default's bundle, and the RSA one beside that; ids."""
+
+    rows: tuple[Row, ...]
+    default: str | None
+    beside: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +132,8 @@ class Generation:
     """What is served: rows sorted by pattern, the default's bundle id, and the slots as they were.
 
     The slots are kept so that the store can put back, after a crash, what an unfinished change had written.
-    `default` is None only when no slot had a bundle that could be loaded. `trust` is sorted by name.
+    `default` is None only when no slot had a bundle that could be loaded; `default_beside` is the RSA bundle
+    of its pair. `trust` is sorted by name.
     """
 
     number: int
@@ -111,18 +144,24 @@ class Generation:
     receipt: str | None
     made_at: datetime
     trust: tuple[Trusted, ...] = ()
+    default_beside: str | None = None
+
+    @property
+    def served(self) -> Served:
+        """What it was computed to."""
+        return Served(self.rows, self.default, self.default_beside)
 
     def bundles(self) -> frozenset[str]:
         """Give the ids of all bundles that are served in this generation."""
-        served = {row.bundle for row in self.rows}
-        return frozenset(served | {self.default} if self.default is not None else served)
+        return bundles_served(self.served)
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
         return {
             "number": self.number,
-            "rows": [{"pattern": r.pattern, "bundle": r.bundle, "source": str(r.source)} for r in self.rows],
+            "rows": [row.to_json() for row in self.rows],
             "default": self.default,
+            **({} if self.default_beside is None else {"default_beside": self.default_beside}),
             "slots": [slot.to_json() for slot in self.slots],
             "cause": self.cause,
             "receipt": self.receipt,
@@ -135,14 +174,7 @@ class Generation:
         """Read what `to_json` made; ValueError for anything else."""
         return cls(
             number=records.number(data, "number"),
-            rows=tuple(
-                Row(
-                    pattern=records.text(row, "pattern"),
-                    bundle=records.bundle_id(row, "bundle"),
-                    source=Source(records.text(row, "source")),
-                )
-                for row in records.items(data, "rows")
-            ),
+            rows=tuple(Row.from_json(row) for row in records.items(data, "rows")),
             default=records.optional(records.bundle_id, data, "default"),
             slots=tuple(Slot.from_json(slot) for slot in records.items(data, "slots")),
             cause=records.text(data, "cause"),
@@ -152,16 +184,24 @@ class Generation:
                 Trusted(records.text(one, "name"), records.bundle_id(one, "id"))
                 for one in (records.items(data, "trust") if "trust" in data else ())
             ),
+            default_beside=records.later(records.bundle_id, data, "default_beside"),
         )
+
+
+def bundles_served(served: Served) -> frozenset[str]:
+    """Give the ids of all bundles in it."""
+    ids = {row.bundle for row in served.rows} | {row.beside for row in served.rows}
+    return frozenset(id_ for id_ in ids | {served.default, served.beside} if id_ is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
-    """A slot with the bundle that really stands for it."""
+    """A slot with the bundle, or the pair, that really stands for it; `facts`: the bundle's."""
 
     slot: Slot
     bundle: str
     facts: BundleFacts
+    beside: str | None = None
 
     def is_rescuer(self, now: datetime | None) -> bool:
         """Whether this may take the row of one that is over: valid, of a real source, not self-signed.
@@ -177,16 +217,17 @@ def compute(
     facts: Mapping[str, BundleFacts],
     now: datetime,
     clock_plausible: bool,  # noqa: FBT001  the interface's shape; callers name it
-) -> tuple[tuple[Row, ...], str | None]:
+) -> Served:
     """Decide which bundle is served for each known name, and which for everybody else.
 
-    `facts` holds every bundle that could be loaded; one that isn't there can't be served. Gives the rows,
-    sorted by pattern, and the default's bundle id (None only when no slot has a loadable bundle).
+    `facts` holds every bundle that could be loaded; one that isn't there can't be served. The rows are sorted
+    by pattern; the default is None only when no slot has a loadable bundle.
     """
+    judge_at = now if clock_plausible else None
     # best first: the highest source, then the newest; the id makes the order total, so equal input gives
     # equal output whatever order the slots come in
     contenders = sorted(
-        (c for slot in slots if (c := _contender(slot, facts)) is not None),
+        (c for slot in slots if (c := _contender(slot, facts, judge_at)) is not None),
         key=lambda c: (*c.slot.newness, c.slot.id),
         reverse=True,
     )
@@ -195,18 +236,24 @@ def compute(
     for contender in contenders:
         for name in dict.fromkeys(contender.facts.names):
             holders.setdefault(name, []).append(contender)
-    judge_at = now if clock_plausible else None
     rows = []
     for pattern in sorted(holders):
         chosen = _choose(_covering(pattern, holders), judge_at)
-        rows.append(Row(pattern, chosen.bundle, chosen.slot.source))
-    return tuple(rows), _choose(contenders, judge_at).bundle if contenders else None
+        rows.append(Row(pattern, chosen.bundle, chosen.slot.source, chosen.beside))
+    if not contenders:
+        return Served(tuple(rows), None, None)
+    default = _choose(contenders, judge_at)
+    return Served(tuple(rows), default.bundle, default.beside)
 
 
-def _contender(slot: Slot, facts: Mapping[str, BundleFacts]) -> _Contender | None:
-    for bundle in (slot.bundle, slot.last_confirmed):
-        if bundle is not None and bundle in facts:
-            return _Contender(slot, bundle, facts[bundle])
+def _contender(slot: Slot, facts: Mapping[str, BundleFacts], now: datetime | None) -> _Contender | None:
+    """Give what stands for a slot: what it wants, else what was confirmed last; a half alone, too."""
+    for pair in ((slot.bundle, slot.beside), (slot.last_confirmed, slot.confirmed_beside)):
+        here = [id_ for id_ in pair if id_ is not None and id_ in facts]
+        if len(here) > 1 and facts[here[0]].is_over(now) and not facts[here[1]].is_over(now):
+            del here[0]
+        if here:
+            return _Contender(slot, here[0], facts[here[0]], here[1] if len(here) > 1 else None)
     return None
 
 

@@ -68,13 +68,18 @@ class Parting:
         Raises Refusal (`key_not_replaced`).
         """
         comes = {one.spki for one in fresh}
-        comes |= {spki for _, now in moves if now is not None and (spki := self.shelf.spki(now.bundle))}
+        now = {id_ for _, slot in moves if slot is not None for id_ in slot.bundles}
+        comes |= {spki for id_ in now if (spki := self.shelf.spki(id_)) is not None}
         if comes & keys:
             raise Refusal(*(found("key_not_replaced", key=spki) for spki in sorted(comes & keys)))
         told = [found("now_banned", key=spki) for spki in sorted(keys)]
-        hit = [slot for slot in slots if self.shelf.spki(slot.bundle) in keys]
+        hit = [slot for slot in slots if self._names(slot, keys)]
         told += [told_of("out_of_service", slot) for slot in hit[:_TOLD]]
         back = probation.way_back if probation is not None else None
-        if back is not None and self.shelf.spki(back.bundle) in keys:
+        if back is not None and self._names(back, keys):
             told.append(found("way_back_banned"))
         return tuple(told)
+
+    def _names(self, slot: Slot, keys: frozenset[str]) -> bool:
+        """Whether a slot wants one of these keys served."""
+        return any(self.shelf.spki(id_) in keys for id_ in slot.bundles)

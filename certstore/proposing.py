@@ -7,19 +7,22 @@ Refuses to know the disk, and what is in the files: an examiner is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from certstore import companions
 from certstore.bundle import Bundle
 from certstore.changing import Case, Changing
 from certstore.circumstances import Circumstances
+from certstore.companions import Couple
 from certstore.decode import Candidate
-from certstore.errors import Refusal
+from certstore.errors import Refusal, StoreError
 from certstore.examination import Examiner, KnownKey
-from certstore.findings import found
+from certstore.findings import Finding, found
 from certstore.probation import BootClock, Probation, Probations
-from certstore.receipts import Receipt
+from certstore.receipts import Receipt, State, receipt_id
 from certstore.requesting import Requesting
 from certstore.shelf import Shelf
 from certstore.slots import Key, Slot, Source, slot_id, without_former_selves
@@ -37,17 +40,28 @@ class Terms:
     """What holds for a candidate beside what holds for all.
 
     known_key: who is asked for keys that are here, instead of the shelf. seals: its source takes nothing else
-    from then on. unseals: what is sealed there gives way. look: raises Refusal for a bundle that this device
-    mustn't have.
+    from then on. beside: it is to stand beside what is there with a key of the other kind. unseals: what is
+    sealed there gives way. look: raises Refusal for a bundle that this device mustn't have.
     """
 
     known_key: KnownKey | None = None
     seals: bool = False
+    beside: bool = False
     unseals: bool = False
     look: Callable[[Bundle], None] = _anything
 
 
 _USUAL: Final = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What came of an examination: what is to be served, the bundles that came, and the slot as it is."""
+
+    comes: Couple
+    bundles: tuple[Bundle, ...]
+    slot: Slot | None
+    is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,45 +88,132 @@ class Proposing:
     ) -> Receipt:
         """Examine, store and activate a candidate for the slot of its receipt's source. Raises Refusal."""
         case.word = word
+        examined = self._examined(case, candidate, examiner, terms)
+        if examined.is_live:
+            assert examined.slot is not None, "what is live has a slot"
+            return self._change_nothing(case, examined.slot)
+        return self._put(case, examined, terms)
+
+    def rehearse(
+        self, source: Source, candidate: Candidate | Bundle, examiner: Examiner, terms: Terms
+    ) -> tuple[tuple[Bundle, ...], tuple[Finding, ...]]:
+        """Give the bundles that would be served, and what was found; keep nothing. Raises Refusal."""
+        nowhere = Receipt(receipt_id(0, "0" * 8), State.RECEIVED, source, "", None, None, (), {})
+        case = Case(nowhere)
         try:
-            return self._examine_and_put(case, candidate, examiner, terms)
+            examined = self._examined(case, candidate, examiner, terms)
+        except Refusal as refusal:
+            raise Refusal(*case.receipt.findings, *refusal.findings) from None
+        live = (found("already_live"),) if examined.is_live else ()
+        return examined.bundles, (*case.receipt.findings, *live)
+
+    def _examined(
+        self, case: Case, candidate: Candidate | Bundle, examiner: Examiner, terms: Terms
+    ) -> _Examined:
+        try:
+            try:
+                return self._examine_one(case, candidate, examiner, terms)
+            except Refusal as refusal:
+                parted = self._parted(candidate, examiner, refusal, terms)
+                if not parted:
+                    raise
+            return self._examine_both(case, parted, examiner, terms)
         except Refusal as refusal:
             raise Refusal(*refusal.findings, *self.requests.unmatched(refusal)) from None
 
-    def _examine_and_put(
+    def _examine_one(
         self, case: Case, candidate: Candidate | Bundle, examiner: Examiner, terms: Terms
-    ) -> Receipt:
-        source = case.receipt.source
+    ) -> _Examined:
         with examiner.examine(candidate, terms.known_key or self.requests.known_key) as examination:
             bundle = examination.bundle
             case.receipt = replace(case.receipt, bundle=bundle.id)
             case.tell(*examination.findings, *self.requests.answers(bundle))
-            slot = self.succession.view.slots.get((source, slot_id(bundle.names)))
+            slot = self._slot_for(case, bundle)
             self._see_to_the_key(case, bundle, slot)
-            if slot is not None and self._is_live(slot, bundle):
-                case.receipt = replace(case.receipt, bundle=slot.bundle)
-                active = self.succession.view.active
-                number = active.number if active is not None else slot.since
-                return self.changing.change_nothing(case, found("already_live"), number)
-            if not terms.unseals and self._is_sealed(source, bundle):
-                raise Refusal(found("slot_sealed", source=source))
+            here = self._kinds(slot)
+            comes = companions.beside(bundle, here) if terms.beside else companions.couple([bundle])
+            if slot is not None and self._is_live(slot, comes, bundle):
+                return _Examined(comes, (bundle,), slot, is_live=True)
+            self._see_to_the_seal(case, comes, terms)
             terms.look(bundle)
-            case.tell(*examination.judge(self.circumstances(bundle)))
-        return self._put(case, bundle, slot, terms)
+            judged = examination.judge(self.circumstances(bundle))
+        case.tell(*(companions.of_a_pair(judged) if terms.beside else judged))
+        if not terms.beside:
+            case.tell(*companions.left_out(here, comes.ids, [bundle.key_type]))
+        return _Examined(comes, (bundle,), slot)
+
+    def _parted(
+        self, candidate: Candidate | Bundle, examiner: Examiner, refusal: Refusal, terms: Terms
+    ) -> tuple[Candidate, ...]:
+        """Give the halves of a candidate that was refused for having two certificates, where it is a pair."""
+        codes = {finding.code for finding in refusal.findings}
+        if isinstance(candidate, Bundle) or terms.beside or "several_leaves" not in codes:
+            return ()
+        return companions.halves(
+            candidate, examiner.read, lambda spki: self.requests.known_key(spki) is not None
+        )
+
+    def _examine_both(
+        self, case: Case, halves: tuple[Candidate, ...], examiner: Examiner, terms: Terms
+    ) -> _Examined:
+        """Examine two that came together: both are served, or none."""
+        bundles: list[Bundle] = []
+        for half in halves:
+            with examiner.examine(half, terms.known_key or self.requests.known_key) as examination:
+                bundle = examination.bundle
+                self._tell_once(case, *examination.findings, *self.requests.answers(bundle))
+                self._see_to_the_key(case, bundle, self._slot_for(case, bundle))
+                terms.look(bundle)
+                judged = examination.judge(self.circumstances(bundle))
+                self._tell_once(case, *companions.of_a_pair(judged))
+                bundles.append(bundle)
+        comes = companions.couple(bundles)
+        case.receipt = replace(case.receipt, bundle=comes.bundle, beside=comes.beside)
+        self._see_to_the_seal(case, comes, terms)
+        slot = self._slot_for(case, bundles[0])
+        is_live = slot is not None and self._is_live(slot, comes)
+        ordered = sorted(bundles, key=lambda bundle: comes.ids.index(bundle.id))
+        return _Examined(comes, tuple(ordered), slot, is_live=is_live)
+
+    @staticmethod
+    def _tell_once(case: Case, *findings: Finding) -> None:
+        """Tell what wasn't told of the other half."""
+        case.tell(*(finding for finding in findings if finding not in case.receipt.findings))
+
+    def _slot_for(self, case: Case, bundle: Bundle) -> Slot | None:
+        return self.succession.view.slots.get((case.receipt.source, slot_id(bundle.names)))
+
+    def _kinds(self, slot: Slot | None) -> list[tuple[str, str]]:
+        """Give what a slot has that can be read, with the kind of its key."""
+        kinds = []
+        for id_ in slot.bundles if slot is not None else ():
+            with suppress(StoreError):
+                kinds.append((id_, self.shelf.meta(id_).key_type))
+        return kinds
+
+    def _change_nothing(self, case: Case, slot: Slot) -> Receipt:
+        case.receipt = replace(case.receipt, bundle=slot.bundle, beside=slot.beside)
+        active = self.succession.view.active
+        number = active.number if active is not None else slot.since
+        return self.changing.change_nothing(case, found("already_live"), number)
 
     def _see_to_the_key(self, case: Case, bundle: Bundle, slot: Slot | None) -> None:
         """Refuse a banned key, and the one that is said to be compromised."""
         if bundle.spki in self.shelf.bans:
             raise Refusal(found("key_banned", key=bundle.spki))
-        if case.reason.bans and slot is not None and self.shelf.spki(slot.bundle) == bundle.spki:
+        here = slot.bundles if slot is not None else ()
+        if case.reason.bans and any(self.shelf.spki(id_) == bundle.spki for id_ in here):
             raise Refusal(found("key_not_replaced", key=bundle.spki))
 
-    def _is_live(self, slot: Slot, bundle: Bundle) -> bool:
+    def _is_live(self, slot: Slot, comes: Couple, alone: Bundle | None = None) -> bool:
         return (
             slot.is_confirmed
-            and slot.bundle not in self.succession.aside
-            and self.shelf.is_whole(slot.bundle)
-            and (slot.bundle == bundle.id or (slot.sealed and self._is_part(slot, bundle)))
+            and self.succession.aside.isdisjoint(slot.bundles)
+            and all(map(self.shelf.is_whole, slot.bundles))
+            and (
+                slot.bundles == comes.ids
+                or (slot.sealed and alone is not None and self._is_part(slot, alone))
+            )
         )
 
     def _is_part(self, slot: Slot, bundle: Bundle) -> bool:
@@ -120,26 +221,31 @@ class Proposing:
         held = self.shelf.bundle(slot.bundle)
         return held.leaf == bundle.leaf and set(bundle.chain) <= set(held.chain)
 
-    def _is_sealed(self, source: Source, bundle: Bundle) -> bool:
-        """Say whether a source takes nothing, but for what it has: that may have been damaged."""
-        slots = self.succession.view.slots.values()
-        return any(one.sealed for one in slots if one.source is source and one.bundle != bundle.id)
+    def _see_to_the_seal(self, case: Case, comes: Couple, terms: Terms) -> None:
+        """Refuse for a source that takes nothing, but for what it has: that may have been damaged."""
+        slots = [one for one in self.succession.view.slots.values() if one.source is case.receipt.source]
+        if not terms.unseals and any(one.sealed and one.bundles != comes.ids for one in slots):
+            raise Refusal(found("slot_sealed", source=case.receipt.source))
 
-    def _put(self, case: Case, bundle: Bundle, before: Slot | None, terms: Terms) -> Receipt:
+    def _put(self, case: Case, examined: _Examined, terms: Terms) -> Receipt:
+        before, comes = examined.slot, examined.comes
         way_back = self._way_back(before)
         slot = Slot(
             source=case.receipt.source,
-            names=bundle.names,
-            bundle=bundle.id,
+            names=examined.bundles[0].names,
+            bundle=comes.bundle,
+            beside=comes.beside,
             last_confirmed=way_back.bundle if way_back is not None else None,
+            confirmed_beside=way_back.beside if way_back is not None else None,
             via=case.receipt.via,
             sealed=terms.seals or (before is not None and before.sealed),
             receipt=case.receipt.id,
             stored_at=self.clock(),
             since=self.succession.next_number,
         )
+        case.receipt = replace(case.receipt, bundle=comes.bundle, beside=comes.beside)
         slots = without_former_selves({**self._staying(slot, terms), slot.key: slot}, slot)
-        return self.changing.put(case, slots, (bundle,), self._probation(case, slot, way_back))
+        return self.changing.put(case, slots, examined.bundles, self._probation(case, slot, way_back))
 
     def _staying(self, slot: Slot, terms: Terms) -> Mapping[Key, Slot]:
         """Give the slots that stay beside a new one: what it replaces under other names goes."""

@@ -75,7 +75,8 @@ def sequence_of(id: str) -> int:  # noqa: A002  it is the receipt's id
 class Receipt:
     """One change's fate. `bundle` and `generation` are None as long as (or because) there is none.
 
-    `bundle` is what came, what was gone back to, or what was removed; None where that is several. `cause`
+    `bundle` is what came, what was gone back to, or what was removed; None where that is several. `beside` is
+    the RSA one of a pair of which `bundle` is the EC one. `cause`
     says what was wanted. `confirm_within_s`: the seconds that a live change has for being confirmed; None:
     it needs no confirmation.
     """
@@ -90,6 +91,7 @@ class Receipt:
     times: Mapping[State, datetime] = field(hash=False)
     cause: Cause = Cause.PROPOSAL
     confirm_within_s: float | None = None
+    beside: str | None = None
 
     @property
     def live_at(self) -> datetime | None:
@@ -138,6 +140,7 @@ class Receipt:
             ],
             "times": {str(state): records.moment_text(at) for state, at in self.times.items()},
             "confirm_within_s": self.confirm_within_s,
+            **({"beside": self.beside} if self.beside is not None else {}),
         }
 
     @classmethod
@@ -159,6 +162,7 @@ class Receipt:
             times={State(state): records.moment(times, state) for state in times},
             cause=Cause(records.text(data, "cause")) if "cause" in data else Cause.PROPOSAL,
             confirm_within_s=_seconds(data),
+            beside=records.later(records.bundle_id, data, "beside"),
         )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "flag",
     "is_bundle_id",
     "items",
+    "later",
     "load",
     "moment",
     "moment_text",
@@ -142,3 +143,8 @@ def parse_moment(written: str) -> datetime:
 def moment_text(at: datetime) -> str:
     """Write an aware datetime in UTC, with microseconds (RFC 3339)."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def later(read: Callable[[Mapping[str, object], str], T], data: Mapping[str, object], key: str) -> T | None:
+    """Read a field that came later than the file's other ones: what was written before has none."""
+    return read(data, key) if key in data else None

@@ -29,7 +29,7 @@ from certstore.changing import moves_between
 from certstore.confirming import why_gone_back
 from certstore.errors import StoreCorrupt, StoreError
 from certstore.findings import Finding, found
-from certstore.generation import BundleFacts, Cause, Generation, compute
+from certstore.generation import BundleFacts, Cause, Generation, bundles_served, compute
 from certstore.probation import BootTime, Probation, gone_back
 from certstore.reading import read_generation, read_slots
 from certstore.receipts import WITNESSES, Receipt, State
@@ -130,18 +130,19 @@ class Recovery:
 
     def _way_back(self, slot: Slot) -> Slot | None:
         """Look for the last confirmed state of a slot in the generations."""
-        if slot.last_confirmed is None:
+        back = slot.put_back()
+        if back is None:
             return None
         for number in reversed(self._archive.numbers()):
             with suppress(StoreError):
                 for one in self._archive.generation(number).slots:
-                    if one.key == slot.key and one.bundle == slot.last_confirmed:
+                    if one.key == slot.key and one.bundles == back.bundles:
                         return one.confirmed()
-        return replace(slot, bundle=slot.last_confirmed)
+        return back
 
     def _is_anybody_served(self, slots: Mapping[Key, Slot], now: datetime) -> bool:
         facts = self._shelf.facts(bundles_named(slots.values()))
-        return compute(slots.values(), facts, now, False)[1] is not None
+        return compute(slots.values(), facts, now, False).default is not None
 
     def _go_back(self, slots: dict[Key, Slot], over: Sequence[Probation]) -> dict[Key, Slot]:
         after = gone_back(slots, over)
@@ -249,7 +250,9 @@ class Recovery:
         """Confirm what is active and can be loaded, but for what waits for somebody's word."""
         confirmed = dict(slots)
         for key, slot in slots.items():
-            if not slot.is_confirmed and key not in on_probation and self._shelf.is_whole(slot.bundle):
+            if slot.is_confirmed or key in on_probation:
+                continue
+            if all(self._shelf.is_whole(id_) for id_ in slot.bundles):
                 confirmed[key] = slot.confirmed()
                 self._attempt(partial(self._activation.write_slot, confirmed[key]))
         return confirmed
@@ -297,20 +300,28 @@ class Recovery:
         facts = self._shelf.facts(bundles_named(slots.values()))
         if active is not None:
             facts = self._without_false_hopes(active, slots, facts, now, plausible=plausible)
-        fallen = [slot for slot in slots.values() if slot.bundle not in facts]
+        fallen = [slot for slot in slots.values() if not facts.keys() >= set(slot.bundles)]
         for slot in fallen:
-            if not self._shelf.is_banned(slot.bundle):
+            if not any(self._shelf.is_banned(id_) for id_ in slot.bundles if id_ not in facts):
                 self._tell("slot_fallen", slot)
         # a clock that can't be right would undo at each start what the right one does an hour later
         if active is not None and not (plausible or fallen or moved):
             return active
-        rows, default = compute(slots.values(), facts, now, plausible)
-        if active is None and default is None:
+        served = compute(slots.values(), facts, now, plausible)
+        if active is None and served.default is None:
             return None
-        if active is not None and (rows, default) == (active.rows, active.default) and not moved:
+        if active is not None and served == active.served and not moved:
             return active
         trust = active.trust if active is not None else self._archive.last_trust()
-        healed = replace(blank, rows=rows, default=default, slots=in_order(slots.values()), trust=trust)
+        rows, default, beside = served
+        healed = replace(
+            blank,
+            rows=rows,
+            default=default,
+            default_beside=beside,
+            slots=in_order(slots.values()),
+            trust=trust,
+        )
         self._attempt(partial(self._archive.put, healed))
         self._attempt(partial(self._archive.point_at, healed.number))
         return healed
@@ -330,8 +341,7 @@ class Recovery:
         """
         served, trusted = active.bundles(), frozenset(self._shelf.unproved())
         while trusted:
-            rows, default = compute(slots.values(), facts, now, plausible)
-            risen = {row.bundle for row in rows} | ({default} if default is not None else set())
+            risen = bundles_served(compute(slots.values(), facts, now, plausible))
             newcomers = (risen - served) & trusted
             damaged = {id_ for id_ in newcomers if not self._shelf.is_whole(id_)}
             if not damaged:
@@ -355,6 +365,6 @@ def _settled(receipt: Receipt, slot: Slot | None, active: Generation | None, now
         named = active is not None and active.receipt == receipt.id
         number = active.number if active is not None and named else slot.since
         if receipt.cause in {Cause.PROPOSAL, Cause.RESET, Cause.BAN}:  # a backup brings several
-            receipt = replace(receipt, bundle=slot.bundle)
+            receipt = replace(receipt, bundle=slot.bundle, beside=slot.beside)
         receipt = receipt.advance(State.LIVE, now, number)
     return receipt.advance(State.CONFIRMED, now) if slot.is_confirmed else receipt

@@ -214,16 +214,17 @@ class Requesting:
             return None
         now, waiting = self._clock(), {one.renews for one in self.all()}
         for slot in tuple(self._succession.view.slots.values()):
-            answered = self._requests.answered.get(slot.bundle)
-            if answered is None or answered.prepared or not _may_renew(slot) or slot.bundle in waiting:
-                continue
-            if (facts := self._facts(slot.bundle)) is not None and now >= due_at(facts):
-                like = answered.wanted
-                wish = Wish(like.names, like.key_type, like.subject.to_json(), slot.key)
-                request = self.make(wish, via="renewal")
-                with self._change():
-                    self._requests.note_prepared(slot.bundle)
-                return request
+            for id_ in slot.bundles:
+                answered = self._requests.answered.get(id_)
+                if answered is None or answered.prepared or not _may_renew(slot) or id_ in waiting:
+                    continue
+                if (facts := self._facts(id_)) is not None and now >= due_at(facts):
+                    like = answered.wanted
+                    wish = Wish(like.names, like.key_type, like.subject.to_json(), slot.key)
+                    request = self.make(wish, via="renewal")
+                    with self._change():
+                        self._requests.note_prepared(id_)
+                    return request
         return None
 
     # --- under the store's lock ---
@@ -273,8 +274,8 @@ class Requesting:
     def _answer_to(self, request: Request) -> str | None:
         """Give the bundle that answers a request for good, proved to be whole."""
         for slot in self._succession.view.slots.values():
-            if slot.is_confirmed and is_answered(request, slot, self._spki):
-                return slot.bundle if self._shelf.is_whole(slot.bundle) else None
+            if slot.is_confirmed and (answer := _answer_in(slot, request, self._spki)) is not None:
+                return answer if self._shelf.is_whole(answer) else None
         return None
 
     def _spki(self, bundle: str) -> str | None:
@@ -304,7 +305,8 @@ class Requesting:
         slot = self._succession.view.slots.get(wish.renews)
         if slot is None:
             raise NotFound("slot", "/".join(wish.renews))
-        return self._shelf.bundle(slot.bundle)
+        held = [self._shelf.bundle(id_) for id_ in slot.bundles]
+        return next((one for one in held if KeyType.of(one.leaf.public_key()) is wish.key_type), held[0])
 
     def _wanted(self, wish: Wish, old: Bundle | None) -> Wanted:
         """Fill in what wasn't said. Raises ValueError."""
@@ -330,8 +332,14 @@ class Requesting:
 
 def is_answered(request: Request, slot: Slot, spki_of_bundle: Callable[[str], str | None]) -> bool:
     """Say whether a slot has the answer to a request, confirmed or not."""
-    is_later = slot.since >= request.since and slot.bundle != request.renews
-    return is_later and spki_of_bundle(slot.bundle) == request.spki
+    return _answer_in(slot, request, spki_of_bundle) is not None
+
+
+def _answer_in(slot: Slot, request: Request, spki_of_bundle: Callable[[str], str | None]) -> str | None:
+    if slot.since < request.since:
+        return None
+    later = (id_ for id_ in slot.bundles if id_ != request.renews)
+    return next((id_ for id_ in later if spki_of_bundle(id_) == request.spki), None)
 
 
 def _may_renew(slot: Slot) -> bool:

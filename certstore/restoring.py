@@ -58,7 +58,7 @@ class Restoring:
         self.succession.next_number = max(self.succession.next_number, backup.generation + 1)
         slots = {**stays, **self._anew(case, comes)}
         self._tell_expired(case, backup, comes)
-        named = {slot.bundle for slot in comes}
+        named = {id_ for slot in comes for id_ in slot.bundles}
         fresh = tuple(one for one in backup.bundles if one.id in named)
         bans = set(backup.banned).difference(self.shelf.bans.table)
         banned = {*self.shelf.bans.table, *bans}
@@ -70,9 +70,9 @@ class Restoring:
         """Leave out what has a banned key. Raises Refusal where that is everything."""
         banned = {*self.shelf.bans.table, *backup.banned}
         lost = {one.id for one in backup.bundles if one.spki in banned}
-        told = [told_of("banned_left_out", slot) for slot in wanted if slot.bundle in lost]
+        told = [told_of("banned_left_out", slot) for slot in wanted if not lost.isdisjoint(slot.bundles)]
         case.tell(*told[:_TOLD])
-        comes = [slot for slot in wanted if slot.bundle not in lost]
+        comes = [left for slot in wanted if (left := slot.without(lost)) is not None]
         if not comes:
             raise Refusal(*(told_of("slot_key_banned", slot) for slot in wanted[:_TOLD]))
         return comes
@@ -92,6 +92,7 @@ class Restoring:
         }
 
     def _tell_expired(self, case: Case, backup: Backup, comes: list[Slot]) -> None:
-        ends = {one.id: one.not_after for one in backup.bundles}
-        for slot in [one for one in comes if ends[one.bundle] < self.clock()][:_TOLD]:
-            case.tell(told_of("restored_expired", slot, not_after=f"{ends[slot.bundle]:%Y-%m-%d %H:%M} UTC"))
+        dates = {one.id: one.not_after for one in backup.bundles}
+        ends = [(slot, min(dates[id_] for id_ in slot.bundles)) for slot in comes]
+        for slot, end in [one for one in ends if one[1] < self.clock()][:_TOLD]:
+            case.tell(told_of("restored_expired", slot, not_after=f"{end:%Y-%m-%d %H:%M} UTC"))

@@ -84,7 +84,7 @@ class Reverting:
                 raise Refusal(told_of("nothing_before", now) if now else found("nothing_before_removal"))
             return self._without(case, slots, now)
         self._look_at([back])
-        case.receipt = replace(case.receipt, bundle=back.bundle)
+        case.receipt = replace(case.receipt, bundle=back.bundle, beside=back.beside)
         case.tell(*self._expired(back))
         return self.changing.put(case, {**slots, key: back.confirmed()})
 
@@ -111,7 +111,7 @@ class Reverting:
 
     def remove(self, case: Case, slot: Slot) -> Receipt:
         """Take a slot away: its names go to whoever else covers them."""
-        case.receipt = replace(case.receipt, bundle=slot.bundle)
+        case.receipt = replace(case.receipt, bundle=slot.bundle, beside=slot.beside)
         if slot.sealed:
             raise Refusal(found("slot_sealed", source=slot.source))
         if slot.source is Source.GENERATED:
@@ -130,10 +130,10 @@ class Reverting:
     def _look_at(self, slots: Iterable[Slot]) -> None:
         """Refuse what can't be brought back."""
         slots = tuple(slots)
-        banned = [slot for slot in slots if self.shelf.is_banned(slot.bundle)]
+        banned = [slot for slot in slots if any(map(self.shelf.is_banned, slot.bundles))]
         if banned:
             raise Refusal(*(told_of("slot_key_banned", slot) for slot in banned[:_TOLD]))
-        lost = [(slot, why) for slot in slots if (why := self._why_not(slot.bundle))]
+        lost = [(slot, why) for slot in slots for id_ in slot.bundles if (why := self._why_not(id_))]
         if lost:
             raise Refusal(*(told_of("not_restorable", slot, why=why) for slot, why in lost[:_TOLD]))
 
@@ -149,7 +149,7 @@ class Reverting:
         return ""
 
     def _expired(self, slot: Slot) -> tuple[Finding, ...]:
-        not_after = self.shelf.meta(slot.bundle).facts.not_after
+        not_after = min(self.shelf.meta(id_).facts.not_after for id_ in slot.bundles)
         if self.clock() <= not_after:
             return ()
         return (told_of("restored_expired", slot, not_after=f"{not_after:%Y-%m-%d %H:%M} UTC"),)

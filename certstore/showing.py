@@ -18,11 +18,15 @@ from certstore.bans import Ban
 from certstore.bundle import Bundle, PrivateKey
 from certstore.circumstances import Circumstances, names_of_the_same_key
 from certstore.confirming import Confirming
+from certstore.decode import Candidate
 from certstore.erasing import Erasing
+from certstore.examination import Examiner
+from certstore.findings import Finding
 from certstore.generation import Generation
 from certstore.ledger import Handled, Ledger
 from certstore.meta import Meta
 from certstore.probation import BootClock, Probation, Probations
+from certstore.proposing import Proposing, Terms
 from certstore.receipts import Receipt
 from certstore.requesting import Requesting
 from certstore.reverting import Reverting
@@ -48,6 +52,7 @@ class Shown:
     _handled: Handled
     _succession: Succession
     _probations: Probations
+    _proposing: Proposing
     _reverting: Reverting
     _confirming: Confirming
     _boot_clock: BootClock
@@ -143,13 +148,22 @@ class Shown:
         """Give the id of the receipt that this content at this path got before, if it did."""
         return self._handled.receipt(str(path), digest)
 
+    def rehearse(
+        self, candidate: Candidate, *, source: Source, examiner: Examiner, beside: bool = False
+    ) -> tuple[tuple[Bundle, ...], tuple[Finding, ...]]:
+        """Examine a candidate as `Store.propose` would, and keep nothing: its bundles, and what was found.
+
+        Two bundles where it is a pair, the EC one first. Raises Refusal.
+        """
+        return self._proposing.rehearse(source, candidate, examiner, Terms(beside=beside))
+
     def circumstances(self, bundle: Bundle) -> Circumstances:
         """Say what a bundle is to be judged by here: the time, and what else has its key.
 
         The device's own certificates don't count: they keep their key while their names come and go.
         """
         slots = [slot for slot in self._succession.view.slots.values() if slot.source is not Source.GENERATED]
-        served = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed)}
+        served = {id_ for slot in slots for id_ in slot.ways}
         others = [meta for meta in self._shelf.metas_with(bundle.spki) if meta.id in served]
         return Circumstances(
             self._clock(), self.clock_plausible(), known_as=names_of_the_same_key(bundle, others)

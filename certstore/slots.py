@@ -8,7 +8,7 @@ This room holds values only; `store` writes them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -57,11 +57,13 @@ Key = tuple[Source, str]  # a slot's source and id
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What one source has for one set of names.
+    """What one source has for one set of names: a bundle, or a pair of them, one with an EC key and one RSA.
 
-    `bundle` is what the source wants served, `last_confirmed` the way back from it. `since` is the number of
-    the generation that brought `bundle`: it says which of two slots is newer, because a clock may be set
-    back. `id` is the name of this slot among those of its source, made once: a change sorts all slots by it.
+    `bundle` is what the source wants served, `last_confirmed` the way back from it. Where `beside` is given,
+    it is the RSA one of a pair, and `bundle` the EC one; `confirmed_beside` is what stood beside
+    `last_confirmed`. So a pair is brought, confirmed and put back as one thing. `since` is the number of the
+    generation that brought them: it says which of two slots is newer, because a clock may be set back. `id`
+    is the name of this slot among those of its source, made once: a change sorts all slots by it.
     """
 
     source: Source
@@ -73,6 +75,8 @@ class Slot:
     receipt: str
     stored_at: datetime
     since: int = 0
+    beside: str | None = None
+    confirmed_beside: str | None = None
     id: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,21 +94,48 @@ class Slot:
         return (self.since, self.stored_at)
 
     @property
-    def tenure(self) -> tuple[str, int, str]:
+    def tenure(self) -> tuple[str, str | None, int, str]:
         """What tells this state of the slot from its others, confirmed or not."""
-        return (self.bundle, self.since, self.receipt)
+        return (self.bundle, self.beside, self.since, self.receipt)
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """What the source wants served: one, or the EC and the RSA one of a pair."""
+        return (self.bundle,) if self.beside is None else (self.bundle, self.beside)
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """All bundles that this names: those it wants served, then those that were confirmed last."""
+        every = (self.bundle, self.beside, self.last_confirmed, self.confirmed_beside)
+        return tuple(dict.fromkeys(id_ for id_ in every if id_ is not None))
 
     @property
     def is_confirmed(self) -> bool:
         """Whether the way back leads nowhere else."""
-        return self.last_confirmed == self.bundle
+        return (self.last_confirmed, self.confirmed_beside) == (self.bundle, self.beside)
 
     def confirmed(self) -> Slot:
         """Give this slot, confirmed as it is."""
-        return self if self.is_confirmed else replace(self, last_confirmed=self.bundle)
+        if self.is_confirmed:
+            return self
+        return replace(self, last_confirmed=self.bundle, confirmed_beside=self.beside)
+
+    def without(self, lost: Collection[str]) -> Slot | None:
+        """Give this slot without these bundles; None where nothing is left of it."""
+        left = [id_ for id_ in self.bundles if id_ not in lost]
+        if len(left) == len(self.bundles):
+            return self
+        return replace(self, bundle=left[0], beside=None).confirmed() if left else None
+
+    def put_back(self) -> Slot | None:
+        """Give this slot with what was confirmed last, confirmed; None where nothing was."""
+        if self.last_confirmed is None:
+            return None
+        return replace(self, bundle=self.last_confirmed, beside=self.confirmed_beside)
 
     def to_json(self) -> dict[str, object]:
-        """Turn this into what `from_json` reads."""
+        """Turn this into what `from_json` reads; of a pair older software reads the EC bundle alone."""
+        pair = {"beside": self.beside, "confirmed_beside": self.confirmed_beside}
         return {
             "source": str(self.source),
             "names": list(self.names),
@@ -115,6 +146,7 @@ class Slot:
             "receipt": self.receipt,
             "stored_at": records.moment_text(self.stored_at),
             "since": self.since,
+            **{name: id_ for name, id_ in pair.items() if id_ is not None},
         }
 
     @classmethod
@@ -130,6 +162,8 @@ class Slot:
             receipt=records.text(data, "receipt"),
             stored_at=records.moment(data, "stored_at"),
             since=records.number(data, "since"),
+            beside=records.later(records.bundle_id, data, "beside"),
+            confirmed_beside=records.later(records.bundle_id, data, "confirmed_beside"),
         )
 
 
@@ -140,7 +174,7 @@ def in_order(slots: Iterable[Slot]) -> tuple[Slot, ...]:
 
 def bundles_named(slots: Iterable[Slot]) -> frozenset[str]:
     """Give the ids of all bundles that these slots serve or could go back to."""
-    return frozenset(id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None)
+    return frozenset(id_ for slot in slots for id_ in slot.ways)
 
 
 def told_of(code: str, slot: Slot, **facts: object) -> Finding:

@@ -41,7 +41,7 @@ from certstore.generation import Cause
 from certstore.lock import Lock
 from certstore.premises import enter, furnish
 from certstore.probation import BootClock, unknown_boot
-from certstore.proposing import Proposing
+from certstore.proposing import Proposing, Terms
 from certstore.provisioning import Factory
 from certstore.pruning import Pruning
 from certstore.reading import read_bundle, read_generation
@@ -205,6 +205,7 @@ class Store(Kept):
         confirm_within_s: float | None = None,
         reason: Reason = Reason.SUPERSEDED,
         word: str = "",
+        beside: bool = False,
     ) -> Receipt:
         """Examine, store and activate a candidate; gives its receipt, confirmed or refused.
 
@@ -212,6 +213,9 @@ class Store(Kept):
         receipt is live until then. A further proposal for the same names starts the time anew; the way back
         stays the last confirmed state.
         reason: why what it replaces leaves; where its key is compromised, that is banned with this change.
+        beside: it stands beside the bundle with the other kind of key (EC, RSA) that is there for its names,
+        and is refused where there is none. Without it, a candidate takes the place of both; one with the
+        files of two bundles, EC and RSA, for the same names has both served.
         word: the SHA-256 of a word by which a client confirms it (`Probation.word`).
         Never raises for what is wrong with the candidate or with its publishing. Raises StoreError when the
         disk fails before the new generation is active: what was served is served on, and the candidate may
@@ -219,11 +223,12 @@ class Store(Kept):
         """
         if confirm_within_s is not None and not (0 < confirm_within_s < math.inf and self._boot_clock().boot):
             raise ValueError("a probation takes some seconds, and a boot clock")
+        terms = Terms(beside=beside)
         with self._change():
             return self._changes.handle(
                 source,
                 via,
-                lambda case: self._proposing.propose(case, candidate, examiner, word=word),
+                lambda case: self._proposing.propose(case, candidate, examiner, terms, word=word),
                 confirm_within_s=confirm_within_s,
                 reason=reason,
             )

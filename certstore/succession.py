@@ -83,15 +83,16 @@ class Succession:
         barred = {*self._shelf.bans.table, *banned}
         new = (bundle for bundle in fresh if bundle.spki not in barred)
         facts |= {bundle.id: self._shelf.marked(bundle.id, BundleFacts.of(bundle)) for bundle in new}
-        rows, default = compute(slots.values(), facts, now, self._clock_plausible())
+        served = compute(slots.values(), facts, now, self._clock_plausible())
         by, number = receipt.id if receipt is not None else None, self.next_number
         trust = self.view.active.trust if self.view.active is not None else ()
-        return Generation(number, rows, default, in_order(slots.values()), cause, by, now, trust)
+        recorded = in_order(slots.values())
+        return Generation(number, served.rows, served.default, recorded, cause, by, now, trust, served.beside)
 
     def is_news(self, generation: Generation) -> bool:
         """Whether anybody would be served something else by it than now."""
         active = self.view.active
-        return active is None or (generation.rows, generation.default) != (active.rows, active.default)
+        return active is None or generation.served != active.served
 
     def put_into_effect(
         self, generation: Generation, slots: Mapping[Key, Slot], change: Change | None = None

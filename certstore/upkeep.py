@@ -134,7 +134,8 @@ class Kept(Shown):
                 return ()
             lost = wrong - self._shelf.facts(wrong).keys()
             self._succession.fall(self._why_barred())
-            return tuple(told_of("slot_fallen", slot) for slot in self.slots() if slot.bundle in lost)
+            hit = [slot for slot in self.slots() if not lost.isdisjoint(slot.bundles)]
+            return tuple(told_of("slot_fallen", slot) for slot in hit)
 
     def forget_enrolment(self) -> bool:
         """Remove the accounts at ACME authorities, and what is wanted of them, where they are another unit's.

@@ -97,12 +97,19 @@ class Changes:
         confirm_within_s: float | None,
         reason: Reason,
         word: str,
+        beside: bool,
     ) -> Receipt:
         self.seen.append((candidate, via, by))
         if self.failure is not None:
             raise self.failure
         return await self._controller.propose(
-            candidate, via, by=by, confirm_within_s=confirm_within_s, reason=reason, word=word
+            candidate,
+            via,
+            by=by,
+            confirm_within_s=confirm_within_s,
+            reason=reason,
+            word=word,
+            beside=beside,
         )
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
@@ -119,8 +126,8 @@ class Changes:
     async def renew_authority(self, by: Peer) -> Authority:
         return await self._controller.renew_authority(by)
 
-    async def rehearse(self, candidate: Candidate) -> Rehearsal:
-        return await self._controller.rehearse(candidate)
+    async def rehearse(self, candidate: Candidate, *, beside: bool) -> Rehearsal:
+        return await self._controller.rehearse(candidate, beside=beside)
 
 
 class Reloads:

@@ -265,10 +265,11 @@ class Caretaker:
     def _serve_what_can_be_served(self) -> None:
         """Let each slot fall whose bundle this TLS library refuses; another one may have accepted it once."""
         slots, active = self._store.slots(), self._store.active
-        named = {id_ for slot in slots for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
+        named = {id_ for slot in slots for id_ in slot.ways}
         is_large = active is not None and len(active.bundles()) > policy.CONTEXTS_PROVED
         if is_large and active is not None and active.default is not None:
-            named = {active.default}  # workers build the others at their first use, and tell what they can't
+            # workers build the others at their first use, and tell what they can't
+            named = {id_ for id_ in (active.default, active.default_beside) if id_ is not None}
         unservable = self._publishing.unservable(named)
         for id_, why in unservable.items():
             _log.error("bundle_unservable", bundle=id_, why=why)

@@ -68,7 +68,7 @@ def _fetch(url: str, seconds: float, allow: Sequence[Network]) -> bytes:
 
 def _held_by(store: Store) -> Callable[[], Iterator[x509.Certificate]]:
     def held() -> Iterator[x509.Certificate]:
-        for id_ in dict.fromkeys(slot.bundle for slot in store.slots()):
+        for id_ in dict.fromkeys(id_ for slot in store.slots() for id_ in slot.bundles):
             try:
                 yield from store.bundle(id_).chain
             except StoreError:  # damaged: whoever looks after the store tells

@@ -132,7 +132,7 @@ class Controller:
         """Tell of a change that nobody confirmed in time."""
         self.tell(receipt, ITSELF, "end_probation")
 
-    async def propose(
+    async def propose(  # noqa: PLR0913  as Store.propose
         self,
         candidate: Candidate,
         via: str,
@@ -141,11 +141,12 @@ class Controller:
         confirm_within_s: float | None = None,
         reason: Reason = Reason.SUPERSEDED,
         word: str = "",
+        beside: bool = False,
     ) -> Receipt:
         """Bring a customer's candidate to its end: live or refused. Raises StoreError.
 
-        by: who asked on the control socket. confirm_within_s, reason, word: as `Store.propose` takes
-        them.
+        by: who asked on the control socket. confirm_within_s, reason, word, beside: as
+        `Store.propose` takes them.
         """
         examiner = await self._forecasting(Source.CUSTOMER)
 
@@ -158,6 +159,7 @@ class Controller:
                 confirm_within_s=confirm_within_s,
                 reason=reason,
                 word=word,
+                beside=beside,
             )
 
         return await self.change("propose", propose, by)
@@ -235,10 +237,12 @@ class Controller:
         """Make the device another identity, with a key that never was before; in a worker thread."""
         return selfsigned.issue(device.identity(self.config.identity), selfsigned.new_key(), self.clock())
 
-    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+    async def rehearse(self, candidate: Candidate, *, beside: bool = False) -> Rehearsal:
         """Examine a customer's candidate, and keep nothing of it. Raises Refusal."""
         examiner = await self._forecasting(Source.CUSTOMER)
-        return await in_thread(partial(rehearse, self.store, examiner, candidate, Source.CUSTOMER))
+        return await in_thread(
+            partial(rehearse, self.store, examiner, candidate, Source.CUSTOMER, beside=beside)
+        )
 
     async def _forecasting(self, source: Source) -> Forecasting:
         """Give an examiner who knows what clients there were up to now."""

@@ -58,9 +58,10 @@ _WARNED_OF: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Who was here, and what they were served. default_key: the kind of key that the default row has.
+    """Who was here, and what they were served.
 
-    beside: the certificates that the candidate's source has.
+    default_key: the kind of key that the default row has, "" where it has both. beside: the certificates that
+    the candidate's source has.
     """
 
     hellos: Mapping[tuple[str, ...], float] = field(default_factory=dict)
@@ -73,11 +74,12 @@ def seen_by(store: Store, sums: Sums, source: Source) -> Seen:
     """Tell who was here by what was counted, for a candidate of that source; memory only."""
     active = store.active
     default = _meta(store, active.default) if active is not None and active.default is not None else None
-    held = (_meta(store, slot.bundle) for slot in store.slots() if slot.source is source)
+    is_pair = active is not None and active.default_beside is not None
+    held = (_meta(store, id_) for slot in store.slots() if slot.source is source for id_ in slot.bundles)
     return Seen(
         hellos={key[1:]: count for key, count in sums.counted() if key[0] == "tlsproxy_hellos_total"},
         clientele=sums.clientele,
-        default_key=default.key_type if default is not None else "",
+        default_key=default.key_type if default is not None and not is_pair else "",
         beside=tuple(meta for meta in held if meta is not None),
     )
 

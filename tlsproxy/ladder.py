@@ -16,7 +16,7 @@ can't be read is as if nothing had been told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import nsmallest
@@ -170,29 +170,32 @@ class Ladder:
         served = active.bundles() if active is not None else frozenset()
         seen: set[str] = set()
         for slot in self._store.slots():
-            meta = self._standing_for(slot, served)
-            if meta is None or meta.id in seen:
-                continue
-            seen.add(meta.id)
-            facts = meta.facts
-            yield Telling(
-                meta,
-                slot.source,
-                slot.names,
-                Role.SERVED if meta.id in served else Role.FALLBACK,
-                step_of(facts.not_before, facts.not_after, now),
-                (facts.not_after - now).total_seconds(),
-            )
+            for meta in self._standing_for(slot, served):
+                if meta.id in seen:
+                    continue
+                seen.add(meta.id)
+                facts = meta.facts
+                yield Telling(
+                    meta,
+                    slot.source,
+                    slot.names,
+                    Role.SERVED if meta.id in served else Role.FALLBACK,
+                    step_of(facts.not_before, facts.not_after, now),
+                    (facts.not_after - now).total_seconds(),
+                )
 
-    def _standing_for(self, slot: Slot, served: Iterable[str]) -> Meta | None:
-        """Give what a slot serves; else the first of its bundles that can be read."""
-        own = [id_ for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None]
-        for id_ in sorted(own, key=lambda id_: id_ not in served):  # stable: its newest before its way back
-            try:
-                return self._store.meta(id_)
-            except StoreError:
-                continue  # the caretaker tells of it
-        return None
+    def _standing_for(self, slot: Slot, served: Collection[str]) -> Iterator[Meta]:
+        """Give what a slot serves, both of a pair; else the first of its bundles that can be read."""
+        own = sorted(slot.ways, key=lambda id_: id_ not in served)  # stable: its newest before its way back
+        known = [meta for id_ in own if (meta := self._meta(id_)) is not None]
+        pair = [meta for meta in known if meta.id in served or meta.id in slot.bundles]
+        yield from pair if slot.beside is not None else known[:1]
+
+    def _meta(self, id_: str) -> Meta | None:
+        try:
+            return self._store.meta(id_)
+        except StoreError:  # the caretaker tells of it
+            return None
 
     def _read(self) -> Mapping[str, Told]:
         try:

@@ -111,12 +111,13 @@ class Meter:
     def _certificates(self, facts: StoreFacts, now: datetime) -> Iterator[tuple[Key, float]]:
         """Tell the dates of what each source has for each name: those that end first."""
         rows = facts.generation.rows if facts.generation is not None else ()
-        served = {(row.pattern, row.source, row.bundle) for row in rows}
-        default = facts.generation.default if facts.generation is not None else None
+        served = {(row.pattern, row.source, id_) for row in rows for id_ in (row.bundle, row.beside)}
+        strangers = facts.generation
+        defaults = {strangers.default, strangers.default_beside} if strangers is not None else set()
         known, lost = self._by_name(facts.slots)
         told = nsmallest(policy.METRIC_NAMES, known, key=lambda one: (one[1].facts.not_after, one[0]))
         for (name, source), meta in told:
-            is_served = (name, source, meta.id) in served or meta.id == default
+            is_served = (name, source, meta.id) in served or meta.id in defaults
             labels = (name, str(source), str(Role.SERVED if is_served else Role.FALLBACK))
             judged_at = now if facts.clock_plausible else None
             step = step_of(meta.facts.not_before, meta.facts.not_after, judged_at)
@@ -126,11 +127,15 @@ class Meter:
         yield ("tlsproxy_certificate_names_left_out",), float(len(known) - len(told) + lost)
 
     def _by_name(self, slots: Iterable[Slot]) -> tuple[list[tuple[tuple[str, Source], Meta]], int]:
-        """Give the newest bundle of each name and source, and how many names have none that is known."""
+        """Give the newest bundle of each name and source, and how many names have none that is known.
+
+        Of a pair the one that ends first: both are renewed, or one of them is forgotten.
+        """
         newest: dict[tuple[str, Source], Meta] = {}
         lost: set[tuple[str, Source]] = set()
         for slot in sorted(slots, key=lambda slot: slot.newness):
-            meta = self._known(slot.bundle)
+            known = [meta for id_ in slot.bundles if (meta := self._known(id_)) is not None]
+            meta = min(known, key=lambda meta: meta.facts.not_after, default=None)
             for name in slot.names:
                 if meta is not None:
                     newest[name, slot.source] = meta

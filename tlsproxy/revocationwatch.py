@@ -77,9 +77,8 @@ def _wanted(active: Generation | None, slots: tuple[Slot, ...]) -> dict[str, Slo
 
 
 def _of(slot: Slot, served: frozenset[str]) -> Iterator[str]:
-    yield slot.bundle
-    if slot.last_confirmed is not None and slot.last_confirmed in served:
-        yield slot.last_confirmed
+    yield from slot.bundles
+    yield from (id_ for id_ in slot.ways if id_ in served and id_ not in slot.bundles)
 
 
 def _looked_into(bundle: Bundle, slot: Slot) -> Watched | None:

@@ -30,16 +30,16 @@ _log = logger("changes")
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A change that a word confirms: its receipt, the word's hash, its bundle and generation."""
+    """A change that a word confirms: its receipt, the word's hash, its bundles and generation."""
 
     receipt: str
     word: str
-    bundle: str
+    bundles: tuple[str, ...]
     generation: int
 
     def is_served_to(self, asked: ConfirmAsked) -> bool:
         """Whether whoever asks has got it."""
-        return asked.bundle == self.bundle and asked.generation >= self.generation
+        return asked.bundle in self.bundles and asked.generation >= self.generation
 
 
 def find(awaited: Iterable[Awaited], asked: ConfirmAsked) -> Awaited | None:
@@ -104,4 +104,4 @@ class WireConfirmation:
             except NotFound:
                 continue
             if slot is not None and generation is not None:
-                yield Awaited(one.receipt, one.word, slot.bundle, generation)
+                yield Awaited(one.receipt, one.word, slot.bundles, generation)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.generation import BundleFacts, Cause, Generation, Row, compute
+from certstore.generation import BundleFacts, Cause, Generation, Row, Served, compute
 from certstore.slots import Slot, Source
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -28,11 +28,11 @@ class Table:
         return self
 
     def rows(self, *, plausible=True):
-        rows, _ = compute(self.slots, self.facts, NOW, plausible)
+        rows, _, _ = compute(self.slots, self.facts, NOW, plausible)
         return {row.pattern: row.bundle[0] for row in rows}
 
     def default(self, *, plausible=True):
-        _, default = compute(self.slots, self.facts, NOW, plausible)
+        _, default, _ = compute(self.slots, self.facts, NOW, plausible)
         return default and default[0]
 
 
@@ -43,13 +43,13 @@ def table():
 
 def test_every_name_has_a_row_with_its_source_in_the_order_of_the_names(table):
     table.add(CUSTOMER, "a", "b.test", "10.0.0.1")
-    rows, default = compute(table.slots, table.facts, NOW, True)
+    rows, default, _ = compute(table.slots, table.facts, NOW, True)
     assert rows == (Row("10.0.0.1", "a" * 64, CUSTOMER), Row("b.test", "a" * 64, CUSTOMER))
     assert default == "a" * 64
 
 
 def test_without_slots_nothing_is_served(table):
-    assert compute((), {}, NOW, True) == ((), None)
+    assert compute((), {}, NOW, True) == Served((), None, None)
 
 
 def test_the_higher_source_wins_a_name_even_if_it_came_first(table):
@@ -147,7 +147,7 @@ def test_then_it_falls_down_the_order_of_sources_and_at_last_there_is_nothing(ta
 
 def test_a_generation_names_what_it_serves_and_comes_back_from_its_file(table):
     table.add(CUSTOMER, "a", "x.test").add(GENERATED, "b", "x.test", "y.test")
-    rows, default = compute(table.slots, table.facts, NOW, True)
+    rows, default, _ = compute(table.slots, table.facts, NOW, True)
     generation = Generation(7, rows, default, tuple(table.slots), Cause.PROPOSAL, "000001-00000000", NOW)
     assert generation.bundles() == {"a" * 64, "b" * 64}
     assert Generation.from_json(generation.to_json()) == generation

@@ -40,7 +40,7 @@ def served_of(
         )
         for _, letter in slots
     }
-    rows, default = compute(made, facts, NOW, plausible)
+    rows, default, _ = compute(made, facts, NOW, plausible)
     assert [row.bundle for row in rows] == [default]
     return default and default[0]
 

@@ -23,19 +23,24 @@ COMBINATIONS = [
     ("bundled", "intermediate", "rsa"),
     ("bundled", "modern", "ec"),
     ("system", "modern", "ec"),
+    ("system", "intermediate", "both"),
+    ("bundled", "intermediate", "both"),
 ]
 
 
 @asynccontextmanager
 async def served(folder: Path, pki: Pki, engine: str, profile: str, key: str) -> AsyncIterator[int]:
     """Run a proxy with an imported certificate; gives its port."""
-    issued = pki.leaf(("localhost", "device.test"), key=key, days=60)
     (folder / "root.pem").write_bytes(pki.root_pem)
-    (folder / "leaf.pem").write_bytes(issued.chain_pem)
-    (folder / "leaf.key").write_bytes(issued.key_pem)
+    files: list[Path] = []
+    for kind in ("ec", "rsa") if key == "both" else (key,):
+        issued = pki.leaf(("localhost", "device.test"), key=kind, days=60)
+        for name, content in ((f"{kind}.pem", issued.chain_pem), (f"{kind}.key", issued.key_pem)):
+            files.append(folder / name)
+            files[-1].write_bytes(content)
     more = f'[tls]\nengine = "{engine}"\nprofile = "{profile}"\n'
     async with running(write_config(folder, {"/": "http://127.0.0.1:9"}, more=more)) as proxy:
-        receipt = await proxy.certs_import(folder / "leaf.pem", folder / "leaf.key")
+        receipt = await proxy.certs_import(*files)
         assert receipt["state"] == "confirmed", receipt
         yield proxy.port
 

@@ -27,7 +27,7 @@ from certstore.decode import Candidate
 from certstore.erasure import Reset, Scope
 from certstore.examination import InProcess
 from certstore.findings import found
-from certstore.issuers import csr, deviceca
+from certstore.issuers import csr, deviceca, selfsigned
 from certstore.issuers.csr import KeyType, Wanted
 from certstore.issuers.selfsigned import Identity
 from certstore.probation import BootTime
@@ -55,6 +55,21 @@ def propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
     store = Store.open(root, clock=now, disk=disk)
     arm()
     store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess())
+
+
+def propose_beside(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    store = Store.open(root, clock=now, disk=disk)
+    arm()
+    store.propose(bundle, source=Source.CUSTOMER, via="crash", examiner=InProcess(), beside=True)
+
+
+def propose_both(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
+    """Bring in the bundle, which is RSA, together with an EC one for its names."""
+    store = Store.open(root, clock=now, disk=disk)
+    other = selfsigned.issue(Identity(bundle.names, "", "both"), selfsigned.new_key(), now())
+    files = tuple((one.id, pem) for one in (bundle, other) for pem in (one.key_pem(), one.chain_pem()))
+    arm()
+    store.propose(Candidate(files), source=Source.CUSTOMER, via="crash", examiner=InProcess())
 
 
 def open_and_propose(root: Path, disk: Disk, arm: Arm, bundle: Bundle) -> None:
@@ -306,6 +321,8 @@ ACTS = {
         open_and_propose,
         prune,
         prove,
+        propose_beside,
+        propose_both,
         propose_on_probation,
         confirm,
         end_probation,

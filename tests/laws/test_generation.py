@@ -91,7 +91,7 @@ def may_rescue(slot: Slot, facts: BundleFacts) -> bool:
 
 @given(cases())
 def test_every_name_goes_to_the_highest_source_that_covers_it_then_to_the_exact_then_to_the_newest(case):
-    rows, default = compute(case.slots, case.facts, NOW, False)
+    rows, default, _ = compute(case.slots, case.facts, NOW, False)
     assert [row.pattern for row in rows] == sorted(
         {n for _, _, facts in case.contenders for n in facts.names}
     )
@@ -105,8 +105,8 @@ def test_every_name_goes_to_the_highest_source_that_covers_it_then_to_the_exact_
 
 @given(cases())
 def test_expiry_moves_a_row_only_to_a_valid_bundle_that_a_stranger_to_the_device_could_trust(case):
-    plain, plain_default = compute(case.slots, case.facts, NOW, False)
-    rows, default = compute(case.slots, case.facts, NOW, True)
+    plain, plain_default, _ = compute(case.slots, case.facts, NOW, False)
+    rows, default, _ = compute(case.slots, case.facts, NOW, True)
     pairs: list[tuple[str | None, str, str]]
     pairs = [(p.pattern, p.bundle, r.bundle) for p, r in zip(plain, rows, strict=True)]
     if plain_default is not None and default is not None:
@@ -126,7 +126,7 @@ def test_expiry_moves_a_row_only_to_a_valid_bundle_that_a_stranger_to_the_device
 @pytest.mark.parametrize("plausible", [True, False])
 @given(case=cases())
 def test_while_any_bundle_can_be_loaded_there_is_a_default(plausible, case):
-    rows, default = compute(case.slots, case.facts, NOW, plausible)
+    rows, default, _ = compute(case.slots, case.facts, NOW, plausible)
     assert (default is not None) == bool(case.contenders)
     assert {row.bundle for row in rows} <= set(case.facts)
     assert default is None or default in case.facts

@@ -233,3 +233,19 @@ def _shown(finding: Finding) -> dict[str, object]:
         "words": finding.words,
         "hint": finding.hint,
     }
+
+
+def test_of_a_pair_each_is_told_by_its_own_dates(tmp_path, now, pki):
+    with scene_at(tmp_path, now) as scene:
+        ec = leaf(pki, now)
+        rsa = pki.leaf(("device.test",), key="rsa", days=50, start=now)
+        files = tuple((f"{name}-{place}", content) for place, one in enumerate((ec, rsa))
+                      for name, content in candidate_of(one).files)  # fmt: skip
+        scene.bring(Candidate(files))
+        assert scene.look(days=36) == ["expiry_notice"]
+        assert [one.meta.key_type for one in scene.told] == ["RSA"]
+        assert sorted(scene.look(days=35)) == ["expiry_notice", "expiry_passed"]
+        assert {one.meta.key_type: one.finding.code for one in scene.told} == {
+            "EC": "expiry_notice",
+            "RSA": "expiry_passed",
+        }

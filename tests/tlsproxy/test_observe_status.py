@@ -47,7 +47,7 @@ def generation_of(bundles: Mapping[Source, Bundle], now: datetime) -> Generation
         for source, bundle in bundles.items()
     )
     facts = {bundle.id: BundleFacts.of(bundle) for bundle in bundles.values()}
-    rows, default = compute(slots, facts, now, clock_plausible=True)
+    rows, default, _ = compute(slots, facts, now, clock_plausible=True)
     return Generation(7, rows, default, slots, "propose", "r", now)
 
 

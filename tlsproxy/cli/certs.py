@@ -54,6 +54,7 @@ for _command in (list_, show, history, export, rollback, confirm, remove, ban, b
         "tlsproxy certs import --store ./store device.crt device.key ca.crt",
         "cat device.pem | tlsproxy certs import - --json",
         "tlsproxy certs import device.p12 --passphrase-file ./passphrase",
+        "tlsproxy certs import ec.pem ec.key rsa.pem rsa.key     # both, to each client the one it can use",
         "tlsproxy certs import device.pem --confirm-within 300     # goes back unless confirmed in 5 minutes",
         "tlsproxy certs import new.pem --dry-run     # what would be said of it, and whom it would keep out",
         "tlsproxy certs import new.pem --reason key-compromise     # bans the key of the one before for good",
@@ -74,6 +75,12 @@ for _command in (list_, show, history, export, rollback, confirm, remove, ban, b
     help="The file whose first line opens what is protected, - for stdin [default: a prompt on a terminal,"
     " where a file needs one].",
 )
+@click.option(
+    "--beside",
+    is_flag=True,
+    help="Keep the certificate with the other kind of key (EC, RSA) that is there for the same names: each"
+    " client gets the one that it can use.",
+)
 @click.option("--dry-run", is_flag=True, help="Only find out what would become of it, and of the clients.")
 @REASON
 @place_options
@@ -82,6 +89,7 @@ def import_(  # noqa: PLR0913, PLR0917  one an option
     files: tuple[str, ...],
     confirm_within: int | None,
     passphrase_file: Path | None,
+    beside: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     reason: str,
     store: Path | None,
@@ -92,7 +100,8 @@ def import_(  # noqa: PLR0913, PLR0917  one an option
 
     CERT, KEY and CHAIN are files in any order and of any usual form: PEM, DER, PKCS #7, PKCS #12, or a zip or
     tar of such. One file may hold everything, and - reads from stdin. KEY may be left out where the device
-    already has it. A certificate that isn't good changes nothing.
+    already has it. A certificate that isn't good changes nothing. Two certificates for the same names, one
+    with an EC key and one with an RSA key, given at once, are both served, to each client what it can use.
 
     On a terminal the change waits for confirmation: if nobody can reach the device with the new certificate,
     nobody confirms, and it goes back by itself.
@@ -110,9 +119,9 @@ def import_(  # noqa: PLR0913, PLR0917  one an option
     if dry_run:
         from tlsproxy.cli.rehearsing import rehearsed
 
-        return rehearsed(place, candidate, unreadable, as_json=as_json)
+        return rehearsed(place, candidate, unreadable, beside=beside, as_json=as_json)
     probation = Probation(confirm_within, is_terminal=sys.stdout.isatty() and not as_json)
-    outcome = hand_in(place, candidate, unreadable, probation, Reason(reason))
+    outcome = hand_in(place, candidate, unreadable, probation, Reason(reason), beside=beside)
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     elif outcome.is_refused:

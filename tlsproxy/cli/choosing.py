@@ -12,7 +12,7 @@ from certstore import Meta, Slot, Source, normalise
 from certstore.fingerprints import plain
 from tlsproxy.errors import UsageError
 
-__all__ = ["choose_slot", "matching"]
+__all__ = ["bundle_meant", "choose_slot", "matching"]
 
 # Eight hex digits, as in a short fingerprint; fewer could mean a name (`cafe`).
 _HEX = re.compile(r"[0-9a-f]{8,64}")
@@ -55,11 +55,18 @@ def matching(slots: Iterable[Slot], metas: Mapping[str, Meta], which: str) -> li
     return [
         slot
         for slot in slots
-        if slot.id.startswith(start)
-        or slot.bundle.startswith(start)
-        or ((meta := metas.get(slot.bundle)) is not None and _begins(meta, start))
+        if slot.id.startswith(start) or any(_begins(id_, metas.get(id_), start) for id_ in slot.bundles)
     ]
 
 
-def _begins(meta: Meta, start: str) -> bool:
-    return meta.fingerprint.startswith(start) or meta.spki.startswith(start)
+def bundle_meant(slot: Slot, metas: Mapping[str, Meta], which: str | None) -> str:
+    """Say which of a slot's bundles is meant: the one whose fingerprint or id it is, else the first."""
+    start = plain(which or "")
+    if not _HEX.fullmatch(start):
+        return slot.bundle
+    return next((id_ for id_ in slot.bundles if _begins(id_, metas.get(id_), start)), slot.bundle)
+
+
+def _begins(bundle: str, meta: Meta | None, start: str) -> bool:
+    names = (bundle,) if meta is None else (bundle, meta.fingerprint, meta.spki)
+    return any(name.startswith(start) for name in names)

@@ -101,8 +101,12 @@ def hand_in(
     unreadable: tuple[Finding, ...],
     confirm_within_s: Probation,
     reason: Reason = Reason.SUPERSEDED,
+    *,
+    beside: bool = False,
 ) -> Outcome:
     """Bring a candidate to its end; returns when it is live, stored (where no proxy runs), or refused.
+
+    beside: as `Store.propose` takes it.
 
     Raises:
         StoreError: the store can't be opened or written; StoreLocked after 5 s.
@@ -119,7 +123,7 @@ def hand_in(
 
     def ask(client: Client) -> Receipt:
         nonlocal word
-        receipt, word = client.upload(candidate, VIA, within_s, reason)
+        receipt, word = client.upload(candidate, VIA, within_s, reason, beside=beside)
         return receipt
 
     def store(held: Store) -> Receipt:
@@ -130,6 +134,7 @@ def hand_in(
             examiner=examiner_here(place, held),
             confirm_within_s=confirm_within_s.of(is_running=False),
             reason=reason,
+            beside=beside,
         )
 
     done = by_proxy_or_here(place, "propose", ask, store)

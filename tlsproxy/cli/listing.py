@@ -19,6 +19,8 @@ from tlsproxy.cli.places import find_proxy, place_options
 from tlsproxy.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.x509 import Certificate
 
     from certstore import Generation, Meta, Receipt, Slot
@@ -50,7 +52,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
     with view_of(find_proxy(store, config)) as view:
         slots, metas, active = view.slots(), view.metas(), view.active()
         banned = {ban.spki for ban in view.bans()}
-    entries = [_entry(slot, metas.get(slot.bundle), active, banned) for slot in slots]
+    entries = [_entry(slot, metas, active, banned) for slot in slots]
     if as_json:
         click.echo(json.dumps({"certificates": entries}, indent=2))
     else:
@@ -65,7 +67,8 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
                     str(one["state"]),
                     _short(str(one["fingerprint"] or "")),
                 )
-                for one, slot in zip(entries, slots, strict=True)
+                for entry, slot in zip(entries, slots, strict=True)
+                for one in _halves(entry)
             ],
             below=("names",),
         )
@@ -97,26 +100,26 @@ def show(
         slot = _choose(view, which, source)
         metas, active = view.metas(), view.active()
         banned = {ban.spki for ban in view.bans()}
-        certificates = view.certificates(slot.bundle)
-    entry = _entry(slot, metas.get(slot.bundle), active, banned)
-    entry["chain"] = [_link(one) for one in certificates]
+        chains = [view.certificates(id_) for id_ in slot.bundles]
+    entry = _entry(slot, metas, active, banned)
+    beside = entry.get("beside")
+    for half, chain in zip((entry, beside), chains, strict=False):
+        if isinstance(half, dict):
+            half["chain"] = [_link(one) for one in chain]
     if as_json:
         click.echo(json.dumps(entry, indent=2))
         return
-    from certstore.fingerprints import grouped
-
     for line in (
         f"names        {', '.join(slot.names) or 'none'}",
         f"source       {slot.source} via {slot.via}, {slot.stored_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"state        {entry['state']}",
-        f"valid        {str(entry['not_before'])[:16]} to {str(entry['not_after'])[:16]} UTC",
-        f"SHA-256      {grouped(str(entry['fingerprint']))}",
-        f"key          {grouped(str(entry['spki_sha256']))} (SPKI SHA-256), {entry['key_type']}",
-        f"id           slot {slot.id}, bundle {slot.bundle}",
-        *(f"chain        {one.subject.rfc4514_string()}" for one in certificates),
-        f"issued by    {certificates[-1].issuer.rfc4514_string()}",
+        *_told(slot, entry, chains[0]),
     ):
         click.echo(printable(line))
+    for half, chain in zip(_halves(entry)[1:], chains[1:], strict=True):
+        click.echo("")
+        click.echo("beside it, for clients that can't use the first:")
+        for line in _told(slot, half, chain):
+            click.echo(printable(line))
 
 
 @click.command(
@@ -189,21 +192,38 @@ def export(
     """
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from tlsproxy.cli.choosing import bundle_meant
     from tlsproxy.cli.views import view_of
 
     with view_of(find_proxy(store, config)) as view:
         slot = _choose(view, which, source)
-        certificates = view.certificates(slot.bundle)
+        bundle = bundle_meant(slot, view.metas(), which)
+        certificates = view.certificates(bundle)
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates).decode("ascii")
     if output is not None:
         output.write_text(pem, "ascii")
     if as_json:
-        document = {"bundle": slot.bundle, "names": list(slot.names), "output": output and str(output)}
+        document = {"bundle": bundle, "names": list(slot.names), "output": output and str(output)}
         click.echo(json.dumps(document if output is not None else {**document, "pem": pem}, indent=2))
     elif output is None:
         click.echo(pem, nl=False)
     else:
         click.echo(f"written: {output}, {len(certificates)} certificate{'s' * (len(certificates) > 1)}")
+
+
+def _told(slot: Slot, one: dict[str, object], chain: list[Certificate]) -> list[str]:
+    """Write what is told of one certificate, line by line."""
+    from certstore.fingerprints import grouped
+
+    return [
+        f"state        {one['state']}",
+        f"valid        {str(one['not_before'])[:16]} to {str(one['not_after'])[:16]} UTC",
+        f"SHA-256      {grouped(str(one['fingerprint']))}",
+        f"key          {grouped(str(one['spki_sha256']))} (SPKI SHA-256), {one['key_type']}",
+        f"id           slot {slot.id}, bundle {one['bundle']}",
+        *(f"chain        {link.subject.rfc4514_string()}" for link in chain),
+        f"issued by    {chain[-1].issuer.rfc4514_string()}",
+    ]
 
 
 def _choose(view: View, which: str | None, source: str | None) -> Slot:
@@ -215,15 +235,41 @@ def _choose(view: View, which: str | None, source: str | None) -> Slot:
     return slot
 
 
-def _entry(slot: Slot, meta: Meta | None, active: Generation | None, banned: set[str]) -> dict[str, object]:
-    """Give what is told of one certificate; what can't be read of it is null."""
-    served = sorted(row.pattern for row in active.rows if row.bundle == slot.bundle) if active else []
-    is_default = active is not None and active.default == slot.bundle
-    facts = meta.facts if meta is not None else None
-    return {
+def _halves(entry: dict[str, object]) -> list[dict[str, object]]:
+    """Give the certificates of an entry: it, and the one that stands beside it."""
+    beside = entry.get("beside")
+    return [entry, {**entry, **beside}] if isinstance(beside, dict) else [entry]
+
+
+def _entry(
+    slot: Slot, metas: Mapping[str, Meta], active: Generation | None, banned: set[str]
+) -> dict[str, object]:
+    """Give what is told of a slot's certificate, and of the one beside it; what can't be read is null."""
+    entry: dict[str, object] = {
         "id": slot.id,
         "source": str(slot.source),
         "names": list(slot.names),
+        "confirmed": slot.is_confirmed,
+        "sealed": slot.sealed,
+        "via": slot.via,
+        "receipt": slot.receipt,
+        "stored_at": slot.stored_at.isoformat(),
+        **_certificate(slot, slot.bundle, metas, active, banned),
+    }
+    if slot.beside is not None:
+        entry["beside"] = _certificate(slot, slot.beside, metas, active, banned)
+    return entry
+
+
+def _certificate(
+    slot: Slot, bundle: str, metas: Mapping[str, Meta], active: Generation | None, banned: set[str]
+) -> dict[str, object]:
+    meta = metas.get(bundle)
+    rows, default = (active.rows, (active.default, active.default_beside)) if active else ((), ())
+    served = sorted(row.pattern for row in rows if bundle in {row.bundle, row.beside})
+    is_default = bundle in default
+    facts = meta.facts if meta is not None else None
+    return {
         "state": _state(
             slot,
             meta,
@@ -232,12 +278,7 @@ def _entry(slot: Slot, meta: Meta | None, active: Generation | None, banned: set
         ),
         "served_to": served,
         "default": is_default,
-        "confirmed": slot.is_confirmed,
-        "sealed": slot.sealed,
-        "via": slot.via,
-        "receipt": slot.receipt,
-        "stored_at": slot.stored_at.isoformat(),
-        "bundle": slot.bundle,
+        "bundle": bundle,
         "fingerprint": meta and meta.fingerprint,
         "spki_sha256": meta and meta.spki,
         "key_type": meta and meta.key_type,

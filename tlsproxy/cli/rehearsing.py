@@ -41,10 +41,15 @@ class _Outcome:
 
 
 def rehearsed(
-    place: Whereabouts, candidate: Candidate, unreadable: tuple[Finding, ...], *, as_json: bool
+    place: Whereabouts,
+    candidate: Candidate,
+    unreadable: tuple[Finding, ...],
+    *,
+    beside: bool,
+    as_json: bool,
 ) -> int:
     """Find it out and tell it; gives the exit code, as an import would end. Raises StoreError, ProxyError."""
-    outcome = _Outcome(None, unreadable) if unreadable else _found_out(place, candidate)
+    outcome = _Outcome(None, unreadable) if unreadable else _found_out(place, candidate, beside=beside)
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     else:
@@ -52,16 +57,16 @@ def rehearsed(
     return ExitCode.FAILED if outcome.meta is None else ExitCode.DONE
 
 
-def _found_out(place: Whereabouts, candidate: Candidate) -> _Outcome:
+def _found_out(place: Whereabouts, candidate: Candidate, *, beside: bool) -> _Outcome:
     def ask(client: Client) -> _Outcome:
         try:
-            return _Outcome(*client.rehearse(candidate, VIA), is_running=True)
+            return _Outcome(*client.rehearse(candidate, VIA, beside=beside), is_running=True)
         except Refusal as refusal:
             return _Outcome(None, refusal.findings, is_running=True)
 
     def act(store: Store) -> _Outcome:
         try:
-            found = rehearse(store, examiner_here(place, store), candidate, Source.CUSTOMER)
+            found = rehearse(store, examiner_here(place, store), candidate, Source.CUSTOMER, beside=beside)
         except Refusal as refusal:
             return _Outcome(None, refusal.findings)
         return _Outcome(Meta.of(found.bundle), found.findings)

@@ -100,10 +100,7 @@ def _certificate(bundle: BundleStatus, status: Status) -> Table:
     table.add_column(overflow="fold")
     table.add_row("[bold]certificate[/bold]", "\n".join(in_lines(bundle.fingerprint, _GROUPS)))
     table.add_row("  key", "\n".join(in_lines(bundle.spki, _GROUPS)))
-    names = [row.pattern for row in status.rows if row.bundle == bundle.id]
-    if bundle.id == status.default:
-        names.append("everything else")
-    table.add_row("  served to", escape(", ".join(names)))
+    table.add_row("  served to", escape(", ".join(status.served_to(bundle.id))))
     owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
     table.add_row("  source", f"{owner}; {bundle.key_type} key")
     table.add_row("  valid", _validity(bundle))

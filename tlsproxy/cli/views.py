@@ -169,8 +169,9 @@ class Read:
     def metas(self) -> dict[str, Meta]:
         metas: dict[str, Meta] = {}
         for slot in self.slots():
-            with suppress(StoreError):
-                metas[slot.bundle] = Meta.of(read_bundle(self.root, slot.bundle))
+            for id_ in slot.bundles:
+                with suppress(StoreError):
+                    metas[id_] = Meta.of(read_bundle(self.root, id_))
         return metas
 
     def certificates(self, bundle: str) -> list[Certificate]:

@@ -67,7 +67,7 @@ class Telling(Protocol):
 class Changing(Protocol):
     """What changes the store. `by` is who asked."""
 
-    async def propose(
+    async def propose(  # noqa: PLR0913  as Store.propose
         self,
         candidate: Candidate,
         via: str,
@@ -76,8 +76,12 @@ class Changing(Protocol):
         confirm_within_s: float | None,
         reason: Reason,
         word: str,
+        beside: bool,
     ) -> Receipt:
-        """Return when its receipt is live or refused. word: the hash of what confirms it, "" for nothing."""
+        """Return when its receipt is live or refused. word: the hash of what confirms it, "" for nothing.
+
+        beside: as `Store.propose` takes it.
+        """
         ...
 
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer) -> Receipt:
@@ -98,7 +102,7 @@ class Changing(Protocol):
         """Make the device's own authority anew, for what the device is called now."""
         ...
 
-    async def rehearse(self, candidate: Candidate) -> Rehearsal:
+    async def rehearse(self, candidate: Candidate, *, beside: bool) -> Rehearsal:
         """Examine a candidate and keep nothing of it. Raises Refusal."""
         ...
 

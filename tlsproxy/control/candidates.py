@@ -40,20 +40,21 @@ async def _propose(ask: Ask) -> Response:
         candidate, via = candidate_from_form(body, kind)
     else:
         candidate, via = candidate_from_json(body)
-    within_s = ask.query["confirm_within_s"]
+    within_s, beside = ask.query["confirm_within_s"], ask.query["beside"]
     if ask.query["dry_run"]:
-        found = await ask.backing.changing.rehearse(candidate)
+        found = await ask.backing.changing.rehearse(candidate, beside=beside)
         return JSONResponse(
             {
                 "dry_run": True,
                 "bundle": bundle_to_json(found.bundle),
                 "findings": findings_to_json(found.findings),
+                **({} if found.beside is None else {"beside": bundle_to_json(found.beside)}),
             }
         )
     reason = Reason(ask.query["reason"])
     word, its_hash = make_word() if within_s is not None else ("", "")
     receipt = await ask.backing.changing.propose(
-        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason, word=its_hash
+        candidate, via, by=ask.peer, confirm_within_s=within_s, reason=reason, word=its_hash, beside=beside
     )
     waits = receipt.state is State.LIVE and receipt.confirm_within_s is not None
     return answered(receipt, created=True, confirm_word=word if waits else None)
@@ -111,6 +112,11 @@ REASON = choice(
 )
 RECEIPT = (text_in_path("receipt", "The receipt's id.", "[0-9]{6,12}-[0-9a-f]{8}"),)
 _DRY_RUN = flag("dry_run", "Only examine the candidate: nothing of it is kept, and nothing changes.")
+_BESIDE = flag(
+    "beside",
+    "It stands beside the certificate with the other kind of key (EC, RSA) that is there for the same names;"
+    " without this it takes the place of both.",
+)
 
 OPERATIONS = (
     Operation(
@@ -128,7 +134,7 @@ OPERATIONS = (
                 headers={"location": "The receipt's address."},
             ),
         ),
-        (_DRY_RUN, _WAIT, _CONFIRM, REASON),
+        (_DRY_RUN, _BESIDE, _WAIT, _CONFIRM, REASON),
         {JSON_TYPE: UploadDocument, FORM_TYPE: FormDocument},
         (400, 408, 413, 503),
     ),

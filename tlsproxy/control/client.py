@@ -57,22 +57,25 @@ class Client(Asking):
         reason: Reason = Reason.SUPERSEDED,
     ) -> Receipt:
         """Hand in a candidate; returns when its receipt is live or refused."""
-        return self.upload(candidate, via, confirm_within_s, reason)[0]
+        return self.upload(candidate, via, confirm_within_s, reason, beside=False)[0]
 
     def upload(
-        self, candidate: Candidate, via: str, confirm_within_s: int | None, reason: Reason
+        self, candidate: Candidate, via: str, confirm_within_s: int | None, reason: Reason, *, beside: bool
     ) -> tuple[Receipt, str]:
         """Do so, and give the word too that confirms it over the network, "" where nothing waits for it."""
         wanted = {} if reason is Reason.SUPERSEDED else {"reason": str(reason)}
-        if confirm_within_s is not None:
-            wanted["confirm_within_s"] = str(confirm_within_s)
+        wanted |= {} if confirm_within_s is None else {"confirm_within_s": str(confirm_within_s)}
+        wanted |= {"beside": "true"} if beside else {}
         target = f"/v1/candidates?{urlencode(wanted)}" if wanted else "/v1/candidates"
         document = self._change("POST", target, candidate_to_json(candidate, via))
         return self._receipt(document), str(document.get("confirm_word") or "")
 
-    def rehearse(self, candidate: Candidate, via: str) -> tuple[Meta, tuple[Finding, ...]]:
+    def rehearse(
+        self, candidate: Candidate, via: str, *, beside: bool = False
+    ) -> tuple[Meta, tuple[Finding, ...]]:
         """Have a candidate only examined; gives what it is, and what was found. Raises Refusal."""
-        document = self._ask("POST", "/v1/candidates?dry_run=true", candidate_to_json(candidate, via))
+        target = f"/v1/candidates?dry_run=true{'&beside=true' if beside else ''}"
+        document = self._ask("POST", target, candidate_to_json(candidate, via))
         bundle, told = document.get("bundle"), document.get("findings")
         if document.get("dry_run") is not True or not isinstance(bundle, dict) or not isinstance(told, list):
             raise ControlError(self._path, "its answer can't be read", OTHER_VERSION)

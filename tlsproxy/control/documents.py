@@ -48,6 +48,7 @@ class ReceiptDocument(msgspec.Struct):
     """What became of a candidate, or of another change; `times` says when it came to each state.
 
     `cause` says what was wanted; `confirm_within_s` how long a live change has for being confirmed.
+    `beside`, where there is one, is the RSA bundle of a pair of which `bundle` is the EC one.
     """
 
     id: str
@@ -60,6 +61,7 @@ class ReceiptDocument(msgspec.Struct):
     times: dict[str, datetime]
     cause: str
     confirm_within_s: float | None
+    beside: Hash | msgspec.UnsetType = msgspec.UNSET
 
 
 class UploadedDocument(ReceiptDocument):
@@ -77,6 +79,7 @@ class RehearsalDocument(msgspec.Struct):
     dry_run: bool
     bundle: WholeBundleDocument
     findings: list[FindingDocument]
+    beside: WholeBundleDocument | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReceiptsDocument(msgspec.Struct):
@@ -86,7 +89,11 @@ class ReceiptsDocument(msgspec.Struct):
 
 
 class SlotDocument(msgspec.Struct):
-    """What one source has for one set of names."""
+    """What one source has for one set of names.
+
+    `beside`, where there is one, is the RSA bundle of a pair of which `bundle` is the EC one;
+    `confirmed_beside` the one that stood beside `last_confirmed`.
+    """
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     source: Source
@@ -98,6 +105,8 @@ class SlotDocument(msgspec.Struct):
     receipt: str
     stored_at: datetime
     since: Count
+    beside: Hash | msgspec.UnsetType = msgspec.UNSET
+    confirmed_beside: Hash | msgspec.UnsetType = msgspec.UNSET
 
 
 class SlotsDocument(msgspec.Struct):
@@ -144,11 +153,12 @@ class BundlesDocument(msgspec.Struct):
 
 
 class RowDocument(msgspec.Struct):
-    """A name pattern, its bundle, and whose that is."""
+    """A name pattern, its bundle, and whose that is; `beside`: for clients that can't use `bundle`."""
 
     pattern: str
     bundle: Hash
     source: Source
+    beside: Hash | msgspec.UnsetType = msgspec.UNSET
 
 
 class GenerationSummary(msgspec.Struct):
@@ -179,6 +189,7 @@ class GenerationDocument(msgspec.Struct):
     default: Hash | None
     rows: list[RowDocument]
     slots: list[SlotDocument]
+    default_beside: Hash | msgspec.UnsetType = msgspec.UNSET
 
 
 class GenerationConnections(msgspec.Struct):

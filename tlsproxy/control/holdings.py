@@ -72,7 +72,7 @@ def _all_bundles(ask: Ask) -> list[dict[str, object]]:
     store = ask.backing.store
     active = store.active
     ids = set(active.bundles()) if active is not None else set()
-    ids |= {id_ for slot in store.slots() for id_ in (slot.bundle, slot.last_confirmed) if id_ is not None}
+    ids |= {id_ for slot in store.slots() for id_ in slot.ways}
     shown = []
     for id_ in sorted(ids):
         try:
@@ -85,7 +85,7 @@ def _all_bundles(ask: Ask) -> list[dict[str, object]]:
 async def _bundle(ask: Ask) -> Response:
     store, id_ = ask.backing.store, ask.path["bundle"]
     bundle = await in_thread(partial(store.bundle, id_))
-    named = [slot for slot in store.slots() if id_ in {slot.bundle, slot.last_confirmed}]
+    named = [slot for slot in store.slots() if id_ in slot.ways]
     return JSONResponse(bundle_to_json(bundle, named))
 
 

@@ -34,9 +34,7 @@ def render(status: Status) -> str:
     """Write a status as plain text, for a pipe or a log."""
     lines = list(_head(status))
     for bundle in status.bundles:
-        patterns = [row.pattern for row in status.rows if row.bundle == bundle.id]
-        if bundle.id == status.default:
-            patterns.append("everything else")
+        patterns = status.served_to(bundle.id)
         left = remaining(bundle.days_left, bundle.step)
         owner = f"{bundle.source}, self-signed" if bundle.self_signed else bundle.source
         lines += [

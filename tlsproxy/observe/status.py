@@ -146,6 +146,8 @@ class RowStatus:
 
     Where that depends on the port: each word there is, with commas.
     """
+    beside: str | None = None
+    """The RSA bundle for clients that can't use `bundle`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,13 @@ class Status:
     """Whose clients are asked for certificates (docs/client-certificates.md)."""
     troubles: tuple[TroubleStatus, ...] = ()
     """What health tells beside the rung."""
+    default_beside: str | None = None
+    """The RSA bundle beside the default's."""
+
+    def served_to(self, bundle: str) -> list[str]:
+        """Say to whom a bundle is served: the names, and everybody else by the default."""
+        patterns = [row.pattern for row in self.rows if bundle in {row.bundle, row.beside}]
+        return patterns + ["everything else"] * (bundle in {self.default, self.default_beside})
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""
@@ -282,7 +291,8 @@ def describe(
         generation_at=generation.made_at if generation else None,
         cause=generation.cause if generation else "",
         default=default,
-        rows=tuple(RowStatus(r.pattern, r.bundle, str(r.source)) for r in generation.rows)
+        default_beside=generation.default_beside if generation else None,
+        rows=tuple(RowStatus(r.pattern, r.bundle, str(r.source), beside=r.beside) for r in generation.rows)
         if generation
         else (),
         bundles=bundles,
@@ -298,7 +308,8 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
         return ()
     found = []
     default = facts.generation.default
-    for id_ in sorted(facts.generation.bundles(), key=lambda id_: (id_ != default, id_)):
+    beside = facts.generation.default_beside
+    for id_ in sorted(facts.generation.bundles(), key=lambda id_: (id_ != default, id_ != beside, id_)):
         try:
             bundle = facts.bundle(id_)
         except StoreError:  # a status must come even where the store is damaged; the rung tells
@@ -324,8 +335,8 @@ def _bundles(facts: StoreFacts, now: datetime) -> tuple[BundleStatus, ...]:
 
 def _source_of(generation: Generation, bundle: str) -> Source | None:
     """Say whose a served bundle is: by its slot, or by a row where it is a slot's way back."""
-    holders = [slot.source for slot in generation.slots if bundle in {slot.bundle, slot.last_confirmed}]
-    holders += [row.source for row in generation.rows if row.bundle == bundle]
+    holders = [slot.source for slot in generation.slots if bundle in slot.ways]
+    holders += [row.source for row in generation.rows if bundle in {row.bundle, row.beside}]
     return min(holders, key=lambda source: source.rank, default=None)
 
 
@@ -341,5 +352,6 @@ def rung_of(facts: StoreFacts, served_until: datetime | None, now: datetime) -> 
     wanted = min((slot.source for slot in generation.slots), key=lambda source: source.rank, default=None)
     if wanted is Source.GENERATED:
         return Rung.GENERATED
-    current = {slot.bundle for slot in generation.slots if slot.source is wanted}
-    return Rung.WANTED if generation.default in current else Rung.FALLBACK
+    current = {slot.bundles for slot in generation.slots if slot.source is wanted}
+    served = (generation.default, generation.default_beside)
+    return Rung.WANTED if tuple(id_ for id_ in served if id_ is not None) in current else Rung.FALLBACK

@@ -16,17 +16,22 @@ chain is signed with doesn't count: a client that doesn't know that signature is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from tlsproxy.tls.offers import ECDSA_SCHEMES, TLS13
 
 if TYPE_CHECKING:
+    from certstore import PrivateKey
     from tlsproxy.tls.clienthello import ClientHello
+    from tlsproxy.tls.engines.port import Context
 
-__all__ = ["CURVES", "Curve", "ecdsa_suites", "takes_ecdsa"]
+__all__ = ["CURVES", "Curve", "curve_of", "ecdsa_suites", "suits", "takes_ecdsa"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,21 @@ _SUITES: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 
-def ecdsa_suites(ciphers: Iterable[str]) -> frozenset[int]:
+def curve_of(key: PrivateKey) -> Curve | None:
+    """Give the curve that a bundle's key lies on; None where it is no ECDSA key."""
+    return CURVES.get(key.curve.name) if isinstance(key, EllipticCurvePrivateKey) else None
+
+
+@lru_cache(maxsize=8)  # a process has one policy, or two; each hello for a pair asks
+def ecdsa_suites(ciphers: tuple[str, ...]) -> frozenset[int]:
     """Give the numbers of those TLS 1.2 ciphers of a policy, named as there, that want an ECDSA signature."""
     return frozenset(_SUITES[name] for name in ciphers if name in _SUITES)
+
+
+def suits(hello: ClientHello, context: Context) -> bool:
+    """Say whether a client is served by a context that is the EC one of a pair; False where it has no key."""
+    curve = context.curve
+    return curve is not None and takes_ecdsa(hello, curve, ecdsa_suites(context.policy.ciphers))
 
 
 def takes_ecdsa(hello: ClientHello, curve: Curve, suites: frozenset[int]) -> bool:

@@ -6,8 +6,10 @@ prepared changes nothing. What is new in a generation is built and proved before
 once (the start of a large store) only the default row is, and the rest when a name is first asked for. A
 bounded number is kept. Refuses to know which generation is right, and where bundles come from.
 
-Rows that share a bundle share its context: they differ in nothing that a session could carry from one to the
-other, and a browser may then resume across the names of one certificate (RFC 8446 section 4.6.1).
+A pair of bundles, EC and RSA, has a context each: the hello decides (choice.py), and what the EC one can't
+serve after all the RSA one does. Rows that share a bundle share its context: they differ in nothing that a
+session could carry from one to the other, and a browser may then resume across the names of one certificate
+(RFC 8446 section 4.6.1).
 
 Theory. A store of 10,000 certificates would keep a start waiting for a minute if each were built before the
 first client is let in. So an entry of a table is a `LazyContext`, which builds itself at its first `accept`,
@@ -33,6 +35,7 @@ from tlsproxy import policy as limits
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.asking import Asking, Asks
+from tlsproxy.tls.choice import Curve
 from tlsproxy.tls.clientrules import Rules
 from tlsproxy.tls.engines import Context, ContextError, Engine, EngineName, make_context, resolve
 from tlsproxy.tls.gate import prove, prove_shut
@@ -84,6 +87,14 @@ class LazyContext:
         if self._failed and self.fallback is not None:
             return self.fallback.bundle_id
         return self.wanted
+
+    @property
+    def curve(self) -> Curve | None:
+        """The curve of the key that serves, which is made for it where it isn't yet; None: no EC key."""
+        try:
+            return self.ready().curve
+        except ContextError:
+            return None
 
     @property
     def policy(self) -> TLSPolicy:
@@ -205,22 +216,39 @@ class Contexts:
             table.asks = self._asks(generation, bundle_of)
             self._prove_asking(generation, table.asks)
         default = table.default
-        for entry in self._to_prove(default, entries, served):
+        beside = table.beside(default) if default is not None else None
+        for entry in self._to_prove((default, beside), entries, served):
             entry.prove()
         for entry in entries.values():
             entry.fallback = default if default is not entry else None
             entry.try_again()
+        for entry in entries.values():
+            self._see_to_the_pair(entry, table)
         return table
 
+    @staticmethod
+    def _see_to_the_pair(entry: LazyContext, table: Table[LazyContext]) -> None:
+        """Have the RSA half of a pair serve for the EC one where that can't be made; then the default."""
+        beside = table.beside(entry)
+        if beside is not None and beside is not entry:
+            entry.fallback = beside
+            if entry is table.default:  # whoever stands in for another stands in for nobody before it
+                beside.fallback = None
+
     def _to_prove(
-        self, default: LazyContext | None, entries: dict[str, LazyContext], served: dict[str, LazyContext]
+        self,
+        default: tuple[LazyContext | None, LazyContext | None],
+        entries: dict[str, LazyContext],
+        served: dict[str, LazyContext],
     ) -> Iterator[LazyContext]:
-        """Give what must be built and proved before it is served: the default first, then what is new."""
-        if default is not None and not default.is_made:
-            yield default
+        """Give what must be built and proved before it is served: the default first, then what is new.
+
+        default: its bundle's, and the one beside that.
+        """
+        yield from (entry for entry in default if entry is not None and not entry.is_made)
         new = [entry for id_, entry in entries.items() if id_ not in served]
         if len(new) <= limits.CONTEXTS_PROVED:
-            yield from (entry for entry in new if entry is not default)
+            yield from (entry for entry in new if entry not in default)
 
     def _asks(self, generation: Generation, bundle_of: BundleOf) -> Asks[LazyContext]:
         """Have the rules of this generation; what is the same as before keeps its contexts."""
@@ -238,12 +266,14 @@ class Contexts:
 
     def _prove_asking(self, generation: Generation, asks: Asks[LazyContext]) -> None:
         """Build and prove what asks and is new, as far as `_to_prove` would."""
-        wanted = {(row.bundle, self.rules.choose(row.pattern, 0)): None for row in generation.rows}
+        rows = [(id_, row.pattern) for row in generation.rows for id_ in (row.bundle, row.beside)]
+        wanted = {(id_, self.rules.choose(pattern, 0)): None for id_, pattern in rows}
         for port in {port for rule in self.rules.every for port in rule.ports or (0,)}:
-            wanted |= {(row.bundle, self.rules.choose(row.pattern, port)): None for row in generation.rows}
-            if generation.default is not None:
-                wanted[generation.default, self.rules.choose(None, port)] = None
-        new = [(bundle, rule) for bundle, rule in wanted if rule is not None and not asks.has(bundle, rule)]
+            wanted |= {(id_, self.rules.choose(pattern, port)): None for id_, pattern in rows}
+            for id_ in (generation.default, generation.default_beside):
+                wanted[id_, self.rules.choose(None, port)] = None
+        named = [(id_, rule) for id_, rule in wanted if id_ is not None and rule is not None]
+        new = [(bundle, rule) for bundle, rule in named if not asks.has(bundle, rule)]
         for bundle, rule in new[: limits.CONTEXTS_PROVED]:
             asks.entry(bundle, rule).prove()
 

@@ -24,6 +24,7 @@ from tlsproxy import policy
 from tlsproxy.errors import Fault, HandshakeError, ProxyError
 from tlsproxy.readiness import Readiness, notify_closing
 from tlsproxy.tls.asking import Asks
+from tlsproxy.tls.choice import suits
 from tlsproxy.tls.clienthello import BadHello, ClientHello, NotTLS, parse
 from tlsproxy.tls.engines.port import Context, ContextError, Engine
 from tlsproxy.tls.selector import Table
@@ -183,6 +184,10 @@ def _choose(sock: socket.socket, hello: ClientHello, table: Table[Context]) -> C
     """Choose the context; None where there is none to choose, or nothing to talk about."""
     address = _local_address(sock) if hello.server_name is None and table.has_addresses else None
     context = table.choose(hello.server_name, address)
+    if context is not None:
+        beside = table.beside(context)
+        if beside is not None and not suits(hello, context):
+            context = beside
     # RFC 7301 section 3.2. Neither engine does it: both would go on without a protocol.
     if context is not None and table.asks is not None:
         context = _asking(sock, hello, table.asks, context)

@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Table(Generic[T_co]):
     """One generation, ready for choosing. Made by `build_table`; read from any thread."""
 
-    __slots__ = ("_addresses", "_exact", "_strangers", "_wildcards", "asks", "default", "number")
+    __slots__ = ("_addresses", "_besides", "_exact", "_strangers", "_wildcards", "asks", "default", "number")
 
     def __init__(
         self,
@@ -34,12 +34,14 @@ class Table(Generic[T_co]):
         default: T_co | None,
         *,
         strict: bool = False,
+        besides: Mapping[int, T_co] | None = None,
     ) -> None:
         self.number = number
         self.default = default
         self.asks: Asks[T_co] | None = None
         """Who asks for a certificate in an entry's place, for some names; None where nobody does."""
         self._strangers = None if strict else default
+        self._besides = dict(besides or {})  # by the identity of the entry that it stands beside
         self._addresses = dict(addresses)
         self._exact = {name: entry for name, entry in hosts.items() if not name.startswith("*.")}
         # by what stands behind the first dot
@@ -72,6 +74,10 @@ class Table(Generic[T_co]):
             chosen = None
         return self._strangers if chosen is None else chosen
 
+    def beside(self, entry: object) -> T_co | None:
+        """Return the entry that stands beside another, for clients that can't use that one's key."""
+        return self._besides.get(id(entry))
+
     def has_row(self, server_name: str | None) -> bool:
         """Say whether a name has a row of its own: its certificate covers it."""
         return server_name is not None and (
@@ -81,7 +87,8 @@ class Table(Generic[T_co]):
     def entries(self) -> tuple[T_co, ...]:
         """Return each different entry once, the default first."""
         every = [self._exact, self._wildcards, self._addresses]
-        found = {id(entry): entry for table in every for entry in table.values()}
+        besides = {id(entry): entry for entry in self._besides.values()}
+        found = {id(entry): entry for table in every for entry in table.values()} | besides
         if self.default is not None:
             found = {id(self.default): self.default} | found
         return tuple(found.values())
@@ -89,13 +96,21 @@ class Table(Generic[T_co]):
 
 def build_table(generation: Generation, entry_of: Callable[[str], T], *, strict: bool = False) -> Table[T]:
     """Build a generation's table; `entry_of` turns a bundle's id into an entry, and may raise at will."""
-    default = None if generation.default is None else entry_of(generation.default)
+    besides: dict[int, T] = {}
+
+    def entry(bundle: str, beside: str | None) -> T:
+        chosen = entry_of(bundle)
+        if beside is not None:
+            besides[id(chosen)] = entry_of(beside)
+        return chosen
+
+    default = None if generation.default is None else entry(generation.default, generation.default_beside)
     hosts: dict[str, T] = {}
     addresses: dict[str, T] = {}
     for row in generation.rows:
         rows = addresses if _is_address(row.pattern) else hosts
-        rows[row.pattern] = entry_of(row.bundle)
-    return Table(generation.number, hosts, addresses, default, strict=strict)
+        rows[row.pattern] = entry(row.bundle, row.beside)
+    return Table(generation.number, hosts, addresses, default, strict=strict, besides=besides)
 
 
 def _is_address(pattern: str) -> bool:

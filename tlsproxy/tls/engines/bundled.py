@@ -20,6 +20,7 @@ from OpenSSL.crypto import FILETYPE_ASN1, X509, X509StoreFlags, dump_certificate
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
+from tlsproxy.tls.choice import curve_of
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 from tlsproxy.tls.signatures import Signed, signed_by
@@ -175,7 +176,7 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
+    __slots__ = ("_context", "_signed", "bundle_id", "curve", "policy", "rule")
     engine_name = "bundled"
 
     def __init__(
@@ -186,7 +187,7 @@ class BundledContext:
         staple: Callable[[], bytes] | None = None,
         key_log: KeyLog | None = None,
     ) -> None:
-        self.bundle_id = bundle.id
+        self.bundle_id, self.curve = bundle.id, curve_of(bundle.key)
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
         self._signed = signed_by(bundle)

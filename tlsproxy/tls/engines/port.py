@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tlsproxy.errors import Fault, ProxyError
 from tlsproxy.policy_clients import ClientAuth
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.signatures import UNKNOWN
+
+if TYPE_CHECKING:
+    from tlsproxy.tls.choice import Curve
 
 __all__ = [
     "Context",
@@ -154,6 +157,11 @@ class Context(Protocol):
     @property
     def policy(self) -> TLSPolicy:
         """How it is served."""
+        ...
+
+    @property
+    def curve(self) -> Curve | None:
+        """The curve of its key, by which a client is asked whether it can verify it; None: no EC key."""
         ...
 
     @property

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TICKETS, TLSPolicy, group_list
+from tlsproxy.tls.choice import curve_of
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
 from tlsproxy.tls.signatures import Signed, signed_by
@@ -167,7 +168,7 @@ class SystemEngine(Reading):
 class SystemContext:
     """One bundle in an `ssl.SSLContext`. Keys go there through a memfd: they never touch a disk."""
 
-    __slots__ = ("_context", "_signed", "bundle_id", "policy", "rule")
+    __slots__ = ("_context", "_signed", "bundle_id", "curve", "policy", "rule")
     engine_name = "system"
 
     def __init__(
@@ -177,7 +178,7 @@ class SystemContext:
         asking: Asking | None = None,
         key_log: KeyLog | None = None,
     ) -> None:
-        self.bundle_id = bundle.id
+        self.bundle_id, self.curve = bundle.id, curve_of(bundle.key)
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
         self._signed = signed_by(bundle)
