@@ -158,9 +158,9 @@ async def test_a_sample_is_a_share(paper: Paper) -> None:
 async def test_a_line_stays_whole_on_a_pipe_however_long_its_target(paper: Paper) -> None:
     log = paper.log(access_query=True)
     log.exchange_done(exchange(b"/" + b'"' * policy.MAX_REQUEST_LINE_BYTES))
-    text = paper.text(log)
-    assert len(text) <= 2 * policy.ACCESS_TEXT_BYTES + 1000
-    assert json.loads(text)["path"].endswith("...")
+    line = paper.text(log).splitlines()[-1]  # a thread of another test may have found this descriptor's number
+    assert len(line) <= 2 * policy.ACCESS_TEXT_BYTES + 1000
+    assert json.loads(line)["path"].endswith("...")
 
 
 async def test_people_get_a_readable_line_and_the_journal_a_priority(paper: Paper) -> None:
