@@ -31,6 +31,17 @@ _TABLE: Final[dict[str, Entry]] = {
         "there is no {kind} certificate for just these names ({names}) that this one could stand beside",
         "see what is here: tlsproxy certs list; to have only this one, import it without --beside",
     ),
+    "half_left_out": Entry(
+        _W,
+        "of the two certificates for {names} (from {source}) only the {kind} one comes back: the key of the"
+        " other is banned, or it can't be read",
+        "import another one beside it: tlsproxy certs import ... --beside",
+    ),
+    "which_key_lost": Entry(
+        _E,
+        "two certificates are here for these names, one with an EC key and one with RSA: which key is lost?",
+        "bring the new one with --beside, and the key of its kind is banned; bring both to ban both",
+    ),
     "beside_gone": Entry(
         _W,
         "the {kind} certificate for these names is served no more, since this one came by itself",

@@ -126,6 +126,10 @@ class BundleFacts:
         """Whether it should be replaced: revoked, or expired at `now` (None: nobody knows)."""
         return self.revoked or (now is not None and now > self.not_after)
 
+    def may_rescue(self, now: datetime | None) -> bool:
+        """Whether it may take the place of one that is over: good now, and nobody's own word alone."""
+        return not (self.self_signed or self.revoked) and (now is None or self.is_valid(now))
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
@@ -208,8 +212,7 @@ class _Contender:
 
         Without a clock that can be right, dates don't count.
         """
-        real = self.slot.source is not Source.GENERATED and not self.facts.self_signed
-        return real and not self.facts.revoked and (now is None or self.facts.is_valid(now))
+        return self.slot.source is not Source.GENERATED and self.facts.may_rescue(now)
 
 
 def compute(
@@ -250,7 +253,7 @@ def _contender(slot: Slot, facts: Mapping[str, BundleFacts], now: datetime | Non
     """Give what stands for a slot: what it wants, else what was confirmed last; a half alone, too."""
     for pair in ((slot.bundle, slot.beside), (slot.last_confirmed, slot.confirmed_beside)):
         here = [id_ for id_ in pair if id_ is not None and id_ in facts]
-        if len(here) > 1 and facts[here[0]].is_over(now) and not facts[here[1]].is_over(now):
+        if len(here) > 1 and facts[here[0]].is_over(now) and facts[here[1]].may_rescue(now):
             del here[0]
         if here:
             return _Contender(slot, here[0], facts[here[0]], here[1] if len(here) > 1 else None)

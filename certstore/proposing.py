@@ -131,14 +131,17 @@ class Proposing:
             slot = self._slot_for(case, bundle)
             self._see_to_the_key(case, bundle, slot)
             here = self._kinds(slot)
-            comes = companions.beside(bundle, here) if terms.beside else companions.couple([bundle])
+            is_beside = terms.beside or self._is_successor(bundle, slot)
+            if case.reason.bans and len(here) > 1 and not is_beside:
+                raise Refusal(found("which_key_lost"))
+            comes = companions.beside(bundle, here) if is_beside else companions.couple([bundle])
             if slot is not None and self._is_live(slot, comes, bundle):
                 return _Examined(comes, (bundle,), slot, is_live=True)
             self._see_to_the_seal(case, comes, terms)
             terms.look(bundle)
             judged = examination.judge(self.circumstances(bundle))
-        case.tell(*(companions.of_a_pair(judged) if terms.beside else judged))
-        if not terms.beside:
+        case.tell(*(companions.of_a_pair(judged) if is_beside else judged))
+        if not is_beside:
             case.tell(*companions.left_out(here, comes.ids, [bundle.key_type]))
         return _Examined(comes, (bundle,), slot)
 
@@ -183,12 +186,19 @@ class Proposing:
     def _slot_for(self, case: Case, bundle: Bundle) -> Slot | None:
         return self.succession.view.slots.get((case.receipt.source, slot_id(bundle.names)))
 
+    def _is_successor(self, bundle: Bundle, slot: Slot | None) -> bool:
+        """Say whether it was asked for here as the successor of one of a pair: then the other one stays."""
+        asked = self.requests.asked_for(bundle.spki)
+        is_pair = slot is not None and slot.beside is not None
+        return is_pair and slot is not None and asked is not None and asked.renews in slot.bundles
+
     def _kinds(self, slot: Slot | None) -> list[tuple[str, str]]:
-        """Give what a slot has that can be read, with the kind of its key."""
+        """Give what a slot has that can be read, and may be served, with the kind of its key."""
         kinds = []
         for id_ in slot.bundles if slot is not None else ():
             with suppress(StoreError):
-                kinds.append((id_, self.shelf.meta(id_).key_type))
+                if not self.shelf.is_banned(id_):
+                    kinds.append((id_, self.shelf.meta(id_).key_type))
         return kinds
 
     def _change_nothing(self, case: Case, slot: Slot) -> Receipt:

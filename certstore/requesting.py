@@ -110,6 +110,10 @@ class Requesting:
         """Give the private key with this SPKI hash, where a bundle or a waiting request has it."""
         return self._shelf.key(spki) or self._requests.key(spki)
 
+    def asked_for(self, spki: str) -> Request | None:
+        """Give the request that waits with the key with this SPKI hash."""
+        return self._requests.of(spki)
+
     def answers(self, bundle: Bundle) -> tuple[Finding, ...]:
         """Tell which request a bundle is the answer to, and what of it is missing."""
         request = self._requests.of(bundle.spki)

@@ -83,6 +83,7 @@ class Reverting:
             if now is None or self.probations.of(now) is None:
                 raise Refusal(told_of("nothing_before", now) if now else found("nothing_before_removal"))
             return self._without(case, slots, now)
+        back = self._restorable(case, back)
         self._look_at([back])
         case.receipt = replace(case.receipt, bundle=back.bundle, beside=back.beside)
         case.tell(*self._expired(back))
@@ -103,6 +104,8 @@ class Reverting:
         if sealed:
             sources = sorted({slot.source for slot in sealed}, key=lambda source: source.rank)
             raise Refusal(*(found("slot_sealed", source=source) for source in sources))
+        wanted |= {slot.key: self._restorable(case, slot) for slot in changed}
+        changed = [wanted[slot.key] for slot in changed]
         self._look_at(changed)
         case.receipt = replace(case.receipt, source=min((s.source for s in touched), key=lambda s: s.rank))
         case.tell(*(finding for slot in changed[:_TOLD] for finding in self._expired(slot)))
@@ -126,6 +129,15 @@ class Reverting:
     def _see_that_somebody_is_served(self, case: Case, slots: Mapping[Key, Slot], gone: list[Slot]) -> None:
         if self.succession.compute(slots, case.receipt.cause).default is None:
             raise Refusal(*(told_of("last_source", slot) for slot in gone[:_TOLD]))
+
+    def _restorable(self, case: Case, slot: Slot) -> Slot:
+        """Give what can come back of a pair, where one of both can't; else the slot as it is."""
+        lost = {id_ for id_ in slot.bundles if self.shelf.is_banned(id_) or self._why_not(id_)}
+        left = slot.without(lost)
+        if left is None or left is slot:
+            return slot
+        case.tell(told_of("half_left_out", slot, kind=self.shelf.meta(left.bundle).key_type))
+        return left
 
     def _look_at(self, slots: Iterable[Slot]) -> None:
         """Refuse what can't be brought back."""

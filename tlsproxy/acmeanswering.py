@@ -53,10 +53,10 @@ def answering_for(enrolment: Enrolment, workers: Answering, run_hook: RunHook | 
         from tlsproxy.acmedns import DnsUpdates
 
         return DnsUpdates(enrolment.name_server)
-    if enrolment.acme_dns is not None:
+    if enrolment.acme_dns is not None and enrolment.records_server is not None:
         from tlsproxy.acmednsrecords import AcmeDnsRecords
 
-        return AcmeDnsRecords(enrolment.acme_dns, enrolment.ca_pem.encode("ascii"))
+        return AcmeDnsRecords(enrolment.acme_dns, enrolment.records_server)
     return HookRecords(run_hook) if enrolment.is_by_hook else workers
 
 

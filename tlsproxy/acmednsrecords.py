@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
+    from certstore.issuers.acme.wishes import Server
 
 __all__ = ["AcmeDnsRecords"]
 
@@ -33,10 +34,10 @@ _LONGEST_WORD: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class AcmeDnsRecords:
-    """Gives answers by the records of one account; an `Answering`. ca_pem: roots beside the system's."""
+    """Gives answers by the records of one account; an `Answering`. server: the way to acme-dns."""
 
     account: AcmeDnsAccount
-    ca_pem: bytes = b""
+    server: Server
 
     async def publish(self, answers: Sequence[Answer]) -> None:
         """Have a record set for each, one after the other. Raises AnswersUngiven."""
@@ -44,11 +45,10 @@ class AcmeDnsRecords:
 
         from certstore.issuers.acme.client import transport_to
         from certstore.issuers.acme.errors import AcmeError
-        from certstore.issuers.acme.wishes import Server
 
         host = urlsplit(self.account.url).netloc
         try:
-            transport = transport_to(Server(self.account.url, self.ca_pem))
+            transport = transport_to(self.server)
             async with httpx2.AsyncClient(
                 transport=transport, trust_env=False, timeout=policy.DNS_S, headers=self._headers()
             ) as client:

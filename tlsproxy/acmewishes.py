@@ -92,6 +92,7 @@ def shown(
         "fallback": enrolment.fallback and enrolment.fallback.directory,
         "name_server": enrolment.name_server and enrolment.name_server.address,
         "acme_dns": enrolment.acme_dns and enrolment.acme_dns.fulldomain,
+        "proxied": bool(enrolment.proxy),
         "dns_hook": enrolment.is_by_hook,
         "configured": enrolment.is_configured,
         "keep_key": enrolment.keeps_key,

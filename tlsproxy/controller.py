@@ -79,6 +79,7 @@ def log_receipt(receipt: Receipt, actor: Actor) -> None:
         source=str(receipt.source),
         via=receipt.via,
         bundle=receipt.bundle,
+        **({"beside": receipt.beside} if receipt.beside else {}),
         generation=receipt.generation,
         live_at=receipt.live_at and receipt.live_at.isoformat(),
         codes=list(receipt.codes),

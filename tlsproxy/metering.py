@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -114,7 +114,9 @@ class Meter:
         served = {(row.pattern, row.source, id_) for row in rows for id_ in (row.bundle, row.beside)}
         strangers = facts.generation
         defaults = {strangers.default, strangers.default_beside} if strangers is not None else set()
-        known, lost = self._by_name(facts.slots)
+        known, lost = self._by_name(
+            facts.slots, facts.generation.bundles() if facts.generation is not None else ()
+        )
         told = nsmallest(policy.METRIC_NAMES, known, key=lambda one: (one[1].facts.not_after, one[0]))
         for (name, source), meta in told:
             is_served = (name, source, meta.id) in served or meta.id in defaults
@@ -126,16 +128,19 @@ class Meter:
                 yield (family, *labels), at.timestamp()
         yield ("tlsproxy_certificate_names_left_out",), float(len(known) - len(told) + lost)
 
-    def _by_name(self, slots: Iterable[Slot]) -> tuple[list[tuple[tuple[str, Source], Meta]], int]:
+    def _by_name(
+        self, slots: Iterable[Slot], served: Collection[str]
+    ) -> tuple[list[tuple[tuple[str, Source], Meta]], int]:
         """Give the newest bundle of each name and source, and how many names have none that is known.
 
-        Of a pair the one that ends first: both are renewed, or one of them is forgotten.
+        Of a pair the one that ends first, of those that are served: both are renewed, or one of them is
+        forgotten.
         """
         newest: dict[tuple[str, Source], Meta] = {}
         lost: set[tuple[str, Source]] = set()
         for slot in sorted(slots, key=lambda slot: slot.newness):
             known = [meta for id_ in slot.bundles if (meta := self._known(id_)) is not None]
-            meta = min(known, key=lambda meta: meta.facts.not_after, default=None)
+            meta = min(known, key=lambda meta: (meta.id not in served, meta.facts.not_after), default=None)
             for name in slot.names:
                 if meta is not None:
                     newest[name, slot.source] = meta

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import trio
 
@@ -119,17 +120,16 @@ class UnitGuard:
 
     def _keys(self, *, own: bool) -> frozenset[str]:
         slots = [slot for slot in self._store.slots() if (slot.source is Source.GENERATED) == own]
-        return frozenset(spki for slot in slots if (spki := self._spki(slot)) is not None)
+        return frozenset(spki for slot in slots for spki in self._spkis(slot))
 
-    def _spki(self, slot: Slot) -> str | None:
-        try:
-            return self._store.meta(slot.bundle).spki
-        except StoreError:
-            return None
+    def _spkis(self, slot: Slot) -> Iterator[str]:
+        for id_ in slot.bundles:
+            with suppress(StoreError):
+                yield self._store.meta(id_).spki
 
     def _of_keys(self) -> Iterator[Finding]:
         for slot in self._store.slots() if self._inherited else ():
-            if self._spki(slot) not in self._inherited:
+            if self._inherited.isdisjoint(self._spkis(slot)):
                 continue
             if slot.source is Source.GENERATED:
                 yield found("image_with_key")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
-from certstore import NotFound, Receipt, Refusal, Store, StoreError
+from certstore import NotFound, Receipt, Refusal, Slot, Store, StoreError
 from tlsproxy import policy_changes as policy
 from tlsproxy.errors import ProxyError
 from tlsproxy.observe.log import logger
@@ -104,4 +104,10 @@ class WireConfirmation:
             except NotFound:
                 continue
             if slot is not None and generation is not None:
-                yield Awaited(one.receipt, one.word, slot.bundles, generation)
+                yield Awaited(one.receipt, one.word, _what_came(slot), generation)
+
+
+def _what_came(slot: Slot) -> tuple[str, ...]:
+    """Give those of a slot's bundles that the change has brought: who gets another has seen nothing new."""
+    before = {slot.last_confirmed, slot.confirmed_beside}
+    return tuple(id_ for id_ in slot.bundles if id_ not in before) or slot.bundles

@@ -16,8 +16,10 @@ from certstore.findings import found
 from certstore.generation import Generation
 from certstore.probation import BootTime
 from certstore.receipts import State
+from certstore.requesting import Wish
 from certstore.slots import Slot, Source
 from certstore.store import Store
+from tests.requesting import answered, hand_in
 from tests.storing import Clock, NotingPublisher, OpenGate, ShutGate, active_of, candidate_of
 
 CUSTOMER, ACME, FACTORY, GENERATED = Source
@@ -239,8 +241,61 @@ def test_a_lost_key_that_is_replaced_beside_the_other_is_the_only_one_that_is_ba
     put(store, pki.leaf(NAMES), beside=True, reason=Reason.KEY_COMPROMISE)
     assert [ban.spki for ban in store.bans()] == [ec.bundle().spki]
     fresh = pki.leaf(NAMES, key=generate_private_key(65_537, 2048))  # the others have one key, for speed
-    assert put(store, fresh, reason=Reason.KEY_COMPROMISE).state is State.CONFIRMED
+    refused = put(store, fresh, reason=Reason.KEY_COMPROMISE)
+    assert (refused.state, refused.codes[-1]) == (State.REFUSED, "which_key_lost"), "nobody has said which"
+    assert [ban.spki for ban in store.bans()] == [ec.bundle().spki]
+    assert put(store, both(pki.leaf(NAMES), fresh), reason=Reason.KEY_COMPROMISE).state is State.CONFIRMED
     assert rsa.bundle().spki in {ban.spki for ban in store.bans()}
+
+
+def test_an_expired_half_yields_to_no_self_signed_one_and_to_none_that_is_not_valid_yet(
+    store, pki, clock, now
+):
+    stood = pki.leaf(NAMES, days=2)
+    other = pki.leaf(NAMES, days=900)
+    put(store, other, source=ACME)
+    later = now + timedelta(days=100)
+    for worse in (pki.leaf(NAMES, key="rsa", issuer=None, days=900), pki.leaf(NAMES, key="rsa", start=later)):
+        put(store, both(stood, worse))
+        clock.now = now + timedelta(days=3)
+        store.refresh()
+        assert shown(store) == alone(other), "as with the expired one alone"
+        clock.now = now
+        store.remove(store.slots()[0].key, via="test")
+
+
+def test_what_was_asked_for_as_the_successor_of_one_leaves_the_other(store, pki, ec, rsa):
+    put(store, both(ec, rsa))
+    wish = Wish(NAMES, renews=store.slots()[0].key)
+    asked = store.requests.make(wish, via="renewal")
+    assert asked.renews == ec.bundle().id
+    receipt = hand_in(store, answered(pki, asked))
+    assert "beside_gone" not in receipt.codes
+    ((new, beside),) = shown(store)
+    assert (new != ec.bundle().id, beside) == (True, rsa.bundle().id)
+
+
+def test_of_a_pair_whose_one_key_is_banned_the_other_comes_back(store, pki, ec, rsa):
+    put(store, both(ec, rsa))
+    pair = active_of(store).number
+    key = store.slots()[0].key
+    put(store, pki.leaf(NAMES))
+    store.ban(ec.bundle().spki, via="test")
+    receipt = store.roll_back(key, via="test")
+    assert (receipt.state, receipt.bundle, receipt.beside) == (State.CONFIRMED, rsa.bundle().id, None)
+    assert "half_left_out" in receipt.codes
+    assert shown(store) == alone(rsa)
+    put(store, pki.leaf(NAMES))
+    assert "half_left_out" in store.activate(pair, via="test").codes
+    assert shown(store) == alone(rsa)
+
+
+def test_beside_one_whose_key_is_banned_a_new_one_stands_alone(store, pki, ec, rsa):
+    put(store, both(ec, rsa))
+    store.ban(ec.bundle().spki, via="test")
+    fresh = pki.leaf(NAMES, key=generate_private_key(65_537, 2048))
+    receipt = put(store, fresh, beside=True)
+    assert ec.bundle().id not in {receipt.bundle, receipt.beside}
 
 
 def test_removed_both_go_and_come_back(store, pki, ec, rsa):

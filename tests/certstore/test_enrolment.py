@@ -12,7 +12,7 @@ from certstore.atomic import Disk
 from certstore.issuers import selfsigned
 from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
 from certstore.issuers.acme.challenges import Challenge
-from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Renewal
+from certstore.issuers.acme.enrolment import Enrolment, Enrolments, Fallback, Renewal
 from certstore.issuers.acme.nameserver import NameServer, TsigKey
 from certstore.issuers.csr import KeyType
 from certstore.issuers.selfsigned import Identity
@@ -96,6 +96,29 @@ def test_an_account_at_acme_dns_is_kept_and_proves_what_it_can(store):
     server = NameServer("ns.test", TsigKey("key.", "hmac-sha256", bytes(16)))
     with pytest.raises(ValueError, match="not by both"):
         wanted(challenge=Challenge.DNS_01, acme_dns=ACCOUNT, name_server=server)
+
+
+def test_a_proxy_is_kept_for_all_authorities_and_its_password_stands_in_no_repr(store):
+    by = "http://me:s3cret@proxy.test:3128"
+    first = Enrolments(store.path, Disk())
+    first.load()
+    first.enrol(wanted(proxy=by, fallback=Fallback("https://other.test/dir")))
+    again = Enrolments(store.path, Disk())
+    assert again.load() == ()
+    assert again.enrolment is not None
+    assert [server.proxy for server in again.enrolment.servers] == [by, by]
+    assert "s3cret" not in repr(again.enrolment)
+    assert "s3cret" not in repr(again.enrolment.servers)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["proxy.test:3128", "socks5://proxy.test", "http://", "http://proxy.test/x", "http://a:b", "http://[::1"],
+)
+def test_what_is_no_proxy_is_refused_without_saying_it(url):
+    with pytest.raises(ValueError, match="HOST:PORT") as refused:
+        wanted(proxy=url)
+    assert url == "http://" or url not in str(refused.value)
 
 
 def test_that_a_person_wants_none_is_remembered_until_one_is_wanted(store):

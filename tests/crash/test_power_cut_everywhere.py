@@ -104,7 +104,8 @@ class Device:
             assert waiting is not None
             return Bundle.make(waiting.key, signed(self.pki, asked), (self.pki.intermediate,))
         own = act in {"ban_the_own_key", "reset"}
-        return self.pki.leaf(issuer=None if own else "intermediate").bundle()
+        kind = "rsa" if act in {"propose_beside", "propose_both"} else "ec"
+        return self.pki.leaf(issuer=None if own else "intermediate", key=kind).bundle()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import trio
 from certstore import Answer, AnswersUngiven, Challenge
 from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
 from certstore.issuers.acme.nameserver import TsigKey
+from certstore.issuers.acme.wishes import Server
 from tests.authorities import acmedns as servers
 from tests.authorities import knot as knots
 from tests.authorities import pebble as pebbles
@@ -62,6 +63,10 @@ def trusting(pki: Pki, words: list[str], roots: Path) -> list[str]:
     at = words.index("--ca-file") + 1
     roots.write_bytes(Path(words[at]).read_bytes() + to_pem(pki.root))
     return [*words[:at], str(roots), *words[at + 1 :]]
+
+
+def records_of(account: AcmeDnsAccount, ca_pem: bytes = b"") -> AcmeDnsRecords:
+    return AcmeDnsRecords(account, Server(account.url, ca_pem))
 
 
 def answer() -> Answer:
@@ -114,7 +119,7 @@ async def test_what_it_refuses_is_told_without_its_secret(tmp_path, pki, script,
         server.accounts.clear()
         server.script = script
         with trio.fail_after(30), pytest.raises(AnswersUngiven, match=why) as refused:
-            await AcmeDnsRecords(account, to_pem(pki.root)).publish([answer()])
+            await records_of(account, to_pem(pki.root)).publish([answer()])
         assert account.password not in str(refused.value) + repr(account)
         assert "\x1b" not in str(refused.value)
 
@@ -126,7 +131,7 @@ async def test_one_that_is_not_there_or_that_nobody_trusts_is_told(tmp_path, pki
             trio.fail_after(30),
             pytest.raises(AnswersUngiven, match="verify failed"),
         ):
-            await AcmeDnsRecords(account).publish([answer()])
+            await records_of(account).publish([answer()])
         assert not server.asked
     with trio.fail_after(30), pytest.raises(AnswersUngiven, match=r"refused|reset|failed"):
-        await AcmeDnsRecords(account, to_pem(pki.root)).publish([answer()])
+        await records_of(account, to_pem(pki.root)).publish([answer()])

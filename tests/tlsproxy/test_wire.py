@@ -293,6 +293,23 @@ class TestInTheSupervisor:
         later = ConfirmAsked(1, asked.word, asked.bundle, asked.generation + 5)
         assert await scene.wire.judge(later) is Judgement.CONFIRMED
 
+    async def test_who_gets_the_half_that_was_here_before_confirms_nothing_of_the_new_one(self, scene, pki):
+        old = pki.leaf(key="rsa")
+        terms = {"source": Source.CUSTOMER, "via": "x", "examiner": InProcess()}
+        scene.store.propose(candidate_of(old), **terms)
+        word, its_hash = make_word()
+        comes = pki.leaf()
+        receipt = scene.store.propose(
+            candidate_of(comes), **terms, beside=True, confirm_within_s=600, word=its_hash
+        )
+        assert receipt.generation is not None
+        known = hash_of(word.encode())
+        by_old = ConfirmAsked(1, known, old.bundle().id, receipt.generation)
+        assert await scene.wire.judge(by_old) is Judgement.NOT_HERE
+        assert scene.store.receipt(receipt.id).state is State.LIVE
+        by_new = ConfirmAsked(2, known, comes.bundle().id, receipt.generation)
+        assert await scene.wire.judge(by_new) is Judgement.CONFIRMED
+
     async def test_the_word_of_a_change_that_another_took_the_place_of_confirms_nothing(self, scene, pki):
         _, first = scene.propose(pki.leaf())
         id_, _ = scene.propose(pki.leaf())

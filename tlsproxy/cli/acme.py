@@ -18,11 +18,13 @@ from tlsproxy.cli.acmeoptions import (
     CA_FILE,
     FILE,
     JSON,
+    PROXY,
     STDIN_OR_FILE,
     acme_dns_account,
     key_in,
     name_server,
     name_server_options,
+    proxy_of,
     roots_of,
 )
 from tlsproxy.cli.acmepreflight import preflight
@@ -85,6 +87,7 @@ acme.add_command(preflight)
     " here (dns-01), or that somebody sets once (dns-persist-01: the first try says which).",
 )
 @name_server_options
+@PROXY
 @click.option(
     "--key-type",
     type=click.Choice(["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]),
@@ -132,6 +135,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     dns_wait: int,
     acme_dns: str | None,
     acme_dns_file: Path | None,
+    proxy: str,
     key_type: str,
     contacts: tuple[str, ...],
     profile: str | None,
@@ -177,6 +181,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "fallback": fallback,
         "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
         "acme_dns": acme_dns_account(acme_dns, acme_dns_file),
+        "proxy": proxy_of(proxy),
     }
     return _followed(find_proxy(store, config), partial(_enable, wanted), wait=wait, as_json=as_json)
 

@@ -15,11 +15,13 @@ __all__ = [
     "CA_FILE",
     "FILE",
     "JSON",
+    "PROXY",
     "STDIN_OR_FILE",
     "acme_dns_account",
     "key_in",
     "name_server",
     "name_server_options",
+    "proxy_of",
     "roots_of",
     "text_in",
 ]
@@ -33,6 +35,13 @@ CA_FILE = click.option(
     "--ca-file",
     type=FILE,
     help="Roots in PEM that the authority's own certificate is trusted by, beside the system's.",
+)
+PROXY = click.option(
+    "--proxy",
+    default="",
+    metavar="URL",
+    help="The site's HTTP proxy by which the authority is asked. One with a password stands in the"
+    " configuration: acme.proxy.",
 )
 # More than any set of roots has; the API takes no more.
 _MOST_BYTES = 100_000
@@ -88,6 +97,14 @@ def acme_dns_account(url: str | None, file: Path | None) -> dict[str, object] | 
     if (url is None) != (file is None):
         raise click.UsageError("--acme-dns and --acme-dns-file belong together")
     return {"url": url, "registered": text_in(file)} if file is not None else None
+
+
+def proxy_of(url: str) -> str:
+    """Take a proxy's URL; UsageError for a password in it, which other users of this machine could see."""
+    if "@" in url:
+        hint = "write it into the configuration: proxy below [acme]"
+        raise UsageError("a password on a command line is everybody's", hint)
+    return url
 
 
 def roots_of(file: Path | None) -> str:

@@ -11,9 +11,11 @@ import click
 from tlsproxy.cli.acmeoptions import (
     CA_FILE,
     JSON,
+    PROXY,
     acme_dns_account,
     name_server,
     name_server_options,
+    proxy_of,
     roots_of,
 )
 from tlsproxy.cli.examples import examples
@@ -44,6 +46,7 @@ _WORKS = {"yes": "can work", "perhaps": "may work", "no": "can't work"}
 @click.option("--profile", help="One of the certificate profiles that the authority should list.")
 @CA_FILE
 @name_server_options
+@PROXY
 @place_options
 @JSON
 def preflight(  # noqa: PLR0913, PLR0917  one an option
@@ -60,6 +63,7 @@ def preflight(  # noqa: PLR0913, PLR0917  one an option
     dns_wait: int,
     acme_dns: str | None,
     acme_dns_file: Path | None,
+    proxy: str,
     store: Path | None,
     config: Path | None,
     as_json: bool,  # noqa: FBT001
@@ -82,6 +86,7 @@ def preflight(  # noqa: PLR0913, PLR0917  one an option
         "ca_pem": roots_of(ca_file),
         "name_server": name_server(dns_server, dns_port, dns_key_file, dns_zone, dns_wait),
         "acme_dns": acme_dns_account(acme_dns, acme_dns_file),
+        "proxy": proxy_of(proxy),
     }
     with asking(find_proxy(store, config)) as client:
         outlook = client.foresee_acme(wanted)

@@ -49,6 +49,7 @@ def read_acme(table: Table, path_of: Callable[[str], FilePath], usual_names: tup
         pause_in_shadow=table.leaf("pause_in_shadow", bool, False),
         fallback_directory=table.parsed("fallback_directory", _url, ""),
         fallback_ca_file=table.parsed("fallback_ca_file", path_of, None),
+        proxy=table.parsed("proxy", _proxy, ""),
     )
     acme = AcmeConfig(
         enrolment=enrolment if "directory" in table else None,
@@ -80,6 +81,7 @@ def enrolment_of(config: EnrolmentConfig, ca_pem: str, fallback_ca_pem: str, sin
         keeps_key=config.keep_key,
         pauses=config.pause_in_shadow,
         is_configured=True,
+        proxy=config.proxy,
     )
 
 
@@ -115,6 +117,12 @@ def _url(text: str) -> str:
         return https(text)
     except ValueError as error:
         raise ValueError(f"{text[:200]!r} is no authority's directory: {error}") from None
+
+
+def _proxy(text: str) -> str:
+    from certstore.issuers.acme.wishes import http_proxy
+
+    return http_proxy(text) if text else ""
 
 
 def _name(text: str) -> str:

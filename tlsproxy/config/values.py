@@ -267,6 +267,7 @@ class EnrolmentConfig:
     pause_in_shadow: bool = False
     fallback_directory: str = ""
     fallback_ca_file: Path | None = None
+    proxy: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from tlsproxy.control.operations import Answer, Ask, Operation
 from tlsproxy.control.values import JSON_TYPE, BadRequestError, decoded
 
 if TYPE_CHECKING:
-    from certstore.issuers.acme.wishes import Binding
+    from certstore.issuers.acme.wishes import Binding, Server
 
 __all__ = ["OPERATIONS"]
 
@@ -60,6 +60,7 @@ async def _enable(ask: Ask) -> Response:
             pauses=wanted.pause_in_shadow,
             name_server=wanted.name_server.read() if wanted.name_server is not None else None,
             acme_dns=wanted.acme_dns.read() if wanted.acme_dns is not None else None,
+            proxy=wanted.proxy,
         )
         terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, bindings=bindings)
         await ask.backing.enrolling.enable(make, terms, ask.peer)
@@ -70,7 +71,6 @@ async def _enable(ask: Ask) -> Response:
 
 async def _preflight(ask: Ask) -> Response:
     from certstore.issuers.acme.roots import roots_in
-    from certstore.issuers.acme.wishes import Server
     from tlsproxy.acmelookout import Question
 
     asked = decoded(await read_body(ask), PreflightDocument)
@@ -79,7 +79,7 @@ async def _preflight(ask: Ask) -> Response:
         question = Question(
             names=tuple(dict.fromkeys(map(_normal, asked.names))),
             challenge=asked.challenge,
-            server=Server(asked.directory, roots) if asked.directory is not None else None,
+            server=_server(asked, roots) if asked.directory is not None else None,
             profile=asked.profile,
             name_server=asked.name_server.read() if asked.name_server is not None else None,
             acme_dns=asked.acme_dns.read() if asked.acme_dns is not None else None,
@@ -87,6 +87,12 @@ async def _preflight(ask: Ask) -> Response:
     except ValueError as error:
         raise _unusable(str(error)) from error
     return JSONResponse(outlook_to_json(*await ask.backing.foreseeing.look(question)))
+
+
+def _server(asked: PreflightDocument, roots: bytes) -> Server:
+    from certstore.issuers.acme.wishes import Server, http_proxy
+
+    return Server(asked.directory or "", roots, proxy=http_proxy(asked.proxy) if asked.proxy else None)
 
 
 async def _renew(ask: Ask) -> Response:

@@ -36,6 +36,14 @@ _MOST_NAMES = 100  # as many as public authorities put into one certificate
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 _Url: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 _Mail: TypeAlias = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
+_Proxy: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=1_000,
+        description="The HTTP proxy by which all of them are asked; empty for none. It may hold a password.",
+        extra_json_schema={"writeOnly": True},
+    ),
+]
 _Pem: TypeAlias = Annotated[str, msgspec.Meta(max_length=100_000)]
 
 
@@ -112,6 +120,7 @@ class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
     fallback: FallbackDocument | None = None
     name_server: NameServerDocument | None = None
     acme_dns: AcmeDnsDocument | None = None
+    proxy: _Proxy = ""
     keep_key: Annotated[bool, msgspec.Meta(description="Renew with the key that is there.")] = False
     pause_in_shadow: Annotated[
         bool, msgspec.Meta(description="Ask for nothing while a customer's certificate has all the names.")
@@ -138,6 +147,7 @@ class AcmeDocument(msgspec.Struct):
     fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
     name_server: Annotated[str | None, msgspec.Meta(description="Who takes the proofs of dns-01.")]
     acme_dns: Annotated[str | None, msgspec.Meta(description="The name whose records acme-dns sets.")]
+    proxied: Annotated[bool, msgspec.Meta(description="It is asked by an HTTP proxy.")]
     dns_hook: Annotated[bool, msgspec.Meta(description="A command of the device's maker sets them.")]
     configured: Annotated[bool, msgspec.Meta(description="The configuration wants it, and not a person.")]
     keep_key: bool
@@ -166,6 +176,7 @@ class PreflightDocument(msgspec.Struct, forbid_unknown_fields=True):
     ca_pem: _Pem = ""
     name_server: NameServerDocument | None = None
     acme_dns: AcmeDnsDocument | None = None
+    proxy: _Proxy = ""
 
 
 class OfferDocument(msgspec.Struct):

@@ -124,6 +124,7 @@ class AuditLog:
             source=str(receipt.source),
             via=receipt.via,
             bundle=receipt.bundle,
+            beside=receipt.beside,
             generation=receipt.generation,
             codes=list(receipt.codes) or None,
         )

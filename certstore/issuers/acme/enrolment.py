@@ -25,7 +25,7 @@ from certstore.issuers.acme.acmednsaccount import VALUES, AcmeDnsAccount
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.folders import why_unreadable
 from certstore.issuers.acme.nameserver import NameServer
-from certstore.issuers.acme.wishes import Server
+from certstore.issuers.acme.wishes import Server, http_proxy
 from certstore.issuers.csr import KeyType, Wanted
 from certstore.names import is_address
 from certstore.reading import read_file
@@ -51,7 +51,8 @@ class Enrolment:
     where that one fails again and again. keeps_key: renew with the key that is there, which somebody has
     pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
     the proofs of dns-01; acme_dns: an account for them. Without either a command of the device's maker sets
-    them. is_configured: the configuration wants it, and not a person.
+    them. is_configured: the configuration wants it, and not a person. proxy: of an HTTP proxy by which all of
+    them are asked, the URL, which may hold a password; "" for none.
     """
 
     directory: str
@@ -68,10 +69,13 @@ class Enrolment:
     name_server: NameServer | None = None
     is_configured: bool = False
     acme_dns: AcmeDnsAccount | None = None
+    proxy: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
         self._check_records()
+        if self.proxy:
+            http_proxy(self.proxy)
         by_dns = self.challenge in {Challenge.DNS_01, Challenge.DNS_PERSIST_01}
         wrong = next(
             (one for one in self.names if (is_address(one) if by_dns else one.startswith("*."))), None
@@ -102,9 +106,17 @@ class Enrolment:
     @property
     def servers(self) -> tuple[Server, ...]:
         """The authorities, as the client takes them; the first is asked first."""
-        first = Server(self.directory, self.ca_pem.encode("ascii"))
+        first = self._server(self.directory, self.ca_pem)
         other = self.fallback
-        return (first,) if other is None else (first, Server(other.directory, other.ca_pem.encode("ascii")))
+        return (first,) if other is None else (first, self._server(other.directory, other.ca_pem))
+
+    def _server(self, url: str, ca_pem: str) -> Server:
+        return Server(url, ca_pem.encode("ascii"), proxy=self.proxy or None)
+
+    @property
+    def records_server(self) -> Server | None:
+        """The acme-dns server and the way to it; None where there is none."""
+        return self._server(self.acme_dns.url, self.ca_pem) if self.acme_dns is not None else None
 
     def server_at(self, directory: str) -> Server:
         """Give the authority with this directory; the first where none has it."""
@@ -128,13 +140,14 @@ class Enrolment:
             "name_server": self.name_server and self.name_server.to_json(),
             "is_configured": self.is_configured,
             "acme_dns": self.acme_dns and self.acme_dns.to_json(),
+            "proxy": self.proxy,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Enrolment:
         """Read what `to_json` made, in this version or the first; ValueError for anything else."""
         later = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None}
-        data = {**later, "is_configured": False, "acme_dns": None, **data}
+        data = {**later, "is_configured": False, "acme_dns": None, "proxy": "", **data}
         return cls(
             directory=records.text(data, "directory"),
             names=records.texts(data, "names"),
@@ -150,6 +163,7 @@ class Enrolment:
             name_server=records.optional(_name_server, data, "name_server"),
             is_configured=records.flag(data, "is_configured"),
             acme_dns=records.optional(_acme_dns, data, "acme_dns"),
+            proxy=records.text(data, "proxy"),
         )
 
 

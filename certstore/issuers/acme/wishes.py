@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -20,7 +21,20 @@ from certstore.decode import Candidate
 from certstore.issuers.acme.challenges import Answering, Challenge
 from certstore.issuers.csr import KeyType
 
-__all__ = ["Answerers", "Binding", "Issued", "Progress", "Server", "Step", "Tell", "Wish", "mac_key"]
+__all__ = [
+    "Answerers",
+    "Binding",
+    "Issued",
+    "Progress",
+    "Server",
+    "Step",
+    "Tell",
+    "Wish",
+    "http_proxy",
+    "mac_key",
+]
+
+_LONGEST_PROXY: Final = 1_000
 
 Answerers: TypeAlias = Mapping[Challenge, Answering]
 """Who answers which kind; the order of this mapping is the order in which the kinds are preferred."""
@@ -46,6 +60,22 @@ class Binding:
 
     kid: str
     mac_key: bytes = field(repr=False)
+
+
+def http_proxy(url: str) -> str:
+    """Check the URL of a site's HTTP proxy: http or https, a host, a port where it isn't the usual one.
+
+    It may hold a name and a password, as in http://name:password@proxy.example:3128. ValueError, without it.
+    """
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_bare = parts.path in {"", "/"} and not parts.query and not parts.fragment
+    except ValueError:
+        is_one = is_bare = False
+    if not (is_one and is_bare and len(url) <= _LONGEST_PROXY and url.isascii() and url.isprintable()):
+        raise ValueError("a proxy is http://HOST:PORT")
+    return url
 
 
 def mac_key(text: str) -> bytes:
