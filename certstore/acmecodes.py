@@ -26,12 +26,12 @@ _TABLE: Final[dict[str, Entry]] = {
     "acme_unreachable": Entry(
         _E,
         "the authority {host} can't be reached: {why}",
-        "check the network, its DNS and the proxy; it is tried again by itself",
+        "check the URL, the network, its DNS and the HTTP proxy, where there is one",
     ),
     "acme_untrusted": Entry(
         _E,
         "the authority {host} shows a certificate that isn't trusted here: {why}",
-        "for an authority of your own, give its root: --ca-file PEM; check the device's clock",
+        "give its root (--ca-file PEM), the right one where one is given; check the device's clock",
     ),
     "acme_answer_strange": Entry(
         _E,

@@ -50,7 +50,9 @@ _TABLE: Final[dict[str, Entry]] = {
         _W, "the server does not speak TLS 1.3: {why}", "update it: TLS 1.3 is faster, and hides more"
     ),
     "server_new_version_only": Entry(
-        _N, "the server does not speak TLS 1.2: {why}", "nothing to do, unless clients are older than 2018"
+        _N,
+        "the server does not speak TLS 1.2: {why}",
+        "nothing to do, unless clients are older than 2018; who wants a client's certificate ends it so, too",
     ),
     "server_chain_disordered": Entry(
         _W,

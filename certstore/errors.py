@@ -252,7 +252,9 @@ class NotFound(StoreError):
         if self.what == "device authority":
             return "it is made where the configuration says so: device_ca = true below [identity]"
         if self.what == "ACME enrolment":
-            return "have a certificate of an ACME authority: tlsproxy acme enable"
+            return "say of whom, for which name (--directory URL --name HOST): tlsproxy acme enable --help"
+        if self.what == "trust set":
+            return "see which there are: tlsproxy trust list"
         if self.what == "request":
             return "it may be answered or expired; see which wait: tlsproxy certs csr list"
         return "it may have been pruned; see what there is: tlsproxy certs history"

@@ -273,7 +273,7 @@ class AcmeKeeper:
         bundle = await in_thread(self.books.current)
         times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundle)
         if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
-            await self._note_taken(times, brought)  # somebody ended us between the two
+            await self._note_taken(times, brought, bundle.id)  # somebody ended us between the two
             self.herald.rest()
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
@@ -332,13 +332,14 @@ class AcmeKeeper:
                 await self._fail(times, server, AcmeError.lasting("acme_certificate_refused", why=why))
                 await times.issuer.taken(issued)
             else:
-                await self._note_taken(times, issued)
+                assert receipt.bundle is not None, "what wasn't refused is in the store"
+                await self._note_taken(times, issued, receipt.bundle)
 
-    async def _note_taken(self, times: Times, issued: Issued) -> None:
+    async def _note_taken(self, times: Times, issued: Issued, bundle: str) -> None:
         """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
         self.on_try("issued")
-        renewal = times.after_success(self._clock(), issued)
+        renewal = times.after_success(self._clock(), issued, bundle)
         await in_thread(lambda: times.enrolments.note(renewal))
         await times.issuer.taken(issued)
         self.herald.issued(issued, renewal.authority)

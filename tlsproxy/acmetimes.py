@@ -118,14 +118,23 @@ class Times:
         barred = [now < renewal.barred.get(one.directory, now) for one in servers]
         return servers[turn_of(renewal.failures, barred) or 0]
 
-    def after_success(self, now: datetime, issued: Issued) -> Renewal:
-        """Give how it stands when a certificate has come: whatever it is like, no other is wanted at once."""
-        from certstore.issuers.acme.enrolment import Renewal
+    def after_success(self, now: datetime, issued: Issued, bundle: str) -> Renewal:
+        """Give how it stands when a certificate has come: whatever it is like, no other is wanted at once.
 
-        life = issued.leaf.not_valid_after_utc - issued.leaf.not_valid_before_utc
-        next_at = now + min(policy.SOONEST_AGAIN, life * policy.SOONEST_SHARE)
+        bundle: its id. Its point is chosen here: whoever asks hears of it now, and not only after `next_at`.
+        """
+        from certstore.issuers.acme.enrolment import Renewal
+        from certstore.issuers.acme.schedule import due_at
+
+        begin, end = issued.leaf.not_valid_before_utc, issued.leaf.not_valid_after_utc
         account = self.issuer.accounts.get(issued.account)
-        return Renewal(next_at=next_at, authority=account.directory if account is not None else "")
+        return Renewal(
+            bundle,
+            renew_at=due_at(begin, end, _chance()),
+            ask_at=now,
+            next_at=now + min(policy.SOONEST_AGAIN, (end - begin) * policy.SOONEST_SHARE),
+            authority=account.directory if account is not None else "",
+        )
 
     def after_failure(self, now: datetime, server: Server, error: Failure) -> Renewal:
         """Give how it stands after one more failure: when to try again, what counts against the limits."""

@@ -312,6 +312,7 @@ class Controller:
             found,
             confinement=tuple(self.confinement()),
             software=loaded(config.tls),
+            strict_names=config.tls.policy.strict_names,
             upstreams=tuple(self.upstreams()),
             asked=asked(config.client_auth, {one.name for one in self.store.trust.held}),
             rows=with_modes(found.rows, config.client_auth, tls_ports),

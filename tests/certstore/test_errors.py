@@ -36,6 +36,19 @@ def test_every_error_is_one_line_with_a_code_and_a_hint(error):
     assert error.code.isidentifier()
 
 
+@pytest.mark.parametrize(
+    ("what", "leads_to"),
+    [
+        ("trust set", "tlsproxy trust list"),
+        ("request", "tlsproxy certs csr list"),
+        ("ACME enrolment", "tlsproxy acme enable"),
+        ("generation", "tlsproxy certs history"),
+    ],
+)
+def test_what_is_not_there_is_looked_for_where_such_things_are_listed(what, leads_to):
+    assert leads_to in errors.NotFound(what, "x").hint
+
+
 def test_every_kind_of_error_is_in_the_list_above_and_has_its_own_code():
     kinds: set[type[StoreError]] = {StoreError, *StoreError.__subclasses__(), errors.StoreGone}
     assert {type(error) for error in ALL} == kinds

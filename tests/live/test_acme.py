@@ -181,6 +181,7 @@ async def test_an_enrolment_outlives_the_proxy(tmp_path, pebble) -> None:
             assert await shown(proxy.port) == first["sha256"]
             after = await acme(proxy, "status")
             assert (after["sha256"], after["names"]) == (first["sha256"], first["names"])
+            assert after["renew_at"] == first["renew_at"] is not None
             second = await acme(proxy, "renew")
             assert await shown(proxy.port) == second["sha256"] != first["sha256"]
 

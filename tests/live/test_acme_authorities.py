@@ -33,6 +33,8 @@ async def test_a_revoked_certificate_is_followed_by_another(tmp_path, pebble) ->
         async with scene(tmp_path, pebble) as (proxy, _):
             first = await acme(proxy, "enable", *directory(pebble, tmp_path), "--name", "device.test")
             leaf = await leaf_of(proxy, first["sha256"])
+            asked = await tlsproxy("acme", "revoke", "--store", str(proxy.store))  # by no terminal
+            assert (asked.returncode, b"hint: add --yes" in asked.stderr) == (2, True)
             await acme(proxy, "revoke", "--yes")
             status = await trio.to_thread.run_sync(pebble.status_of, leaf.serial_number)
             assert status == "Revoked"

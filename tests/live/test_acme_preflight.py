@@ -140,6 +140,9 @@ async def test_a_proxy_says_what_its_authority_wants_and_then_it_comes_true(
             await acme(proxy, "preflight", *where, "--ip", "127.0.0.1", "--challenge", "dns-01", code=1)
             none = await acme(proxy, "preflight", "--directory", "https://127.0.0.1:9", "--ip", "::1", code=1)
             assert [one["code"] for one in none["findings"]] == ["acme_unreachable"]
+            assert none["findings"][0]["words"].endswith("can't be reached: Connection refused")
+            done = await tlsproxy("acme", "preflight", *where, "--name", "a b", "--store", str(proxy.store))
+            assert b"'a b' can't stand in a certificate: not a host name or address" in done.stderr
             words = ("acme", "preflight", *where, "--ip", "127.0.0.1", "--profile", "none-such")
             done = await tlsproxy(*words, "--store", str(proxy.store))
             assert done.returncode == 1

@@ -192,6 +192,23 @@ async def test_nobody_is_asked_about_a_certificate_that_has_ended(autojump_clock
     assert max(asked) < ended
 
 
+async def test_when_a_certificate_is_renewed_is_known_as_soon_as_it_is_there(autojump_clock, life):
+    """Not only when the pause after it is over; and where the authority suggests nothing it stands."""
+
+    def silent(method: str, path: str) -> httpx2.Response | None:
+        return answer(404, {}) if path.startswith("/ari/") else None
+
+    life.authority.script = silent
+    await live(life, 60.0)
+    told = renewal(life)
+    leaf = life.authority.issued[0]
+    third = leaf.not_valid_after_utc - timedelta(days=30)
+    assert told.renew_at is not None
+    assert third - timedelta(days=5) < told.renew_at <= third
+    await live(life, 3 * HOUR_S)
+    assert (renewal(life).bundle, renewal(life).renew_at) == (told.bundle, told.renew_at)
+
+
 # --- a reset
 
 

@@ -114,6 +114,14 @@ def test_a_passphrase_that_protects_nothing_is_misuse(store, tmp_path, monkeypat
     assert not (tmp_path / "b").exists()
 
 
+def test_a_short_passphrase_in_a_file_is_told_with_the_file(store, tmp_path, capsys):
+    file = tmp_path / "words"
+    file.write_text("short\n")
+    words = ["backup", str(tmp_path / "b"), "--store", str(store), "--passphrase-file", str(file)]
+    assert main(words) == ExitCode.MISUSE
+    assert f"hint: it is the first line of {file}" in capsys.readouterr().err
+
+
 def test_a_passphrase_that_is_no_text_is_misuse(store, tmp_path, capsys):
     path = tmp_path / "p"
     path.write_bytes(b"\xff\xfe\x00" * 8)

@@ -114,6 +114,8 @@ async def test_a_certificate_is_shown_with_what_a_person_compares(place, pki):
     digits = issued.bundle().fingerprint.upper()
     assert " ".join(digits[at : at + 4] for at in range(0, 64, 4)) in answer.out
     assert " ".join(issued.bundle().spki.upper()[at : at + 4] for at in range(0, 64, 4)) in answer.out
+    bundle = issued.bundle()
+    assert f"{bundle.not_before:%Y-%m-%d %H:%M} to {bundle.not_after:%Y-%m-%d %H:%M} UTC" in answer.out
     in_firefox = ":".join(digits[at : at + 2] for at in range(0, 64, 2))
     for which in (
         "device.test",

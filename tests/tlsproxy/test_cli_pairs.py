@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,12 @@ def test_a_status_has_both_the_default_first(tmp_path, now, pki, ec, rsa):
     assert status.served_to(rsa.bundle().id) == ["device.test", "everything else"]
     assert render(status).count("served to  device.test, everything else") == 2
     assert Status.from_json(status.to_json()) == status
+
+
+def test_where_strangers_are_refused_nobody_is_told_that_they_are_served(tmp_path, now, ec):
+    with Store.open(tmp_path / "store", clock=lambda: now) as store:
+        store.propose(ec.bundle(), source=Source.CUSTOMER, via="t", examiner=InProcess())
+        facts = StoreFacts(store.active, store.slots(), store.receipts(), store.bundle, True)
+        status = replace(describe(facts, place=Lying("", "", ""), now=now), strict_names=True)
+    assert "served to  device.test, nobody else (strict_names)" in render(status)
+    assert Status.from_json(status.to_json()).strict_names

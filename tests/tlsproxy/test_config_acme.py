@@ -90,7 +90,10 @@ def test_without_names_it_is_for_what_the_device_is_called() -> None:
         ),
         ('challenge = "dns-01"', "acme.challenge: dns-01 needs a command that sets records"),
         ('challenge = "magic"', "acme.challenge: "),
-        ('challenge = "tls-alpn-01"\nnames = ["*.a.example"]', "acme.names: *.a.example can't be proved by"),
+        (
+            'challenge = "tls-alpn-01"\nnames = ["*.a.example"]',
+            "acme.names: *.a.example can't be proved by tls-alpn-01, but by dns-01",
+        ),
         ('challenge = "tls-alpn-01"\nnames = ["a b"]', "acme.names: 'a b' is no host name or address"),
         ('challenge = "tls-alpn-01"\nnames = []', "acme.names: is missing, and identity.names too"),
         ('challenge = "tls-alpn-01"\neab_kid = "x"', "acme.eab_kid: stands without eab_key_file"),

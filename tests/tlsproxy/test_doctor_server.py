@@ -181,6 +181,12 @@ async def speak_http(stream: trio.SocketStream) -> None:
     await stream.aclose()
 
 
+async def speak_old_http(stream: trio.SocketStream) -> None:
+    await stream.receive_some(100)
+    await stream.send_all(b"<!DOCTYPE HTML>\n<html>\n")
+    await stream.aclose()
+
+
 async def hang_up(stream: trio.SocketStream) -> None:
     await stream.receive_some(100)
     await stream.aclose()
@@ -201,6 +207,7 @@ async def babble(stream: trio.SocketStream) -> None:
     ("handler", "code", "words"),
     [
         (speak_http, "server_not_tls", "'HTTP/1.1 400 Bad Request'"),
+        (speak_old_http, "server_not_tls", "'<!DOCTYPE HTML>'"),
         (hang_up, "server_handshake_failed", "ends the connection"),
         (babble, "server_handshake_failed", "TLS 1.3: "),
     ],
@@ -231,6 +238,7 @@ async def test_where_nobody_listens_the_systems_reason_is_told():
         found = await diagnosed(sock.getsockname()[1])
     assert codes(found) == ["server_unreachable"]
     assert "connection refused" in found.findings[0].words
+    assert found.verdict == "clients can't reach it"
 
 
 async def test_each_address_of_a_server_is_looked_at(tmp_path, pki: Pki):

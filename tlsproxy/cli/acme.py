@@ -6,6 +6,7 @@ Everything is asked of the running proxy, since it is there that an authority lo
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -244,6 +245,10 @@ def revoke(
     cessation-of-operation takes it away as well, and ends the enrolment.
     """
     if not yes:
+        from tlsproxy.errors import UsageError
+
+        if as_json or not sys.stdin.isatty():
+            raise UsageError("a revocation can't be taken back", "add --yes if that is meant")
         click.confirm("Nothing brings a revoked certificate back. Revoke it?", abort=True, err=True)
     with asking(find_proxy(store, config)) as client:
         _tell(client.revoke_acme(reason), as_json=as_json)

@@ -151,5 +151,6 @@ def _passphrase(path: Path | None, *, twice: bool) -> str:
         said = first_line(path or Path("-"), LONGEST_PASSPHRASE)
     if not SHORTEST_PASSPHRASE <= len(said) <= LONGEST_PASSPHRASE:
         words = f"a passphrase has {SHORTEST_PASSPHRASE} to {LONGEST_PASSPHRASE} characters"
-        raise UsageError(words, "give it on stdin, or name its file: --passphrase-file FILE")
+        hint = "give it on stdin, or name its file: --passphrase-file FILE"
+        raise UsageError(words, hint if path in {None, Path("-")} else f"it is the first line of {path}")
     return said

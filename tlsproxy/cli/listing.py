@@ -217,13 +217,17 @@ def _told(slot: Slot, one: dict[str, object], chain: list[Certificate]) -> list[
 
     return [
         f"state        {one['state']}",
-        f"valid        {str(one['not_before'])[:16]} to {str(one['not_after'])[:16]} UTC",
+        f"valid        {_minute(one['not_before'])} to {_minute(one['not_after'])} UTC",
         f"SHA-256      {grouped(str(one['fingerprint']))}",
         f"key          {grouped(str(one['spki_sha256']))} (SPKI SHA-256), {one['key_type']}",
         f"id           slot {slot.id}, bundle {one['bundle']}",
         *(f"chain        {link.subject.rfc4514_string()}" for link in chain),
         f"issued by    {chain[-1].issuer.rfc4514_string()}",
     ]
+
+
+def _minute(moment: object) -> str:
+    return str(moment)[:16].replace("T", " ")
 
 
 def _choose(view: View, which: str | None, source: str | None) -> Slot:

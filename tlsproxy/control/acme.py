@@ -77,7 +77,7 @@ async def _preflight(ask: Ask) -> Response:
     try:
         roots = roots_in(asked.ca_pem).encode("ascii")
         question = Question(
-            names=tuple(dict.fromkeys(map(normalise, asked.names))),
+            names=tuple(dict.fromkeys(map(_normal, asked.names))),
             challenge=asked.challenge,
             server=_server(asked, roots) if asked.directory is not None else None,
             profile=asked.profile,
@@ -125,6 +125,13 @@ def _bindings(wanted: EnrolmentDocument) -> Iterator[tuple[str, Binding]]:
     for one in (wanted, wanted.fallback):
         if one is not None and one.binding is not None:
             yield one.directory, Binding(one.binding.kid, mac_key(one.binding.mac_key))
+
+
+def _normal(name: str) -> str:
+    try:
+        return normalise(name)
+    except ValueError as error:
+        raise ValueError(f"{name[:60]!r} can't stand in a certificate: {error}") from None
 
 
 def _unusable(why: str) -> BadRequestError:

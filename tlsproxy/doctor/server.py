@@ -76,12 +76,18 @@ def diagnose_server(
     is_well = not any(finding.is_error for finding in findings)
     return Diagnosis(
         subject=f"{destination.server_name} at {destination}",
-        verdict="clients that know its authority accept it" if is_well else "clients refuse it",
+        verdict=_verdict(chosen, is_well=is_well),
         is_well=is_well,
         findings=findings,
         anatomy=anatomy,
         facts=tuple(_facts(destination, chosen, looks)),
     )
+
+
+def _verdict(chosen: Look, *, is_well: bool) -> str:
+    if not any(visit.is_connected for visit in chosen.visits):
+        return "clients can't reach it"
+    return "clients that know its authority accept it" if is_well else "clients refuse it"
 
 
 def _chosen(looks: Sequence[Look]) -> Look:
@@ -94,7 +100,7 @@ def _chosen(looks: Sequence[Look]) -> Look:
 def _failure(destination: Destination, visits: Sequence[Visit]) -> Finding:
     for visit in visits:
         if visit.answer:
-            answer = visit.answer.decode("latin-1").partition("\r\n")[0]
+            answer = visit.answer.decode("latin-1").splitlines()[0]
             return found("server_not_tls", address=destination, answer=answer)
     if not any(visit.is_connected for visit in visits):
         return found("server_unreachable", address=destination, why=visits[0].failure)

@@ -224,11 +224,15 @@ class Status:
     """What health tells beside the rung."""
     default_beside: str | None = None
     """The RSA bundle beside the default's."""
+    strict_names: bool = False
+    """Whether strangers are refused (docs/tls-policy.md), and not served the default."""
 
     def served_to(self, bundle: str) -> list[str]:
-        """Say to whom a bundle is served: the names, and everybody else by the default."""
+        """Say to whom a bundle is served: the names, and strangers by the default, if they are served."""
         patterns = [row.pattern for row in self.rows if bundle in {row.bundle, row.beside}]
-        return patterns + ["everything else"] * (bundle in {self.default, self.default_beside})
+        if bundle not in {self.default, self.default_beside}:
+            return patterns
+        return [*patterns, "nobody else (strict_names)" if self.strict_names else "everything else"]
 
     def to_json(self) -> dict[str, object]:
         """Give what JSON can hold, as control/documents.py has it: at its top what scripts ask for first."""

@@ -12,6 +12,7 @@ disk's record tells. Dates of an authority are measured by its own `Date`: the d
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections import deque
@@ -237,10 +238,14 @@ def _alternates(links: Sequence[str]) -> tuple[str, ...]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go down to what the system said: the HTTP library's own words are often empty."""
+    """Go down to what the system said: the HTTP library's own words are often empty.
+
+    Where each of several addresses has failed, the first one's reason stands for all (trio gives a group).
+    """
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        several = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        error = several[0] if several else error.__cause__ or error.__context__
 
 
 def _is_untrusted(error: Exception) -> bool:
@@ -252,8 +257,15 @@ def _why(error: Exception) -> str:
     for one in causes:
         if isinstance(one, ssl.SSLCertVerificationError):
             return one.verify_message
-    system = next((one.strerror for one in causes if isinstance(one, OSError) and one.strerror), None)
+    system = next((words for one in causes if isinstance(one, OSError) and (words := _of_system(one))), None)
     return system or next((str(one) for one in causes if str(one)), type(error).__name__)
+
+
+def _of_system(error: OSError) -> str | None:
+    """Give the system's own words: trio writes the address before them."""
+    if error.errno is None or error.errno <= 0 or isinstance(error, ssl.SSLError):  # numbered otherwise
+        return error.strerror
+    return os.strerror(error.errno)
 
 
 def transport_to(server: Server) -> httpx2.AsyncBaseTransport:

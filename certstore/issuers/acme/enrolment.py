@@ -81,7 +81,8 @@ class Enrolment:
             (one for one in self.names if (is_address(one) if by_dns else one.startswith("*."))), None
         )
         if wrong is not None:
-            raise ValueError(f"{wrong} can't be proved by {self.challenge}")
+            fit = "http-01 or tls-alpn-01" if is_address(wrong) else "dns-01 or dns-persist-01"
+            raise ValueError(f"{wrong} can't be proved by {self.challenge}, but by {fit}")
         if self.fallback is not None and self.fallback.directory == self.directory:
             raise ValueError("the fallback is the same authority")
 
