@@ -158,7 +158,8 @@ async def test_a_sample_is_a_share(paper: Paper) -> None:
 async def test_a_line_stays_whole_on_a_pipe_however_long_its_target(paper: Paper) -> None:
     log = paper.log(access_query=True)
     log.exchange_done(exchange(b"/" + b'"' * policy.MAX_REQUEST_LINE_BYTES))
-    line = paper.text(log).splitlines()[-1]  # a thread of another test may have found this descriptor's number
+    # the last: a thread of another test may have written to a descriptor of this number
+    line = paper.text(log).splitlines()[-1]
     assert len(line) <= 2 * policy.ACCESS_TEXT_BYTES + 1000
     assert json.loads(line)["path"].endswith("...")
 
