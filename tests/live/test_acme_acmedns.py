@@ -90,8 +90,8 @@ async def test_a_certificate_for_a_name_and_its_wildcard_comes_and_is_renewed(
             assert await shown(proxy.port) == first["sha256"]
             second = await acme(proxy, "renew")
             assert await shown(proxy.port) == second["sha256"] != first["sha256"]
-            assert len(server.asked) == 4
-            assert await values(knot, PLACE) == {one["txt"] for one in server.asked[2:]}
+            assert 2 < len(server.asked) <= 4  # see PEBBLE_AUTHZREUSE
+            assert await values(knot, PLACE) == {one["txt"] for one in server.asked[-2:]}
             (known,) = server.accounts.values()
             told = await tlsproxy("acme", "status", "--store", str(proxy.store), "--json")
             log = "\n".join(map(str, proxy.log))
