@@ -18,6 +18,7 @@ from tlsproxy.acmebooks import Books
 from tlsproxy.acmewishes import Terms
 from tlsproxy.config.acme import enrolment_of
 from tlsproxy.config.values import EnrolmentConfig
+from tlsproxy.namedfiles import read_named
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
@@ -111,5 +112,4 @@ def _terms(config: EnrolmentConfig) -> Terms:
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_MOST_BYTES).decode("utf-8", "replace")
+    return read_named(path, _MOST_BYTES).decode("utf-8", "replace")

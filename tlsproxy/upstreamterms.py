@@ -7,14 +7,13 @@ unready, and `check` and a reload tell of it before. Refuses to know how TLS is 
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from certstore import USUAL_ROOTS
 from tlsproxy.config import RouteConfig, UpstreamAddress, UpstreamTLSConfig
 from tlsproxy.errors import Mistake
+from tlsproxy.namedfiles import read_named
 from tlsproxy.policy_upstream import MOST_FILE_BYTES
 from tlsproxy.terms import Terms
 
@@ -84,18 +83,10 @@ def _roots(named: Path | None) -> str:
 def _read(path: Path | None) -> str:
     assert path is not None
     try:
-        with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _UnreadableError(f"{path} is no file")
-            content = file.read(MOST_FILE_BYTES + 1)
+        content = read_named(path, MOST_FILE_BYTES)
     except OSError as error:
         raise _UnreadableError(f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
-    if len(content) > MOST_FILE_BYTES:
-        raise _UnreadableError(f"{path} is larger than {MOST_FILE_BYTES} bytes")
+    except ValueError as error:
+        raise _UnreadableError(str(error)) from None
     # comments beside the blocks may be in any encoding, and `ssl` takes ASCII only; a PEM block is ASCII
     return content.decode("ascii", "ignore").replace("\0", "")
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a pipe that nobody writes to would hold up the start for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,14 +111,18 @@ async def test_what_a_person_says_goes_before_the_configuration_until_a_reset(tm
             assert await shown(proxy.port) == again["sha256"]
 
 
-async def test_a_file_that_is_not_there_is_told_and_looked_for_again(tmp_path, pebble) -> None:
+@pytest.mark.parametrize("instead", [None, os.mkfifo])
+async def test_a_file_that_is_not_there_is_told_and_looked_for_again(tmp_path, pebble, instead) -> None:
     more = table(tmp_path, pebble, "device.test")
     (tmp_path / "root.pem").unlink()
+    if instead is not None:
+        instead(tmp_path / "root.pem")
     with trio.fail_after(DEADLINE_S):
         async with scene(tmp_path, pebble, more) as (proxy, _):
             told = await proxy.wait_log("finding", code="acme_configuration_unusable")
             assert "root.pem" in told["words"]
             assert await absent(proxy)
+            (tmp_path / "root.pem").unlink(missing_ok=True)
             (tmp_path / "root.pem").write_bytes(pebble.server.ca_pem)
             assert await reload(proxy) == (0, "")
             await come(proxy, "device.test")

@@ -313,7 +313,7 @@ def _unread_bytes(sock: socket.socket) -> int:
 async def test_a_flood_of_notes_without_connections_lets_others_have_their_turn(crew):
     """A worker that somebody has taken over posts what is no connection, faster than it can be read."""
     posting, collecting = crew.pairs[1]
-    notes = 3 * policy.ACCEPT_BURST  # between two looks it has at most two turns, in whatever order trio runs us
+    notes = 3 * policy.ACCEPT_BURST  # it has at most two turns between two looks, however trio orders us
     for _ in range(notes):
         posting.send(b"x")
     seen = set()

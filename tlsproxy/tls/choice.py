@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from tlsproxy.tls.offers import ECDSA_SCHEMES, TLS13
+from tlsproxy.tls.offers import ECDSA_SCHEMES, ECDSA_SUITES, TLS13
 
 if TYPE_CHECKING:
     from certstore import PrivateKey
@@ -51,15 +51,6 @@ CURVES: Final[Mapping[str, Curve]] = MappingProxyType(
 )
 """By the names that `cryptography` has for them."""
 
-# The suites that a policy may name (policy_tls.py), by their names there.
-_SUITES: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "ECDHE-ECDSA-AES128-GCM-SHA256": 0xC02B,
-        "ECDHE-ECDSA-AES256-GCM-SHA384": 0xC02C,
-        "ECDHE-ECDSA-CHACHA20-POLY1305": 0xCCA9,
-    }
-)
-
 
 def curve_of(key: PrivateKey) -> Curve | None:
     """Give the curve that a bundle's key lies on; None where it is no ECDSA key."""
@@ -69,7 +60,7 @@ def curve_of(key: PrivateKey) -> Curve | None:
 @lru_cache(maxsize=8)  # a process has one policy, or two; each hello for a pair asks
 def ecdsa_suites(ciphers: tuple[str, ...]) -> frozenset[int]:
     """Give the numbers of those TLS 1.2 ciphers of a policy, named as there, that want an ECDSA signature."""
-    return frozenset(_SUITES[name] for name in ciphers if name in _SUITES)
+    return frozenset(ECDSA_SUITES[name] for name in ciphers if name in ECDSA_SUITES)
 
 
 def suits(hello: ClientHello, context: Context) -> bool:

@@ -10,6 +10,8 @@ section 7.4.1.4.1), which nobody here signs with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from tlsproxy.policy_tls import FITS
@@ -17,7 +19,7 @@ from tlsproxy.policy_tls import FITS
 if TYPE_CHECKING:
     from tlsproxy.tls.clienthello import ClientHello
 
-__all__ = ["ECDSA_SCHEMES", "FITS", "OFFERED_VERSIONS", "TLS13", "USABLE_KEYS", "offer_of"]
+__all__ = ["ECDSA_SCHEMES", "ECDSA_SUITES", "FITS", "OFFERED_VERSIONS", "TLS13", "USABLE_KEYS", "offer_of"]
 
 OFFERED_VERSIONS: Final = ("older", "TLSv1.2", "TLSv1.3")
 USABLE_KEYS: Final = ("neither", "rsa", "ec", "both")
@@ -32,8 +34,16 @@ _RSA = _PSS | {0x0401, 0x0501, 0x0601}
 _HYBRID_GROUPS = frozenset({0x11EC, 0x11EB})
 _GROUPS = frozenset({0x001D, 0x0017, 0x0018})
 _TLS13_SUITES = frozenset({0x1301, 0x1302, 0x1303})
-# ECDHE with AES-128-GCM, AES-256-GCM and ChaCha20
-_ECDSA_SUITES = frozenset({0xC02B, 0xC02C, 0xCCA9})
+ECDSA_SUITES: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "ECDHE-ECDSA-AES128-GCM-SHA256": 0xC02B,
+        "ECDHE-ECDSA-AES256-GCM-SHA384": 0xC02C,
+        "ECDHE-ECDSA-CHACHA20-POLY1305": 0xCCA9,
+    }
+)
+"""IANA's numbers of the suites that a policy may name (policy_tls.py) and that want an ECDSA signature."""
+_ECDSA_NUMBERS = frozenset(ECDSA_SUITES.values())
+# and the same three with RSA
 _RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
 
 
@@ -47,7 +57,7 @@ def offer_of(hello: ClientHello) -> tuple[str, str, str]:
     if _TLS12 not in hello.versions:
         return OFFERED_VERSIONS[0], USABLE_KEYS[0], FITS[0]
     suites = hello.cipher_suites
-    ec = ec and not _ECDSA_SUITES.isdisjoint(suites)
+    ec = ec and not _ECDSA_NUMBERS.isdisjoint(suites)
     rsa = not _RSA.isdisjoint(algorithms) and not _RSA_SUITES.isdisjoint(suites)
     fits = (ec or rsa) and not _GROUPS.isdisjoint(hello.groups)
     return OFFERED_VERSIONS[1], USABLE_KEYS[2 * ec + rsa], FITS[fits]
