@@ -84,7 +84,7 @@ class StoreLocked(StoreError):
     @property
     def hint(self) -> str:
         """Who to ask instead."""
-        return "let the running process do it, or stop that one first"
+        return "stop that process first: a store has one at a time"
 
 
 class StoreNotWritable(StoreError):

@@ -151,7 +151,7 @@ def test_a_certificate_for_no_demo_says_how_to_start_one(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("tlsproxy: error: no demo has its inbox at ")
+    assert done.stderr.startswith("tlsproxy: error: no demo runs that has its inbox at ")
     assert "tlsproxy: hint: " in done.stderr
 
 

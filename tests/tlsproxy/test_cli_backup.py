@@ -76,7 +76,7 @@ def test_a_store_that_a_proxy_holds_is_not_restored(backup, store, passphrase, c
         assert main(words) == ExitCode.FAILED
     said = capsys.readouterr().err
     assert "in use by process" in said
-    assert "stop that one first" in said
+    assert "stop that process first" in said
     assert read_generation(store) == before
 
 

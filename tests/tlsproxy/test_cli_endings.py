@@ -66,7 +66,7 @@ def spoken(value: object) -> str:
             1,
             [
                 "tlsproxy: error: the store /s is in use by process 7",
-                "tlsproxy: hint: let the running process do it, or stop that one first",
+                "tlsproxy: hint: stop that process first: a store has one at a time",
             ],
         ),
         (

@@ -33,6 +33,12 @@ def test_a_wide_terminal_gets_a_row_on_a_line(monkeypatch: pytest.MonkeyPatch) -
     assert len(rows) == len(ROWS)
 
 
+def test_an_empty_table_says_none_to_who_looks_and_gives_a_pipe_only_its_heads(capsys):
+    show_columns(("id", "names"), [])
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("id  names\n", "none\n")
+
+
 def test_on_a_narrow_terminal_the_long_columns_stand_below_and_no_time_is_torn_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from certstore import Candidate, Circumstances, Receipt, Source, State, assemble
 from tlsproxy.demo import certificate, command, narration
 from tlsproxy.demo.front import Certificate
 from tlsproxy.demo.places import DEFAULT, Places, here
-from tlsproxy.errors import ConfigError
+from tlsproxy.errors import ConfigError, ListenError
 
 
 @pytest.fixture
@@ -103,9 +104,24 @@ def test_a_demo_certificate_lies_in_the_inbox_whole_and_private(tmp_path, now):
 
 
 def test_dropping_where_there_is_no_demo_says_so(tmp_path):
-    with pytest.raises(certificate.NoDemoError, match="no demo has its inbox at") as caught:
+    with pytest.raises(certificate.NoDemoError, match="no demo runs that has its inbox at") as caught:
         certificate.drop(tmp_path)
     assert "tlsproxy demo" in caught.value.hint
+
+
+def test_nothing_is_dropped_once_the_demo_has_ended(tmp_path):
+    inbox = Places(tmp_path).inbox
+    inbox.mkdir(parents=True)
+    with pytest.raises(certificate.NoDemoError):
+        certificate.drop(tmp_path)
+    assert not list(inbox.iterdir())
+
+
+def test_where_the_port_is_taken_the_way_out_keeps_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "here", lambda: "tlsproxy")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ListenError) as caught:
+        command.show(f"127.0.0.1:{taken.getsockname()[1]}", tmp_path / "my demo")
+    assert f"tlsproxy demo --listen localhost:9443 --dir '{tmp_path / 'my demo'}'; or" in caught.value.hint
 
 
 # --- lines

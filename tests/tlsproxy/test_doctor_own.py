@@ -83,6 +83,12 @@ def test_at_rest_what_ends_is_told_by_the_store_alone(tmp_path: Path, pki: Pki):
     assert "device.test" in dict(found.facts)["served"]
 
 
+def test_each_certificate_that_is_served_is_told(tmp_path: Path, pki: Pki):
+    put(tmp_path, pki.leaf(), pki.leaf(("other.test",)))
+    served = dict(diagnosed(place_of(tmp_path)).facts)["served"]
+    assert {one.split(",")[0] for one in served.split("; ")} == {"device.test", "other.test"}
+
+
 def test_the_last_refusal_is_told(tmp_path: Path, pki: Pki):
     put(tmp_path, pki.leaf(), pki.leaf(("other.test",), ca=True))
     found = diagnosed(place_of(tmp_path))

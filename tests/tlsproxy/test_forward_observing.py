@@ -39,6 +39,15 @@ async def test_a_record_says_whose_fault_it_was():
     ]
 
 
+async def test_a_record_counts_the_body_of_an_answer_that_is_ours():
+    async with forwarding({"/api": always_ok}) as rig:
+        client = await rig.connect()
+        body = (await client.ask()).body
+    [record] = rig.records
+    assert (record.code, record.body_bytes) == ("no_route", len(body))
+    assert body
+
+
 async def test_a_head_that_is_refused_and_what_a_connection_carried_are_told():
     async with forwarding() as rig:
         client = await rig.connect()

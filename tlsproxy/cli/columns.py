@@ -17,7 +17,7 @@ def show_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], below: Col
 
     below: the columns that stand on a line of their own where a terminal is too narrow for all.
     """
-    if not is_plain():
+    if not is_plain() and rows:
         from tlsproxy.cli.tables import show_rows
 
         show_rows(heads, rows, sys.stdout, below)
@@ -26,3 +26,5 @@ def show_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], below: Col
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+    if not rows:
+        click.echo("none", err=True)  # for a person; who reads the table finds its head, and no row

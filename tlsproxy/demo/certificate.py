@@ -1,7 +1,8 @@
 """Makes another certificate for the demo and drops it into the inbox, as any other program would.
 
-Promises: it works on the running demo from outside, by nothing but the directory; the file is written aside
-and renamed, so it is there whole or not at all. It is the line that the demo asks its user to paste.
+Promises: it works on the running demo from outside, by nothing but the directory, once it has seen that one
+runs; the file is written aside and renamed, so it is there whole or not at all. It is the line that the demo
+asks its user to paste.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certstore import Bundle
+from tlsproxy.control.client import Client
 from tlsproxy.demo.narration import labelled, print_of
 from tlsproxy.demo.places import Places
-from tlsproxy.errors import ProxyError
+from tlsproxy.errors import NotRunningError, ProxyError
 
 _FILE = "demo.pem"
 _RSA_BITS = 2048  # the least that browsers take, and quick to make
@@ -36,7 +38,7 @@ class NoDemoError(ProxyError):
         self.inbox = inbox
 
     def __str__(self) -> str:
-        return f"no demo has its inbox at {self.inbox}"
+        return f"no demo runs that has its inbox at {self.inbox}"
 
     @property
     def hint(self) -> str:
@@ -47,11 +49,15 @@ class NoDemoError(ProxyError):
 def drop(folder: Path, key_type: str = "ec") -> None:
     """Make a certificate with a new key ("ec" or "rsa"), drop it, and say so.
 
-    Raises NoDemoError where `folder` holds no inbox, OSError where it can't be written.
+    Raises NoDemoError where none runs in `folder`, OSError where its inbox can't be written.
     """
-    inbox = Places(folder).inbox
-    if not inbox.is_dir():
-        raise NoDemoError(inbox)
+    places = Places(folder)
+    inbox = places.inbox
+    try:
+        with Client(places.control) as client:
+            client.status()
+    except NotRunningError:
+        raise NoDemoError(inbox) from None
     bundle = make(key_type, datetime.now(UTC))
     place = put(inbox, bundle)
     click.echo(labelled("made", f"{bundle.key_type} certificate for {', '.join(bundle.names)}"))

@@ -88,12 +88,12 @@ def show(listen: str, folder: Path) -> int:
         try:
             trio.run(partial(run, stage, say=click.echo))
         except* ListenError as group:
-            raise _with_way_out(group) from group
+            raise _with_way_out(group, stage.places) from group
         click.echo(f"\nended; its state is kept in {folder}" if stage.places.folder == folder else "\nended")
     return ExitCode.DONE
 
 
-def _with_way_out(group: BaseExceptionGroup[ListenError]) -> ListenError:
+def _with_way_out(group: BaseExceptionGroup[ListenError], places: Places) -> ListenError:
     """Give the error with a command for who only typed `make demo`."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
@@ -101,7 +101,8 @@ def _with_way_out(group: BaseExceptionGroup[ListenError]) -> ListenError:
     assert isinstance(error, ListenError)
     if "listens there" not in error.why:
         return error
-    way_out = f"take another port: {here()} demo --listen localhost:9443; or see who has this one: ss -ltnp"
+    again = f"{here()} demo --listen localhost:9443{places.option}"
+    way_out = f"take another port: {again}; or see who has this one: ss -ltnp"
     return ListenError(error.address, error.why, way_out)
 
 

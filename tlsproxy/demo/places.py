@@ -31,14 +31,23 @@ class Places:
         return self.store / "inbox"
 
     @property
+    def control(self) -> Path:
+        """Where the demo's proxy is asked."""
+        return self.store / "run" / "control.sock"
+
+    @property
     def device_socket(self) -> Path:
         """Where the sample device listens."""
         return self.folder / "device.sock"
 
     def certificate_command(self, program: str) -> str:
         """Write the line that makes another certificate and drops it here."""
-        where = "" if self.folder == DEFAULT else f" --dir {shlex.quote(str(self.folder))}"
-        return f"{program} demo{where} certificate"
+        return f"{program} demo{self.option} certificate"
+
+    @property
+    def option(self) -> str:
+        """What names this folder on a command line, with a blank before it; "" for the usual one."""
+        return "" if self.folder == DEFAULT else f" --dir {shlex.quote(str(self.folder))}"
 
 
 def here() -> str:

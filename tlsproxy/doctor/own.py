@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,8 @@ from tlsproxy.errors import ConfigError, ControlError, NotRunningError, Privileg
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import Status
 from tlsproxy.privilege.account import named
+
+_SHOWN = 10  # certificates; `tlsproxy certs list` has them all
 
 __all__ = ["Patient", "Premises", "diagnose_ourselves"]
 
@@ -219,5 +222,7 @@ def _facts(patient: Patient, status: Status | None) -> Iterator[tuple[str, str]]
         running = status.process
         yield "proxy", f"{running.version}, process {running.pid}" if running else "not running"
         yield "state", status.rung.words
-        for bundle in status.bundles[:1]:
-            yield "served", f"{', '.join(bundle.names)}, until {bundle.not_after:%Y-%m-%d}"
+        if status.bundles:
+            each = (f"{', '.join(one.names)}, until {one.not_after:%Y-%m-%d}" for one in status.bundles)
+            more = [f"{len(status.bundles) - _SHOWN} more"] * (len(status.bundles) > _SHOWN)
+            yield "served", "; ".join([*islice(each, _SHOWN), *more])

@@ -70,6 +70,7 @@ class Exchange:
         "_detail",
         "_fault",
         "_link",
+        "_own_bytes",
         "_request",
         "_response",
         "_room",
@@ -93,6 +94,7 @@ class Exchange:
         self._response: Response | None = None
         self._status = 0
         self._code = self._detail = ""
+        self._own_bytes = 0  # of the body of an answer that is ours
         self._fault: Fault | None = None
         self._trace = b""
         self._route = ""
@@ -322,6 +324,7 @@ class Exchange:
         else:
             answer = reply(self._status, accept, close=not keep, method=method, code=self._code)
         await client.send(answer)
+        self._own_bytes = len(answer) - answer.index(b"\r\n\r\n") - 4
         if not keep:
             await client.end()
         return keep
@@ -348,7 +351,7 @@ class Exchange:
                 upstream=self._upstream.name if self._upstream is not None else "",
                 status=self._status,
                 code=self._code,
-                body_bytes=response.body_bytes if response is not None else 0,
+                body_bytes=response.body_bytes if response is not None else self._own_bytes,
                 seconds=time.monotonic() - self._started,
                 route=self._route,
                 fault=self._fault,

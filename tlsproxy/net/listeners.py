@@ -174,7 +174,7 @@ def _shown(host: str, port: int) -> str:
 _REASONS = {
     errno.EADDRINUSE: (
         "another program listens there",
-        "name another address, or see who has this one: ss -ltnp",
+        "it may be this proxy, running already; see who has that address: ss -ltnp; or name another",
     ),
     errno.EACCES: (
         "ports below 1024 need a privilege",
