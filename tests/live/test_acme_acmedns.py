@@ -17,8 +17,6 @@ from certstore.issuers.acme.acmednsaccount import AcmeDnsAccount
 from certstore.issuers.acme.nameserver import TsigKey
 from certstore.issuers.acme.wishes import Server
 from tests.authorities import acmedns as servers
-from tests.authorities import knot as knots
-from tests.authorities import pebble as pebbles
 from tests.authorities.knot import Knot
 from tests.live.proxy_process import tlsproxy
 from tests.live.test_acme import DEADLINE_S, acme, directory, scene, shown
@@ -29,18 +27,6 @@ from tlsproxy.acmednsrecords import AcmeDnsRecords
 PLACE = (
     "_acme-challenge.device.test"  # an alias leads there from device.elsewhere (tests/authorities/knot.py)
 )
-
-
-@pytest.fixture
-def knot(tmp_path_factory):
-    with knots.running(tmp_path_factory.mktemp("knot")) as running:
-        yield running
-
-
-@pytest.fixture
-def asked(tmp_path_factory, pki, knot):
-    with pebbles.running(tmp_path_factory.mktemp("pebble"), pki, asks=knot.port) as running:
-        yield running
 
 
 def puts_into(knot: Knot) -> servers.Show:

@@ -27,12 +27,6 @@ from tlsproxy.acmedns import DnsUpdates
 from tlsproxy.acmestanding import StandingRecords
 
 
-@pytest.fixture
-def knot(tmp_path_factory):
-    with knots.running(tmp_path_factory.mktemp("knot")) as running:
-        yield running
-
-
 def answer(name: str, token: str = "token") -> Answer:
     expires = datetime.now(UTC) + timedelta(minutes=5)
     return Answer(Challenge.DNS_01, name, token, f"{token}.thumb", expires)
@@ -140,17 +134,14 @@ async def test_a_record_that_a_person_sets_is_waited_for_and_told(knot) -> None:
 
 
 async def test_a_wildcard_comes_and_is_renewed_and_leaves_no_record_and_no_secret(
-    tmp_path, tmp_path_factory, pki, knot
+    tmp_path, knot, asked
 ) -> None:
     secret = base64.b64encode(TsigKey.read(knot.key_file.read_text()).secret)
     words = ["--challenge", "dns-01", "--dns-server", "127.0.0.1", "--dns-port", str(knot.port)]
     words += ["--dns-key-file", str(knot.key_file), "--name", "*.device.test", "--name", "device.test"]
-    with (
-        trio.fail_after(DEADLINE_S),
-        pebbles.running(tmp_path_factory.mktemp("pebble"), pki, asks=knot.port) as pebble,
-    ):
-        async with scene(tmp_path, pebble) as (proxy, _):
-            first = await acme(proxy, "enable", *directory(pebble, tmp_path), *words)
+    with trio.fail_after(DEADLINE_S):
+        async with scene(tmp_path, asked) as (proxy, _):
+            first = await acme(proxy, "enable", *directory(asked, tmp_path), *words)
             assert first["names"] == ["*.device.test", "device.test"]
             assert first["name_server"] == "127.0.0.1"
             assert await shown(proxy.port) == first["sha256"]

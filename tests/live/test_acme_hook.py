@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 import trio
 
-from tests.authorities import knot as knots
-from tests.authorities import pebble as pebbles
 from tests.authorities.pebble import Pebble
 from tests.live.peers import http_service
 from tests.live.proxy_process import Proxy, running, tlsproxy, write_config
@@ -38,18 +35,6 @@ assert dns.query.tcp(update, "127.0.0.1", port={port}, timeout=10).rcode() == 0
 with open(told, "a") as file:
     file.write(" ".join([device, action, name, value, *sorted(os.environ)]) + "\\n")
 """
-
-
-@pytest.fixture
-def knot(tmp_path_factory):
-    with knots.running(tmp_path_factory.mktemp("knot")) as running:
-        yield running
-
-
-@pytest.fixture
-def asked(tmp_path_factory, pki, knot):
-    with pebbles.running(tmp_path_factory.mktemp("pebble"), pki, asks=knot.port) as running:
-        yield running
 
 
 def hook_in(folder: Path, body: str) -> Path:

@@ -45,6 +45,13 @@ def pin_of(issued: Issued) -> str:
     return spki_of(issued.certificate.public_bytes(Encoding.DER))
 
 
+async def used(outward: Outward, port: int) -> OutwardStream:
+    stream = await outward.shake_hands(socket_of(await trio.open_tcp_stream("127.0.0.1", port)))
+    await stream.send_all(GET)
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+    return stream
+
+
 @asynccontextmanager
 async def proxy_to(service: SecureService, terms: Terms, *, connect_s: float = 20.0) -> AsyncIterator[Rig]:
     """Run a proxy whose only route leads to the service, on these terms."""
@@ -251,22 +258,14 @@ async def test_a_session_is_as_old_as_the_verification_that_it_stands_for(versio
     async with a_secure_service(PKI.leaf((NAME,)), tmp_path, version=version) as service:
         outward = Outward("secure", Terms(NAME, roots=ROOTS), lambda: now)
 
-        async def used() -> OutwardStream:
-            stream = await outward.shake_hands(
-                socket_of(await trio.open_tcp_stream("127.0.0.1", service.port))
-            )
-            await stream.send_all(GET)
-            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
-            return stream
-
-        first = await used()
+        first = await used(outward, service.port)
         now = SESSION_KEEP_S - 1
         assert first.is_quiet()  # a connection of the pool that is looked at again and again
-        second = await used()
+        second = await used(outward, service.port)
         now = SESSION_KEEP_S + 1
         assert first.is_quiet()
         assert second.is_quiet()
-        third = await used()
+        third = await used(outward, service.port)
         assert service.resumed == [False, True, False]
         for stream in (first, second, third):
             stream.close()
@@ -277,25 +276,17 @@ async def test_after_a_failure_nothing_is_resumed_that_was_verified_before(tmp_p
     async with a_secure_service(PKI.leaf((NAME,)), tmp_path) as service:
         outward = Outward("secure", Terms(NAME, roots=ROOTS), lambda: now)
 
-        async def used() -> OutwardStream:
-            stream = await outward.shake_hands(
-                socket_of(await trio.open_tcp_stream("127.0.0.1", service.port))
-            )
-            await stream.send_all(GET)
-            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
-            return stream
-
-        first = await used()
+        first = await used(outward, service.port)
         now = 1.0
         service.context.load_cert_chain(chain_file(STRANGERS.leaf((NAME,)), tmp_path))
         service.context.num_tickets = 0
         assert first.is_quiet()
         outward._kept = None
         with pytest.raises(UpstreamTLSError):
-            await used()
+            await used(outward, service.port)
         assert first.is_quiet()
         with pytest.raises(UpstreamTLSError):
-            await used()
+            await used(outward, service.port)
         assert service.resumed == [False]
         first.close()
 
