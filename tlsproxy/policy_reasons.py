@@ -76,7 +76,7 @@ _OPEN_LATER: Final = "no forward secrecy: whoever gets the key can open what was
 _FAULTS: Final = (
     (re.compile(r"NULL"), "it doesn't encrypt"),
     (re.compile(r"EXP"), "it is of export strength, broken in minutes (FREAK, Logjam)"),
-    (re.compile(r"(^|_)(A?NON|ADH|AECDH)|_ANON_"), "nobody proves who they are: anyone may sit between"),
+    (re.compile(r"(^|[-_])(ANON|ADH|AECDH)([-_]|$)"), "nobody proves who they are: anyone may sit between"),
     (re.compile(r"RC4"), "RC4 is broken, and prohibited (RFC 7465)"),
     (re.compile(r"DES|IDEA|SEED|RC2"), "its blocks or keys of 64 bits or less are too small (Sweet32)"),
     (re.compile(r"MD5"), "MD5 is broken"),
@@ -99,7 +99,7 @@ _FAULTS: Final = (
 )
 _UNKNOWN_CIPHER: Final = "it is no cipher that is known here"
 _UNKNOWN_GROUP: Final = "it is no group that is known here"
-_NAME: Final = re.compile(r"[A-Z0-9_-]+")
+_NAME: Final = re.compile(r"[A-Z0-9]+([_-][A-Z0-9]+)+")  # of one word there is none
 _IANA: Final = re.compile(
     r"TLS_(ECDHE)_(ECDSA|RSA)_WITH_(AES_(?:128|256)_GCM_SHA\d{3}|CHACHA20_POLY1305)(?:_SHA256)?"
 )

@@ -63,6 +63,8 @@ def test_a_cipher_is_known_by_both_its_names(iana, openssl):
         ("TLSv1.1", "RFC 8996"),
         ("SSLv3", "POODLE"),
         ("x25519mlkem768", "hybrid"),
+        ("nonsense", "no cipher, group or version of that name"),
+        ("explanation", "no cipher, group or version of that name"),
     ],
 )
 def test_the_reason_is_the_right_one(name, words):
