@@ -168,7 +168,10 @@ def _notifier(config: Config, program: Program | None) -> Notifier:
     before = program.handed_over if program is not None else None
     account = program.account if program is not None else None
     helper = before.helper if before is not None else None
-    return Notifier(config.notify, account, helper, reloaded=before is not None, acme=config.acme)
+    notifier = Notifier(config.notify, account, helper, reloaded=before is not None, acme=config.acme)
+    if before is not None:
+        notifier.begin_after(before.told)
+    return notifier
 
 
 def _settle(config: Config, program: Program | None, doors: Doors) -> Kept | None:

@@ -64,7 +64,8 @@ class HandedOver(msgspec.Struct, frozen=True):
     events: what followers were told, None where the image before knew no events.
     sums: what was counted by those who are gone, which must never go back; asked, strict, refused: of
     clients (observe/clientele.py).
-    helper: who runs hooks, None where there are none. upstreams: which are watched, and how they were.
+    helper: who runs hooks, None where there are none, or none lives just now; told: the number of the last
+    event that was looked at for hooks, -1 for none. upstreams: which are watched, and how they were.
     """
 
     version: int
@@ -81,6 +82,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     events: EventsState | None = None
     sums: list[tuple[tuple[str, ...], float]] = []
     helper: HelperState | None = None
+    told: int = -1
     upstreams: list[UpstreamStatus] = []
     asked: list[tuple[str, float]] = []
     strict: list[tuple[str, bool]] = []

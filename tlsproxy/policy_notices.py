@@ -42,6 +42,8 @@ OUTPUT_BYTES = 2_048
 RETRY_FIRST_S = 2.0
 RETRY_MOST_S = 3_600.0
 GIVE_UP_S = 86_400.0
+# What was killed has ended within milliseconds; else it can't be killed, and all other ways wait meanwhile.
+KILL_S = 0.5
 # Letters that wait for one way; beyond that the oldest is dropped, and told.
 LETTERS_WAITING = 100
 # One message between supervisor and helper: a receipt with its findings has a few kilobytes.

@@ -163,6 +163,7 @@ class Reloader:
             workers=[_state_of(worker) for worker in self.crew.workers],
             kept=self.kept,
             helper=self.notifier.state(),
+            told=self.notifier.handed,
             upstreams=list(self.upstreams()),
             sums=[
                 *self.crew.sums.counted(),

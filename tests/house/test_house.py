@@ -21,6 +21,7 @@ BROAD_EXCEPTS = {
     "certstore/activation.py",
     "certstore/examination.py",
     "tlsproxy/net/accept.py",
+    "tlsproxy/notify/process.py",
     "tlsproxy/tls/gate.py",
     "tlsproxy/tls/contexts.py",
     "tlsproxy/caretaker.py",

@@ -45,6 +45,9 @@ def test_without_the_table_nobody_else_may_ask() -> None:
         ('mode = "0066"', "keeps out the proxy's own user"),
         ('users = ["a b"]', "no name of a user"),
         ('groups = [""]', "no name of a user"),
+        ('groups = ["4294967296"]', "no name of a user"),  # a reload ended the proxy by it
+        ('users = ["4294967295"]', "no name of a user"),
+        (f'users = ["{"9" * 63}"]', "no name of a user"),
         ("group = []", "unknown key"),
     ],
 )

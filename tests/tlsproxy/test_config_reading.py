@@ -135,6 +135,8 @@ def test_a_group_wants_a_user_and_both_are_names_or_numbers() -> None:
     assert mistakes_of('group = "adm"\n' + GOOD) == ["line 1: group: stands without a user"]
     (mistake,) = mistakes_of('user = "a:b"\n' + GOOD)
     assert mistake == "line 1: user: 'a:b' is no name or number of an account"
+    (mistake,) = mistakes_of('user = "4294967296"\n' + GOOD)
+    assert mistake == "line 1: user: '4294967296' is no name or number of an account"
 
 
 def test_an_unknown_key_names_the_one_that_was_meant() -> None:

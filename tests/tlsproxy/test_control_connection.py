@@ -16,6 +16,7 @@ import httpx2
 import pytest
 import trio
 import trio.lowlevel
+from structlog.testing import capture_logs
 
 from tests.controlling import DEADLINE_S, Api, control_api
 from tests.pki import Pki
@@ -179,6 +180,23 @@ async def test_who_leaves_amidst_a_change_gets_it_all_the_same(api: Api, pki: Pk
         while not api.store.receipts() or not api.store.receipts()[0].is_settled:
             await trio.lowlevel.checkpoint()
     assert api.store.active is not None
+
+
+@pytest.mark.parametrize(
+    "sent", [UPLOAD + b"{", UPLOAD.replace(b"Content-Length: 100", b"Transfer-Encoding: chunked") + b"zz\r\n"]
+)
+async def test_who_leaves_or_breaks_off_amidst_a_body_is_no_fault_of_ours(
+    tmp_path: Path, sent: bytes
+) -> None:
+    """Each time a traceback was logged as an error."""
+    with capture_logs() as log:
+        async with control_api(tmp_path) as api:
+            async with await api.connect() as stream:
+                await stream.send_all(sent)
+                await stream.send_eof()
+                await read_to_end(stream)
+            assert (await api.ask("GET", "/v1/health/live")).status_code == 200
+    assert "control_fault" not in [line["event"] for line in log]
 
 
 async def test_too_many_of_one_kind_are_told_to_come_again(tmp_path: Path) -> None:

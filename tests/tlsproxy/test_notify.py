@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import ssl
 import threading
@@ -248,6 +249,44 @@ async def test_a_hook_for_which_no_descriptor_is_left_is_a_failed_try_and_leaves
         os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222
 
 
+async def test_a_hook_with_a_word_that_no_program_can_get_is_a_failed_try():
+    ended = await hook.run(["/bin/echo", "a\0b"], b"{}\n", 20.0)
+    assert ended.why == "it can't be started: embedded null byte"
+
+
+async def test_a_hook_whose_group_takes_the_signal_but_who_lives_on_holds_up_nobody(monkeypatch):
+    """A `sudo` whose child is ours: the helper waited for it in its event loop, for ever."""
+    monkeypatch.setattr(os, "killpg", lambda _pid, _signal: None)
+    monkeypatch.setattr(policy, "KILL_S", 0.05)
+    with trio.fail_after(30):
+        ended = await hook.run(["/bin/sleep", "1000"], b"{}\n", 0.1)
+    assert "did not end within" in ended.why
+    (left,) = hook._left
+    left.kill()
+    left.wait()
+    await hook.run(["/bin/true"], b"{}\n", 20.0)
+    assert not hook._left
+
+
+@pytest.mark.parametrize("url", ["https://a..b/s3cret", f"https://{'a' * 64}.example/"])
+async def test_a_webhook_whose_host_is_no_name_is_a_failed_try_and_the_next_is_made(url, autojump_clock):
+    """The helper ended with all that waited in it, at each event."""
+    reports: list[Report] = []
+
+    async def attempt(letter: Letter) -> tuple[str, str]:
+        return (await post(url, b"{}", "", 20.0) if letter.text == "1" else ""), ""
+
+    postman = Postman("webhook", attempt, reports.append)
+    for text in ("1", "2"):
+        postman.take(Letter("rung", text))
+    postman.end()
+    await postman.run()
+    assert [(one.result, one.why) for one in reports] == [
+        ("given_up", "it failed (UnicodeError)"),
+        ("delivered", ""),
+    ]
+
+
 async def test_a_hook_that_cannot_be_killed_holds_up_nobody(monkeypatch):
     """A `sudo` that waits: it is another user's, and was waited for without an end."""
 
@@ -322,6 +361,61 @@ async def test_a_helper_that_cannot_be_started_is_told_once_and_tried_again_and_
         await trio.to_thread.run_sync(notifier.close)
     assert (reports[0].result, '"rung":"expired"' in reports[0].output) == ("delivered", True)
     assert [line["event"] for line in log].count("hook_helper_not_started") == 1
+
+
+async def test_what_happens_while_a_helper_is_dead_is_told_by_the_next_one(monkeypatch):
+    """Ten seconds of news were passed by, each time."""
+    start, may_start = Helper.start, threading.Event()
+
+    def start_when_it_may(settings: Settings) -> Helper:
+        may_start.wait()
+        return start(settings)
+
+    monkeypatch.setattr(policy, "HELPER_RETRY_S", 0.01)
+    events, reports = EventLog(lambda: AT), list[Report]()
+    with trio.fail_after(60):
+        notifier = Notifier(NotifyConfig(command=("/bin/cat",)), None, None, reloaded=False)
+        notifier.on_report = reports.append
+        monkeypatch.setattr(Helper, "start", start_when_it_may)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run, events)
+            events.add("rung", {"rung": "first"})
+            while not reports:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert notifier.helper is not None
+            os.kill(notifier.helper.pid, 9)
+            while notifier.helper is not None:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            events.add("rung", {"rung": "second"})
+            assert notifier.handed == 1
+            assert notifier.state() is None
+            may_start.set()
+            while len(reports) < 2:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(notifier.close)
+    assert ['"rung":"first"' in reports[0].output, '"rung":"second"' in reports[1].output] == [True, True]
+
+
+@pytest.mark.parametrize(("told", "heard"), [(1, ["second", "third"]), (-1, ["third"])])
+async def test_after_a_reload_without_a_helper_the_next_one_goes_on_where_the_last_one_was(told, heard):
+    """-1: there were no hooks before, and what has been is no news."""
+    events, reports = EventLog(lambda: AT), list[Report]()
+    for rung in ("first", "second"):
+        events.add("rung", {"rung": rung})
+    with trio.fail_after(60):
+        notifier = Notifier(NotifyConfig(command=("/bin/cat",)), None, None, reloaded=True)
+        notifier.on_report = reports.append
+        notifier.begin_after(told)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run, events)
+            await trio.testing.wait_all_tasks_blocked()
+            events.add("rung", {"rung": "third"})
+            while len(reports) < len(heard):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(notifier.close)
+    assert [json.loads(one.output)["rung"] for one in reports] == heard
 
 
 async def test_a_reload_in_whose_midst_a_helper_starts_takes_it_along(monkeypatch):

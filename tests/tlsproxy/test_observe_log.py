@@ -60,6 +60,16 @@ def test_who_has_no_stderr_at_all_has_no_log_and_no_trouble(monkeypatch: pytest.
     log.logger("control").info("generation_live")
 
 
+@pytest.mark.parametrize("style", ["console", "json"])
+@pytest.mark.parametrize("value", [1, True, None, ["a"], {"a": 1}, b"a", "a"])
+@pytest.mark.parametrize("name", ["exception", "stack", "exc_info", "stack_info"])
+def test_a_fact_by_a_name_of_the_loggers_own_is_written_whatever_it_is(
+    name: str, value: object, style: log.Format
+) -> None:
+    """A worker that somebody had taken over ended the supervisor by one line for its log."""
+    assert "generation_live" in written(style, **{name: value})
+
+
 def test_a_terminal_gets_readable_lines() -> None:
     assert "generation_live" in written("console", generation=7)
     assert "generation=7" in written("console", generation=7)

@@ -13,7 +13,7 @@ import trio
 
 from tlsproxy.handover import WorkerState
 from tlsproxy.workers.channel import Channel
-from tlsproxy.workers.messages import Ping, Pong, Prepare, Said, Started
+from tlsproxy.workers.messages import Ping, Pong, Prepare, Said, SiblingKeys, Started
 from tlsproxy.workers.protocol import FromWorker, ToWorker, decode_from_worker, decode_to_worker, encode
 
 
@@ -77,6 +77,24 @@ async def test_events_are_dropped_before_answers_when_nobody_reads() -> None:
     assert seen[-1] == Pong(1)
     assert 0 < len(seen) < 1000
     supervisor.close()
+
+
+async def test_keys_of_siblings_are_dropped_before_a_worker_passes_for_stuck() -> None:
+    """One that told keys without an end ended all others."""
+    ours, theirs = socket.socketpair()
+    supervisor = Channel(ours, decode_from_worker)
+    for _ in range(2000):
+        supervisor.send(SiblingKeys(1, {"0" * 32: "0" * 64}))
+    supervisor.send(Ping(1))
+    worker = Channel(theirs, decode_to_worker)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry_to_the_end, supervisor)
+            async with aclosing(worker.receive()) as messages:
+                seen = [message async for message in messages]
+    assert seen[-1] == Ping(1)
+    assert 0 < len(seen) < 1000
+    worker.close()
 
 
 async def carry_to_the_end(channel: Channel[Any]) -> None:

@@ -13,6 +13,7 @@ from tests.tlsproxy.test_workers_crew import scene_of
 from tests.tlsproxy.test_workers_testimony import LIES
 from tlsproxy.observe.exposition import page
 from tlsproxy.workers import birth as birth_room
+from tlsproxy.workers.remote import Stage
 
 IMPOSTOR = """
 import os, socket, sys
@@ -42,12 +43,25 @@ def impostor(tmp_path, monkeypatch):
     [
         "nonsense",
         '{"type":"Pong","number":"three"}',
+        '{"type":"Pong","number":1,"connections":' + "9" * 4300 + "}",  # two such added can't be written
+        '{"type":"Pong","number":1,"connections":-1}',
+        '{"type":"Pong","number":1,"generations":[[-1,1]]}',
         DEEP,
         '{"type":"Said","level":"info","event":"x","fields":{"deep":' + DEEP,
         '{"type":"Ping","number":1}',
         '{"type":"Quiet"}',  # it would go on accepting, and be told of no change
     ],
-    ids=["no-json", "wrong-type", "deep", "deep-inside", "a-supervisor's-word", "quiet-unasked"],
+    ids=[
+        "no-json",
+        "wrong-type",
+        "a-number-of-digits-without-end",
+        "less-than-nothing",
+        "no-generation",
+        "deep",
+        "deep-inside",
+        "a-supervisor's-word",
+        "quiet-unasked",
+    ],
 )
 async def test_a_worker_that_speaks_nonsense_is_killed_and_told_of(tmp_path: Path, impostor, lie) -> None:
     impostor(lie)
@@ -90,6 +104,20 @@ async def test_a_worker_gets_into_the_log_whatever_it_calls_its_facts(tmp_path: 
                 await trio.sleep(0.01)
             assert scene.crew.workers == [worker]
     assert (told[0]["worker"], told[0]["code"]) == (worker.pid, "hers")
+
+
+async def test_a_worker_that_never_stops_telling_keys_does_not_end_its_siblings(
+    tmp_path: Path, impostor
+) -> None:
+    """They were given up as stuck, and with them all that they served."""
+    impostor('{"type":"TicketKeys","keys":{}}\n' * 3000 + '{"type":"Pong","number":1,"connections":7}')
+    async with scene_of(tmp_path, 2) as scene:
+        both = tuple(scene.crew.workers)
+        scene.crew.open()
+        while any(worker.connections != 7 for worker in both):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [worker.stage for worker in both] == [Stage.ACCEPTING] * 2
 
 
 async def test_a_worker_that_lies_about_its_counts_spoils_no_page(tmp_path: Path, impostor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,11 +16,12 @@ from tlsproxy.net.admission import Verdict
 from tlsproxy.observe.counters import Counters
 from tlsproxy.observe.labels import LEFT, REASONS
 from tlsproxy.observe.metrics import Counted, Sums
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.engines import TLSFacts
 from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 from tlsproxy.workers.protocol import decode_from_worker, encode
-from tlsproxy.workers.testimony import Names, believed
+from tlsproxy.workers.testimony import Names, believed, fence_believed
 
 NAMES = Names(("/", "/api"), (UPSTREAM,))
 TRUE = (("tlsproxy_requests_total", "/", "2xx"), 3.0)
@@ -169,3 +171,33 @@ def test_the_most_that_is_believed_of_a_million_workers_can_be_handed_over():
         assert handover.read(fd) == state
     finally:
         os.close(fd)
+
+
+FENCED = Confined(7, 1, 1, (1, 2), ("net_bind_service", "cap_63"), True, False, True, 0, "no kernel has it")
+
+
+def test_a_worker_that_tells_of_its_fence_as_it_is_is_believed() -> None:
+    assert fence_believed(FENCED) == FENCED
+    assert fence_believed(None) is None
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        replace(FENCED, landlock_why="\x1b]0;mine\x07"),
+        replace(FENCED, landlock_why="no\nlistening    everywhere"),
+        replace(FENCED, landlock_why="x" * 100_000),
+        replace(FENCED, capabilities=("\x1b[2J",)),
+        replace(FENCED, capabilities=("chown",) * 100_000),
+    ],
+)
+def test_what_a_worker_tells_of_its_fence_steers_no_terminal_and_fills_no_page(lie: Confined) -> None:
+    found = fence_believed(lie)
+    assert found is not None
+    assert found.words.isprintable()
+    assert len(repr(found)) < 1500
+
+
+@pytest.mark.parametrize("lie", [replace(FENCED, pid=-1), replace(FENCED, groups=(2**70,))])
+def test_a_fence_with_numbers_that_no_system_has_is_not_believed(lie: Confined) -> None:
+    assert fence_believed(lie) is None

@@ -334,9 +334,14 @@ def _serial(text: str) -> str:
 
 
 def _account_name(text: str) -> str:
-    if not text or not text.isprintable() or any(c in text for c in ":/ "):
+    if not text or not text.isprintable() or any(c in text for c in ":/ ") or _is_beyond(text):
         raise ValueError(f"{text!r} is no name or number of an account")
     return text
+
+
+def _is_beyond(text: str) -> bool:
+    """Whether it is a number that no system has: ids have 32 bits, and the last one means nobody."""
+    return text.isdecimal() and not (text.isascii() and len(text) <= 10 and int(text) < 2**32 - 1)
 
 
 def _address(text: str) -> str:
@@ -347,7 +352,7 @@ def _address(text: str) -> str:
 
 
 def _account(text: str) -> str:
-    if not _ACCOUNT.fullmatch(text):
+    if not _ACCOUNT.fullmatch(text) or _is_beyond(text):
         raise ValueError(f"{text!r} is no name of a user or group, and no number")
     return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import trio
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from certstore import Reason, Receipt, State
@@ -85,12 +86,15 @@ async def read_body(ask: Ask) -> bytes:
     """Read the body of a request, within its bounds of size and time."""
     content = bytearray()
     with trio.move_on_after(policy.CONTROL_BODY_S):
-        async with aclosing(ask.request.stream()) as parts:
-            async for part in parts:
-                content += part
-                if len(content) > MAX_BODY_BYTES:
-                    words = f"the body is larger than {MAX_BODY_BYTES} bytes"
-                    raise BadRequestError(413, "file_too_large", words)
+        try:
+            async with aclosing(ask.request.stream()) as parts:
+                async for part in parts:
+                    content += part
+                    if len(content) > MAX_BODY_BYTES:
+                        words = f"the body is larger than {MAX_BODY_BYTES} bytes"
+                        raise BadRequestError(413, "file_too_large", words)
+        except ClientDisconnect as error:  # or it has broken the protocol, and was answered
+            raise BadRequestError(400, "bad_request", "the body has no end") from error
         return bytes(content)
     raise BadRequestError(408, "request_timeout", f"the body took longer than {policy.CONTROL_BODY_S:g} s")
 

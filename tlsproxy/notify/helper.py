@@ -7,7 +7,8 @@ counted, and its loss told as a finding. Refuses to know what the helper does wi
 Theory. Packets (SOCK_SEQPACKET) and not a stream: a reload never leaves half a message. Between the sending
 of a letter and the noting of its number no other task runs, so an exec finds both or neither. A helper that
 is started where there was none before (`[notify]` came by a reload, or it died) begins inside our fence,
-which nobody leaves: that is told, for its hooks can write only in our own folders until a restart. So one
+which nobody leaves: that is told, for its hooks can write only in our own folders until a restart. One in the
+place of another goes on where that one was in the log: only what the dead one held itself is lost. So one
 that is found again after a reload is kept, and told to execute itself anew (process.py): else it would run
 the old version's code for ever. One of a version that doesn't know that word goes on as it is.
 """
@@ -160,6 +161,7 @@ class Notifier:
         """
         self._config, self._acme, self._reloaded = config, acme, reloaded
         self._desk = Desk()
+        self._handed = None if reloaded else 0  # None: what has been before there were hooks is no news
         self.landlock = 0
         """The ABI of the fence that we are inside by now; 0 for none."""
         self.helper = Helper.found(before) if before is not None else None
@@ -196,6 +198,16 @@ class Notifier:
         """Give what a reload takes along."""
         return self.helper.state() if self.helper is not None else None
 
+    @property
+    def handed(self) -> int:
+        """The number of the last event that was looked at, also while there is no helper; -1 for none yet."""
+        handed = self.helper.handed if self.helper is not None else self._handed
+        return -1 if handed is None or not self._is_wanted else handed
+
+    def begin_after(self, number: int) -> None:
+        """Go on behind an event that the image before has looked at; -1: it didn't look at any."""
+        self._handed = number if number >= 0 else None
+
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Let none start or end while the block runs: an exec would forget it, and nobody wait for its end.
@@ -221,7 +233,10 @@ class Notifier:
         """Have it end; gives its exit code. Only then it is forgotten."""
         with self._changing:
             helper, self.helper = self.helper, None
-            return helper.end() if helper is not None else 0
+            if helper is None:
+                return 0
+            self._handed = helper.handed
+            return helper.end()
 
     async def run(self, events: EventLog) -> None:
         """Hand on what comes, until cancelled; return where nothing is wanted."""
@@ -268,8 +283,9 @@ class Notifier:
                 _log.warning("hook_missing", command=command[0], hint=hint)
 
     def _begin(self, helper: Helper, events: EventLog) -> None:
-        """Begin with what comes from now on, with a helper that was started late."""
-        helper.handed, helper.landlock = events.newest, self.landlock
+        """Go on where the one before was, with a helper that was started late; else with what comes now."""
+        helper.handed = events.newest if self._handed is None else self._handed
+        helper.landlock = self.landlock
         if self.landlock:
             _log.warning(
                 "hooks_fenced",

@@ -6,7 +6,7 @@ killed in any case; its output is read to the end and kept to a bound. Refuses t
 Theory. A group is killed while its leader is not reaped yet: until then its number can't be anybody else's
 (a pidfd tells of the end without reaping, pidfd_open(2)). Whoever makes a session of its own escapes that;
 it is the device maker's program. A child that keeps our pipe open doesn't keep us: after the kill nobody
-waits for the pipe's end.
+waits for the pipe's end. Known limit: where this process is itself ended by force, what it runs goes on.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ async def run(
         process = _start(
             command, environment
         )  # some milliseconds, in a process that has nothing better to do
-    except OSError as error:
-        return Ended(f"it can't be started: {(error.strerror or str(error)).lower()}")
+    except (OSError, ValueError) as error:  # ValueError: a word of the command holds a NUL
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        return Ended(f"it can't be started: {why.lower()}")
     output = bytearray()
     in_time = False
     try:
@@ -75,19 +76,18 @@ def _printable(text: str) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill it with its group, and reap it: that takes no time."""
-    try:
+    """Kill it with its group, and reap it: that takes no time, or is left for later."""
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        if process.poll() is None:  # another user by now (sudo)
-            _left.append(process)
-            return
-    process.wait()
+    try:
+        process.wait(policy.KILL_S)
+    except subprocess.TimeoutExpired:
+        _left.append(process)
 
 
-_left: list[subprocess.Popen[bytes]] = []  # those that can't be killed, to be reaped once they have ended
+# Those that can't be killed, to be reaped once they have ended: another user's by now (sudo), whose group may
+# still take the signal; or in the midst of a system call that nothing ends (a file server that is gone).
+_left: list[subprocess.Popen[bytes]] = []
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -110,7 +110,7 @@ class Postman:
     async def _bring(self, waiting: Waiting) -> None:
         letter, tries, since = waiting.letter, waiting.tries, trio.current_time() - waiting.age_s
         while True:
-            why, output = await self._attempt(letter)
+            why, output = await self._try(letter)
             tries += 1
             if not why:
                 return self._tell(letter, "delivered", tries, "", output)
@@ -125,6 +125,12 @@ class Postman:
             if self._is_halted:
                 self._waiting.appendleft(Waiting(self._way, letter, tries, trio.current_time() - since))
                 return None
+
+    async def _try(self, letter: Letter) -> tuple[str, str]:
+        try:
+            return await self._attempt(letter)
+        except Exception as error:  # noqa: BLE001  the border of one try: with this process all that waits is lost
+            return f"it failed ({type(error).__name__})", ""
 
     def _tell(self, letter: Letter, result: Result, tries: int, why: str, output: str = "") -> None:
         self._say(Report(letter.kind, self._way, result, tries, why, output))

@@ -37,6 +37,8 @@ _SECRET_FIELDS = frozenset(
     {"key", "key_pem", "private_key", "token", "password", "passphrase", "secret", "eab"}
 )
 _DEEPEST = 6
+# Written by structlog below an event, as they are: what is no text there would be an error of the logger's.
+_BELOW = frozenset({"exception", "stack"})
 
 
 _outlets: list[Outlet] = []  # at most one: that of stderr, made at the first need
@@ -187,7 +189,7 @@ def _safe(name: str, value: object, depth: int) -> object:
         shown = [_safe("", v, depth - 1) for v in value]
     elif not isinstance(value, (bool, int, float)) and value is not None:
         shown = _safe_text(name, str(value))
-    return shown
+    return str(shown) if name in _BELOW else shown
 
 
 def _safe_text(name: str, text: str) -> str:

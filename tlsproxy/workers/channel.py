@@ -1,12 +1,14 @@
 """A channel: messages both ways over a UNIX stream socket between a supervisor and one worker.
 
 Promises: messages arrive whole and in order; sending never waits for the other side's attention (what it
-doesn't read is queued, within a bound, and events for the log are the first to be dropped); the other side's
-end, however it came, is an end of iteration. Refuses to know what messages mean.
+doesn't read is queued, within a bound, and what it can do without is the first to be dropped: events for the
+log, the keys of siblings); the other side's end, however it came, is an end of iteration. Refuses to know
+what messages mean.
 
 Theory. If both sides could wait for each other's reading, a log full of errors could stop a worker's loop and
 a hanging worker the supervisor's. So a sender only queues, and one task a channel carries. Whoever lets the
-queue run full is stuck, and is treated as gone.
+queue run full is stuck, and is treated as gone. What one worker makes us tell another must never fill that
+one's queue: so a worker that somebody has taken over would end its siblings.
 A supervisor that executes itself anew hands its end of a channel over in the midst of messages: half of one
 may have come, and another be half sent. Were these halves lost, what follows would make no sense to either
 side. So whenever other tasks run, what was taken from the kernel stands in `unread`, what the kernel hasn't
@@ -23,7 +25,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from tlsproxy.workers.messages import Said
+from tlsproxy.workers.messages import Said, SiblingKeys
 from tlsproxy.workers.protocol import MAX_MESSAGE_BYTES, FromWorker, ToWorker, encode
 
 __all__ = ["Channel"]
@@ -31,8 +33,10 @@ __all__ = ["Channel"]
 R = TypeVar("R")
 
 _READ_BYTES = 65_536
-# What may wait to be carried. Events beyond the first are dropped; more than the second means a stuck reader.
+# What may wait to be carried. Beyond the first what can be done without is dropped; more than the second is
+# a stuck reader.
 _MOST_EVENTS, _MOST_MESSAGES = 500, 1000
+_DISPENSABLE = (Said, SiblingKeys)
 
 
 class Channel(Generic[R]):
@@ -100,7 +104,7 @@ class Channel(Generic[R]):
 
     def send(self, message: ToWorker | FromWorker) -> None:
         """Queue a message; nothing happens where the other side is gone or stuck (its end tells)."""
-        if not self._is_open or (isinstance(message, Said) and len(self._going) >= _MOST_EVENTS):
+        if not self._is_open or (isinstance(message, _DISPENSABLE) and len(self._going) >= _MOST_EVENTS):
             return
         if len(self._going) >= _MOST_MESSAGES:
             self._break()

@@ -41,7 +41,7 @@ def pass_on(worker: RemoteWorker, keys: Mapping[str, str], others: Iterable[Remo
     for name in tuple(worker.ticket_keys)[: -policy.CONTEXTS_KEPT]:
         del worker.ticket_keys[name]
     for other in _siblings(worker, others):
-        if other.stage.counts:
+        if found and other.stage.counts:
             other.channel.send(SiblingKeys(worker.seat, found))
 
 

@@ -17,6 +17,7 @@ sockets and who acts on what.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -57,6 +58,10 @@ __all__ = [
     "Tripped",
     "TurnAway",
 ]
+
+
+# Whoever has taken over a worker says what he likes: such numbers can be added and written.
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +222,7 @@ class Started(_Message, frozen=True):
     confined: what it has given up (None: a version that didn't tell).
     """
 
-    pid: int
+    pid: Number
     confined: Confined | None = None
 
 
@@ -238,9 +243,9 @@ class Committed(_Message, frozen=True):
 class Pong(_Message, frozen=True):
     """The answer to `Ping`, with the number of open connections; and by generation, once they have one."""
 
-    number: int
-    connections: int = 0
-    generations: list[tuple[int, int]] = []
+    number: Number
+    connections: Number = 0
+    generations: Annotated[list[tuple[Number, Number]], msgspec.Meta(max_length=65_536)] = []
 
 
 class Count(_Message, frozen=True):
@@ -300,7 +305,7 @@ class Tripped(_Message, frozen=True):
 class ConfirmAsked(_Message, frozen=True):
     """A client wants to confirm a change: the SHA-256 of its word in hex, and what its connection got."""
 
-    number: int
+    number: Number
     word: str
     bundle: str
-    generation: int
+    generation: Number

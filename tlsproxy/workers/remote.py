@@ -42,7 +42,7 @@ from tlsproxy.workers.messages import (
 from tlsproxy.workers.proofs import Answering, Answers
 from tlsproxy.workers.protocol import FromWorker
 from tlsproxy.workers.stapled import Staples
-from tlsproxy.workers.testimony import Names, believed
+from tlsproxy.workers.testimony import Names, believed, fence_believed
 
 __all__ = ["Place", "Publication", "RemoteWorker", "Stage"]
 
@@ -189,7 +189,7 @@ class RemoteWorker:
             async for message in self.channel.receive():
                 match message:
                     case Started(confined=confined):
-                        self.confined = confined
+                        self.confined = fence_believed(confined)
                         self.started.set()
                     case Pong() | Counts() | Tripped() | Answering():
                         self._note(message)

@@ -1,4 +1,4 @@
-"""What a worker's word on its counts is worth: only what it can have counted, as numbers that can be added.
+"""What a worker's word is worth: of its counts only what it can have counted, of its fence what is plain.
 
 Promises: what is believed has a bounded number of series, of families that workers count, with labels that
 were known before the worker was born; values are finite, not negative, and stay so when they are added for
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -26,12 +26,13 @@ from tlsproxy.net.admission import Verdict
 from tlsproxy.observe import labels
 from tlsproxy.observe.metrics import OTHER, Counted, Key, Sums
 from tlsproxy.policy_tls import FITS
+from tlsproxy.privilege.facts import Confined
 from tlsproxy.tls.ja4 import FORM
 from tlsproxy.tls.offers import OFFERED_VERSIONS, USABLE_KEYS
 from tlsproxy.tls.signatures import SIGNATURES
 from tlsproxy.workers.messages import Counts
 
-__all__ = ["OLDER", "Names", "believed", "sum_up", "take"]
+__all__ = ["OLDER", "Names", "believed", "fence_believed", "sum_up", "take"]
 
 OLDER: Final = "older"
 """The label of all generations that aren't told apart."""
@@ -41,6 +42,10 @@ OLDER: Final = "older"
 _MOST = 2.0**64
 _DIGITS = 19
 _LONGEST_NAME = 253
+_LONGEST_WHY = 200
+_MOST_CAPABILITIES = 64
+_CAPABILITY: Final = re.compile(r"[a-z0-9_]{1,32}")
+_MOST_ID, _MOST_GROUPS = 2**32, 65_536  # NGROUPS_MAX
 _NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _Labels: TypeAlias = Mapping[str, tuple[Container[str], ...]]
 
@@ -110,6 +115,18 @@ def believed(counts: Counts, names: Names) -> Counts:
         [one for one in counts.strict[: forecast.STRICT_NAMES] if _is_name(one[0])],
         [one for one in counts.refused[: forecast.REFUSED_COUNTED] if _is_refused(*one)],
     )
+
+
+def fence_believed(told: Confined | None) -> Confined | None:
+    """Give what a worker may have found of its fence, which a person reads; None for what makes no sense."""
+    if told is None:
+        return None
+    numbers = (told.pid, told.uid, told.gid, told.landlock, *told.groups)
+    if not all(0 <= number <= _MOST_ID for number in numbers) or len(told.groups) > _MOST_GROUPS:
+        return None
+    held = tuple(filter(_CAPABILITY.fullmatch, told.capabilities[:_MOST_CAPABILITIES]))
+    why = told.landlock_why[:_LONGEST_WHY]
+    return replace(told, capabilities=held, landlock_why=why if why.isprintable() else "it says nonsense")
 
 
 def sum_up(gone: Sums, living: Iterable[Counts | None]) -> tuple[Sums, Counted]:
