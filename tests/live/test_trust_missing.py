@@ -40,6 +40,10 @@ async def test_a_reload_that_asks_by_a_set_that_is_not_there_says_so(tmp_path: P
                 assert (await trust(proxy, tmp_path, pki.root_pem))[0] == 0
                 assert "no authority" not in (await said("check", *where))[1]
                 assert (await show.get(client(pki)))[0] == 200
+                server = f"127.0.0.1:{proxy.port}"
+                code, words = await said("doctor", server, "--servername", "api.test", "--json")
+                assert "server_wants_certificate" in words
+                assert "server_new_version_only" not in words
                 config.write_text(config.read_text().replace('"plant"', '"other"'))
                 since = len(proxy.log)
                 code, words = await said("reload", *where)
