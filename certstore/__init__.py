@@ -19,7 +19,7 @@ The life of a certificate, and who is asked on the way:
     a key that is lost    bans (asked by the shelf, so by every row) <- parting (what leaves), banning
     a key made here       issuers.csr -> requesting (requests, on the disk): found again by its answer
     what became of it     receipts
-    after a crash         recovery
+    after a crash         recovery (trusttrail: which trust sets were in force)
 
 Values:  names  findings  fingerprints  bundle  meta  slots  generation  receipts  factorystate
          they know no disk and no clock

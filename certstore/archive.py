@@ -20,7 +20,7 @@ from typing import Final
 from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.errors import StoreError
-from certstore.generation import Generation, Trusted
+from certstore.generation import Generation
 from certstore.reading import read_active, read_generation_numbered
 
 __all__ = ["Archive", "Mentions"]
@@ -58,12 +58,14 @@ class Archive:
         """Give a generation. Raises NotFound or StoreCorrupt."""
         return read_generation_numbered(self._root, number)
 
-    def last_trust(self) -> tuple[Trusted, ...]:
-        """Give the trust sets of the newest generation that can be read, for want of better."""
+    def newest_readable(self) -> Generation | None:
+        """Give the newest generation that can be read, and is no newer than what the active file names."""
+        pointed = self.pointed_at()
         for number in reversed(self.numbers()):
-            with suppress(StoreError):
-                return self.generation(number).trust
-        return ()
+            if pointed is None or number <= pointed:
+                with suppress(StoreError):
+                    return self.generation(number)
+        return None
 
     def mentions(self, number: int) -> Mentions:
         """Give all that a generation may lead to. One that can't be read leads nowhere."""

@@ -85,7 +85,16 @@ class Changing:
         A Refusal ends in a receipt too. Raises StoreError when the disk fails before the new generation is
         active, and whatever else `carry_out` raises; what was served is served on.
         """
-        case = Case(self._ledger.open(source, via, self._clock(), cause, confirm_within_s), reason)
+        receipt = self._ledger.open(source, via, self._clock(), cause, confirm_within_s)
+        return self._carry_out(Case(receipt, reason), carry_out)
+
+    def handle_trust(self, name: str, via: str, carry_out: Callable[[Case], Receipt]) -> Receipt:
+        """Do as `handle` for a trust set: its name is on disk before anything that is done with it."""
+        about = Trusted(name, "")
+        receipt = self._ledger.open(Source.CUSTOMER, via, self._clock(), Cause.TRUST, trust=about)
+        return self._carry_out(Case(receipt), carry_out)
+
+    def _carry_out(self, case: Case, carry_out: Callable[[Case], Receipt]) -> Receipt:
         try:
             self.catch_up()
             return carry_out(case)

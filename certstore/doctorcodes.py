@@ -52,7 +52,17 @@ _TABLE: Final[dict[str, Entry]] = {
     "server_new_version_only": Entry(
         _N,
         "the server does not speak TLS 1.2: {why}",
-        "nothing to do, unless clients are older than 2018; who wants a client's certificate ends it so, too",
+        "nothing to do, unless clients are older than 2018",
+    ),
+    "server_asks_certificate": Entry(
+        _N,
+        "the server asks its clients for a certificate; this look has none, and can't tell who is let in",
+        "nothing to do, if that is meant; try it with a client's certificate: curl --cert FILE",
+    ),
+    "server_wants_certificate": Entry(
+        _N,
+        "the server lets nobody in without a client's certificate, and this look has none: {why}",
+        "nothing to do, if that is meant; try it with a client's certificate: curl --cert FILE",
     ),
     "server_chain_disordered": Entry(
         _W,

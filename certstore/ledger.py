@@ -17,7 +17,7 @@ from certstore import layout, records
 from certstore.atomic import Disk
 from certstore.errors import NotFound, StoreCorrupt
 from certstore.findings import Finding
-from certstore.generation import Cause
+from certstore.generation import Cause, Trusted
 from certstore.reading import read_receipts
 from certstore.receipts import WITNESSES, Receipt, State, newest_seen, receipt_id, sequence_of
 from certstore.slots import Source
@@ -56,10 +56,11 @@ class Ledger:
         at: datetime,
         cause: Cause = Cause.PROPOSAL,
         confirm_within_s: float | None = None,
+        trust: Trusted | None = None,
     ) -> Receipt:
         """Write the receipt of a change that somebody wants."""
         fresh = self._fresh(source, via, at)
-        return self._begin(replace(fresh, cause=cause, confirm_within_s=confirm_within_s))
+        return self._begin(replace(fresh, cause=cause, confirm_within_s=confirm_within_s, trust=trust))
 
     def open_refused(self, source: Source, via: str, at: datetime, findings: tuple[Finding, ...]) -> Receipt:
         """Write the receipt of a candidate that was refused before it got here: one write."""
@@ -107,6 +108,10 @@ class Ledger:
         """Say whether a change was not carried out; of one that nobody knows any more it was."""
         receipt = self._receipts.get(id)
         return receipt is not None and receipt.state is State.REFUSED
+
+    def all(self) -> tuple[Receipt, ...]:
+        """Give all receipts, oldest first."""
+        return tuple(self._receipts.values())
 
     def newest(self, limit: int) -> tuple[Receipt, ...]:
         """Give at most `limit` receipts, the newest first."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from certstore import records
 from certstore.findings import Finding, Severity
-from certstore.generation import Cause
+from certstore.generation import Cause, Trusted
 from certstore.slots import Source
 
 __all__ = ["MOVES", "WITNESSES", "Receipt", "State", "newest_seen", "receipt_id", "sequence_of"]
@@ -78,7 +78,8 @@ class Receipt:
     `bundle` is what came, what was gone back to, or what was removed; None where that is several. `beside` is
     the RSA one of a pair of which `bundle` is the EC one. `cause`
     says what was wanted. `confirm_within_s`: the seconds that a live change has for being confirmed; None:
-    it needs no confirmation.
+    it needs no confirmation. `trust` is the trust set that a change is about, with the id that it has from
+    then on: "" for none, as long as nothing has come of it, and where it is taken away.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Receipt:
     cause: Cause = Cause.PROPOSAL
     confirm_within_s: float | None = None
     beside: str | None = None
+    trust: Trusted | None = None
 
     @property
     def live_at(self) -> datetime | None:
@@ -141,6 +143,7 @@ class Receipt:
             "times": {str(state): records.moment_text(at) for state, at in self.times.items()},
             "confirm_within_s": self.confirm_within_s,
             **({"beside": self.beside} if self.beside is not None else {}),
+            **({"trust": _trust_json(self.trust)} if self.trust is not None else {}),
         }
 
     @classmethod
@@ -163,6 +166,7 @@ class Receipt:
             cause=Cause(records.text(data, "cause")) if "cause" in data else Cause.PROPOSAL,
             confirm_within_s=_seconds(data),
             beside=records.later(records.bundle_id, data, "beside"),
+            trust=records.later(_trust, data, "trust"),
         )
 
 
@@ -178,6 +182,15 @@ def _seconds(data: Mapping[str, object]) -> float | None:
     if not isinstance(within_s, (int, float)) or isinstance(within_s, bool) or not 0 < within_s < math.inf:
         raise ValueError("confirm_within_s is out of range")
     return float(within_s)
+
+
+def _trust_json(trust: Trusted) -> dict[str, object]:
+    return {"name": trust.name, "id": trust.id or None}
+
+
+def _trust(data: Mapping[str, object], key: str) -> Trusted:
+    one = records.item(data, key)
+    return Trusted(records.text(one, "name"), records.optional(records.bundle_id, one, "id") or "")
 
 
 def _finding(data: Mapping[str, object]) -> Finding:

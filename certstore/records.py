@@ -16,6 +16,7 @@ __all__ = [
     "dump",
     "flag",
     "is_bundle_id",
+    "item",
     "items",
     "later",
     "load",

@@ -29,12 +29,13 @@ from certstore.changing import moves_between
 from certstore.confirming import why_gone_back
 from certstore.errors import StoreCorrupt, StoreError
 from certstore.findings import Finding, found
-from certstore.generation import BundleFacts, Cause, Generation, bundles_served, compute
+from certstore.generation import BundleFacts, Cause, Generation, Trusted, bundles_served, compute
 from certstore.probation import BootTime, Probation, gone_back
 from certstore.reading import read_generation, read_slots
 from certstore.receipts import WITNESSES, Receipt, State
 from certstore.rooms import Rooms
 from certstore.slots import Key, Slot, bundles_named, in_order, told_of
+from certstore.trusttrail import recall_trust
 
 __all__ = ["Recovered", "Recovery"]
 
@@ -70,6 +71,7 @@ class Recovery:
         self._settled: dict[str, Receipt] = {}
         self._moves: tuple[Move, ...] = ()
         self._writes = True
+        self._trust: tuple[Trusted, ...] = ()
 
     def run(self, now: datetime, boot: BootTime, clock_plausible: Callable[[], bool]) -> Recovered:
         """Put everything right. `clock_plausible` is asked when the receipts are known."""
@@ -79,6 +81,8 @@ class Recovery:
         self._findings += [found("receipt_damaged", why=error) for error in damaged]
         self._attempt(partial(self._disk.remove, [Path(error.path) for error in damaged]))
         active, lost = self._read_active()
+        if lost:
+            self._trust = self._recall_trust(is_whole=not damaged)
         self._bans.load(None if lost else active.number if active is not None else 0)
         self._attempt(self._bans.sweep)
         self._shelf.revoked.load()
@@ -209,6 +213,13 @@ class Recovery:
             self._findings.append(found("active_damaged", why=f"{self._root / layout.ACTIVE} is missing"))
         return active, lost
 
+    def _recall_trust(self, *, is_whole: bool) -> tuple[Trusted, ...]:
+        """Find out, by the receipts too, which trust sets were in force; what is unsure lets nobody in."""
+        receipts = self._ledger.all()
+        recalled = recall_trust(self._archive.newest_readable(), receipts, is_whole=is_whole)
+        self._findings += [found("trust_forgotten", name=name) for name in recalled.unsure]
+        return recalled.sure
+
     def _has_confirmed_slot(self) -> bool:
         on_disk, _ = read_slots(self._root)
         return any(slot.last_confirmed is not None for slot in on_disk)
@@ -312,7 +323,7 @@ class Recovery:
             return None
         if active is not None and served == active.served and not moved:
             return active
-        trust = active.trust if active is not None else self._archive.last_trust()
+        trust = active.trust if active is not None else self._trust
         rows, default, beside = served
         healed = replace(
             blank,

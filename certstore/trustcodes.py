@@ -48,6 +48,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "no authority is known for the set {name}: clients that show a certificate, or have to, are refused",
         "hand it in: tlsproxy trust import FILE --name {name}",
     ),
+    "trust_forgotten": Entry(
+        _W,
+        "a file of the store is damaged, and what the set {name} held last can't be told any more:"
+        " clients that show a certificate, or have to, are refused",
+        "hand its files in again, the newest lists too: tlsproxy trust import FILES --name {name}",
+    ),
     "trust_key_ignored": Entry(
         _W,
         "a private key came along, and was not kept: to let clients in takes certificates only",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,9 @@ from certstore.atomic import Disk
 from certstore.changing import Case, Changing
 from certstore.errors import NotFound, Refusal, StoreError
 from certstore.findings import Finding, found
-from certstore.generation import Cause, Trusted
+from certstore.generation import Trusted
 from certstore.reading import read_trust
 from certstore.receipts import Receipt
-from certstore.slots import Source
 from certstore.succession import Succession
 from certstore.trust import TrustSet, is_trust_name
 from certstore.trustchecks import Files, Material, check_trust, join, read_material, standing
@@ -70,6 +69,7 @@ class Trusting:
         case.tell(*told)
         now = self.clock() if self.plausible() else None
         self._refuse(case, check_trust(name, wanted, before, now))
+        case.receipt = replace(case.receipt, trust=Trusted(name, wanted.id))
         active = self.succession.view.active
         if before is not None and wanted.id == before.id and active is not None:
             return self.changing.change_nothing(case, found("trust_unchanged", name=name), active.number)
@@ -148,7 +148,7 @@ class TrustSlots:
         """
         if not is_trust_name(name):
             raise ValueError("a trust set has a name of lower-case letters, digits and hyphens, 32 at most")
-        return self._handle(via, partial(self._trusting.put, name=name, files=tuple(files), read=read))
+        return self._handle(via, name, partial(self._trusting.put, name=name, files=tuple(files), read=read))
 
     def remove(self, name: str, *, via: str, rule: str = "") -> Receipt:
         """Take a set away. rule: whose names still ask for it, "" for nobody's; then it is refused.
@@ -157,7 +157,7 @@ class TrustSlots:
         """
         if all(one.name != name for one in self.held):
             raise NotFound("trust set", name)
-        return self._handle(via, partial(self._trusting.remove, name=name, rule=rule))
+        return self._handle(via, name, partial(self._trusting.remove, name=name, rule=rule))
 
     def standing(self, needed: Iterable[str] = ()) -> Iterator[Finding]:
         """Tell what ends soon or has ended, what is damaged, and which of the `needed` sets there isn't."""
@@ -173,6 +173,6 @@ class TrustSlots:
             if held is not None and self._trusting.plausible():
                 yield from standing(name, held, self._trusting.clock())
 
-    def _handle(self, via: str, act: Callable[[Case], Receipt]) -> Receipt:
+    def _handle(self, via: str, name: str, act: Callable[[Case], Receipt]) -> Receipt:
         with self._change():
-            return self._trusting.changing.handle(Source.CUSTOMER, via, act, cause=Cause.TRUST)
+            return self._trusting.changing.handle_trust(name, via, act)

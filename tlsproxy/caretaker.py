@@ -91,6 +91,8 @@ class Caretaker:
         """Who issues the device's own certificate (authoritykeeping.py); None: it signs itself."""
         self.look_at_requests: Callable[[], None] = lambda: None
         """What cares, in a worker thread, for requests that wait (requestkeeping.py)."""
+        self.look_at_trust: Callable[[], None] = lambda: None
+        """What tells, in a worker thread, of trust sets that end or aren't there (trustkeeping.py)."""
         self.settle_unit: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """What sees, before anybody is served, that this store is this unit's (unitguard.py)."""
         self.on_moved: Callable[[Generation], None] = lambda _generation: None
@@ -114,7 +116,7 @@ class Caretaker:
 
         At what ends also right away: a device may be switched on for seconds only.
         """
-        await self._in_a_thread(partial(self._attempt, "expiry", self.look_at_expiry))
+        await self._in_a_thread(self._look_at_ends)
         while True:
             with trio.move_on_after(policy.CARE_S):
                 await self._reason_to_look()
@@ -159,10 +161,14 @@ class Caretaker:
         self._judge_clock()
         if self._is_store_here():
             self._care_for_store()
-        self._attempt("expiry", self.look_at_expiry)  # after whatever renews, and moves rows
+        self._look_at_ends()  # after whatever renews, and moves rows
         if self._in_memory and not self._publishing.in_memory:
             self._in_memory = False
             _log.info("memory_left")
+
+    def _look_at_ends(self) -> None:
+        self._attempt("expiry", self.look_at_expiry)
+        self._attempt("trust", self.look_at_trust)
 
     def _is_store_here(self) -> bool:
         """Say it once when the folder is gone, and once when it is back; nothing in it is lost meanwhile."""

@@ -61,6 +61,7 @@ from tlsproxy.revocation import keep_revocations, keeper_for
 from tlsproxy.signals import SIGNALS, Gate
 from tlsproxy.telling import Teller
 from tlsproxy.tls.engines import resolve
+from tlsproxy.trustkeeping import TrustKeeper
 from tlsproxy.unitguard import UnitGuard
 from tlsproxy.upstreams import Upstreams
 from tlsproxy.wire import WireConfirmation
@@ -122,6 +123,7 @@ class House:
     _probation: ProbationKeeper = field(init=False)
     _ladder: Ladder = field(init=False)
     _guard: UnitGuard = field(init=False)
+    _trust: TrustKeeper = field(init=False)
     _acme: AcmeKeeper = field(init=False)
     _revocation: RevocationKeeper | None = None
     _reporter: Reporter = field(init=False)
@@ -175,6 +177,8 @@ class House:
         caretaker.look_at_expiry = self._ladder.turn
         tell = audited(controller.audit, partial(self._reporter.trouble, controller.meter))
         caretaker.look_at_requests = partial(keep_requests, self.store, tell)
+        self._trust = TrustKeeper(self.store, self._asked_sets, self.clock, partial(tell, None, {}))
+        caretaker.look_at_trust = self._trust.turn
         if self.config.identity.device_ca:
             caretaker.authority_for = AuthorityKeeper(self.store, tell).turn
             self.store.device_ca.on_kept = caretaker.hurry
@@ -331,9 +335,14 @@ class House:
         if self._revocation is not None:
             yield from self._revocation.standing
         yield from self.upstreams.standing
-        yield from self.store.trust.standing(one.trust for one in self.config.client_auth if one.asks)
+        yield from self.store.trust.standing(self._asked_sets)
         if self.store.watches_suspended:
             yield from (found("watch_suspended", path=watch.path) for watch in self.config.watches)
+
+    @property
+    def _asked_sets(self) -> set[str]:
+        """The trust sets by which clients are to be verified."""
+        return {one.trust for one in self.config.client_auth if one.asks}
 
     def _confinement(self) -> Iterator[ConfinementStatus]:
         kept = self.kept or Kept.nothing("part of another program")
@@ -364,6 +373,7 @@ class House:
     def _measured(self) -> Iterator[tuple[Key, float]]:
         yield from self.upstreams.measured()
         yield from self._acme.measured()
+        yield from self._trust.measured()
         if self._revocation is not None:
             yield from self._revocation.measured()
 

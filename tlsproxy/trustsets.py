@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certstore import Store, StoreError, Trusted, TrustSet
+from certstore import Finding, Store, StoreError, Trusted, TrustSet, found, read_generation
+from tlsproxy.policy_clients import ClientAuth
 
-__all__ = ["described", "shown"]
+__all__ = ["described", "lacking", "shown"]
+
+
+def lacking(store: Path, rules: Iterable[ClientAuth]) -> Iterator[Finding]:
+    """Tell of the sets that rules name and a store doesn't have, whoever holds it.
+
+    Nothing where there is no store. Raises StoreError or OSError.
+    """
+    wanted = {rule.trust for rule in rules if rule.asks}
+    if not wanted or not store.is_dir():
+        return
+    generation = read_generation(store)
+    held = {one.name for one in (generation.trust if generation is not None else ())}
+    for name in sorted(wanted - held):
+        yield found("trust_missing", name=name)
 
 
 def described(store: Store, rule_of: Callable[[str], str]) -> list[dict[str, object]]:

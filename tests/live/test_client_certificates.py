@@ -201,7 +201,7 @@ async def test_a_swap_under_load_ends_who_is_refused_and_nobody_else(
                 assert await kept.receive_some() == b""
             assert "unknown_ca" in await show.refused(good)
             assert (await show.get(newer))[0] == 200
-            refused = await tlsproxy("trust", "remove", "--name", "plant", "--store", str(proxy.store))
+            refused = await tlsproxy("trust", "remove", "plant", "--store", str(proxy.store))
             assert (refused.returncode, b"trust_in_use" in refused.stderr) == (1, True)
             shown = await tlsproxy("trust", "list", "--json", "--store", str(proxy.store))
             (one,) = json.loads(shown.stdout)["sets"]

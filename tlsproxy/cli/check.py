@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,10 @@ def check(config: Path, image: Path | None, as_json: bool) -> int:  # noqa: FBT0
 def _lacking(reading: Reading) -> tuple[Mistake, ...]:
     """Say what there isn't on this machine: advice, since a file may be checked on another one."""
     config = reading.config
-    return (
-        () if config is None else (*_lacking_user(config), *_lacking_engine(config), *_lacking_files(config))
-    )
+    if config is None:
+        return ()
+    lacking = (_lacking_user, _lacking_engine, _lacking_files, _lacking_trust)
+    return tuple(mistake for look in lacking for mistake in look(config))
 
 
 def _lacking_user(config: Config) -> Iterator[Mistake]:
@@ -96,6 +98,16 @@ def _lacking_files(config: Config) -> Iterator[Mistake]:
     from tlsproxy.upstreamterms import mistakes, terms_of
 
     return mistakes(terms_of(config.routes))
+
+
+def _lacking_trust(config: Config) -> Iterator[Mistake]:
+    """Say which trust sets aren't in the store, where there is one here that may be read."""
+    from certstore import StoreError
+    from tlsproxy.trustsets import lacking
+
+    with suppress(StoreError, OSError):
+        for finding in lacking(config.store, config.client_auth):
+            yield Mistake("client_auth", None, finding.words, finding.hint)
 
 
 def _say(config: Path, kind: str, mistake: Mistake) -> None:

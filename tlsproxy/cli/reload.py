@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +13,14 @@ from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import asking, find_place, place_options
 from tlsproxy.errors import ControlError, ReloadError
 
+if TYPE_CHECKING:
+    from tlsproxy.observe.status import Process, TroubleStatus
+
 # After the pre-flight the new image starts and replaces every worker.
 _PATIENCE_S = 60.0
 _LOOK_S = 0.05
+# What the file now asks for and the store doesn't have: it serves, but not everybody.
+_TOLD = frozenset({"trust_missing", "trust_damaged"})
 
 
 @click.command(
@@ -35,19 +41,30 @@ def reload(store: Path | None, config: Path | None, as_json: bool) -> None:  # n
     place = find_place(store, config)
     with asking(place) as client:
         epoch = client.reload()
-    deadline, process = time.monotonic() + _PATIENCE_S, None
+    deadline, status = time.monotonic() + _PATIENCE_S, None
     while time.monotonic() < deadline:
         try:
             with asking(place) as client:
-                process = client.status().process
+                status = client.status()
         except ControlError:  # between two images nobody answers for a moment
-            process = None
-        if process is not None and process.epoch >= epoch:
-            told = {"pid": process.pid, "version": process.version, "epoch": process.epoch}
-            words = f"reloaded: process {process.pid}, version {process.version}"
-            click.echo(json.dumps(told, indent=2) if as_json else words)
+            status = None
+        if status is not None and status.process is not None and status.process.epoch >= epoch:
+            _tell(status.process, [one for one in status.troubles if one.code in _TOLD], as_json=as_json)
             return
         time.sleep(_LOOK_S)
-    if process is not None:
+    if status is not None:
         raise ReloadError("the new version could not be executed after all", "the proxy's log says why")
     raise ControlError(str(place.control), "the new image does not answer", "look at the proxy's log")
+
+
+def _tell(process: Process, troubles: list[TroubleStatus], *, as_json: bool) -> None:
+    if as_json:
+        told = {"pid": process.pid, "version": process.version, "epoch": process.epoch}
+        findings = [
+            {"code": t.code, "severity": t.severity, "words": t.words, "hint": t.hint} for t in troubles
+        ]
+        click.echo(json.dumps({**told, "findings": findings}, indent=2))
+        return
+    click.echo(f"reloaded: process {process.pid}, version {process.version}")
+    for one in troubles:
+        click.echo(f"{one.severity}: {one.words} [{one.code}]\n    hint: {one.hint}", err=True)

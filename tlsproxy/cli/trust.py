@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsproxy.cli.columns import show_columns
-from tlsproxy.cli.endings import complain
+from tlsproxy.cli.endings import complain, printable
 from tlsproxy.cli.examples import examples
 from tlsproxy.cli.places import find_place, place_options
 from tlsproxy.cli.reverting import tell
@@ -32,12 +32,30 @@ def _name(_context: click.Context, _parameter: click.Parameter, text: str) -> st
     return text
 
 
+def _one(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    return None if text is None else _name(context, parameter, text)
+
+
+_WHICH = click.argument("which", metavar="[NAME]", required=False, callback=_one)
+# as with import
+_BY_NAME = click.option("--name", default=None, callback=_one, help=f"NAME.  [default: {DEFAULT_SET}]")
+
+
+def _meant(which: str | None, name: str | None) -> str:
+    """Give the one set that is meant, by argument or option."""
+    if which is not None and name is not None and which != name:
+        raise UsageError(f"two sets are named: {which} and {name}", "name one")
+    return which or name or DEFAULT_SET
+
+
 @click.group(
     short_help="Say whose clients are let in.",
     epilog=examples(
         "tlsproxy trust import plant-ca.pem",
         "tlsproxy trust import plant-ca.pem plant.crl --name plant",
         "tlsproxy trust list",
+        "tlsproxy trust show plant",
+        "tlsproxy trust remove plant",
     ),
 )
 def trust() -> None:
@@ -89,15 +107,22 @@ def import_(
     return tell(done, f"the set {name} is in force", as_json=as_json)
 
 
-@trust.command(short_help="Take a set away.", epilog=examples("tlsproxy trust remove --name plant"))
-@click.option("--name", default=DEFAULT_SET, show_default=True, callback=_name, help="The set's name.")
+@trust.command(short_help="Take a set away.", epilog=examples("tlsproxy trust remove plant"))
+@_WHICH
+@_BY_NAME
 @place_options
 @_JSON
-def remove(name: str, store: Path | None, config: Path | None, as_json: bool) -> int:  # noqa: FBT001
+def remove(
+    which: str | None,
+    name: str | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,  # noqa: FBT001  click passes flags so
+) -> int:
     """Take a set away; refused while a rule of the configuration names it: nobody would get in there."""
     from tlsproxy.cli.either import VIA, by_proxy_or_here
 
-    place = find_place(store, config)
+    name, place = _meant(which, name), find_place(store, config)
     done = by_proxy_or_here(
         place,
         "remove_trust",
@@ -127,7 +152,41 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
             rows.append((one["name"], what, crl["issuer"], ends[:10], one["rule"]))
         if one["error"]:
             rows.append((one["name"], "damaged", one["error"], "", one["rule"]))
-    show_columns(("set", "what", "subject", "until", "for"), rows)
+    cleaned = [tuple(map(printable, row)) for row in rows]  # subjects are whatever an authority wrote
+    show_columns(("set", "what", "subject", "until", "for"), cleaned)
+
+
+@trust.command(short_help="Show one set.", epilog=examples("tlsproxy trust show plant"))
+@_WHICH
+@_BY_NAME
+@place_options
+@_JSON
+def show(
+    which: str | None,
+    name: str | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,  # noqa: FBT001  click passes flags so
+) -> None:
+    """Show one set: its authorities with their fingerprints (SHA-256), and its revocation lists."""
+    from certstore import NotFound
+
+    name = _meant(which, name)
+    one = next((one for one in _sets(find_place(store, config)) if one["name"] == name), None)
+    if one is None:
+        raise NotFound("trust set", name)
+    if as_json:
+        click.echo(json.dumps(one, indent=2))
+        return
+    click.echo(f"set {name}, for {one['rule'] or 'no rule of the configuration'}")
+    if one["error"]:
+        click.echo(f"damaged: {one['error']}")
+    for anchor in one["anchors"]:
+        click.echo(f"authority {printable(anchor['subject'])}, until {anchor['not_after'][:10]}")
+        click.echo(f"    {anchor['fingerprint']}")
+    for crl in one["crls"]:
+        ends = crl["next_update"][:10] if crl["next_update"] else "it is replaced"
+        click.echo(f"list of {printable(crl['issuer'])}, until {ends}: {crl['revoked']} revoked")
 
 
 def _rule(place: Whereabouts, name: str) -> str:

@@ -48,7 +48,8 @@ class ReceiptDocument(msgspec.Struct):
     """What became of a candidate, or of another change; `times` says when it came to each state.
 
     `cause` says what was wanted; `confirm_within_s` how long a live change has for being confirmed.
-    `beside`, where there is one, is the RSA bundle of a pair of which `bundle` is the EC one.
+    `beside`, where there is one, is the RSA bundle of a pair of which `bundle` is the EC one; `trust` the
+    trust set that a change is about.
     """
 
     id: str
@@ -62,6 +63,14 @@ class ReceiptDocument(msgspec.Struct):
     cause: str
     confirm_within_s: float | None
     beside: Hash | msgspec.UnsetType = msgspec.UNSET
+    trust: AboutTrustDocument | msgspec.UnsetType = msgspec.UNSET
+
+
+class AboutTrustDocument(msgspec.Struct):
+    """The trust set that a change is about, and what it holds from then on: null for nothing."""
+
+    name: str
+    id: Hash | None
 
 
 class UploadedDocument(ReceiptDocument):

@@ -32,6 +32,7 @@ from tlsproxy.errors import ConfigError, ControlError, NotRunningError, Privileg
 from tlsproxy.observe.expiry import Step
 from tlsproxy.observe.status import Status
 from tlsproxy.privilege.account import named
+from tlsproxy.trustsets import lacking
 
 _SHOWN = 10  # certificates; `tlsproxy certs list` has them all
 
@@ -78,6 +79,8 @@ def diagnose_ourselves(patient: Patient, now: datetime) -> Diagnosis:
         findings += [*_disk(patient.place.store), *_owner(patient.place)]
         status, told = _status(patient)
         findings += told
+        if status is None or status.process is None:  # else its own health has told
+            findings += _trust(patient.place)
         if status is not None:
             findings += _of_status(status, now)
             findings += trio.run(look_around, patient.place.configured, status)
@@ -179,6 +182,12 @@ def _health(client: Client) -> Iterator[Finding]:
     for one in json.loads(client.page("/v1/health")).get("findings", ()):
         with suppress(KeyError, ValueError):  # of another version than this command's
             yield Finding(one["code"], Severity(one["severity"]), one["words"], one["hint"])
+
+
+def _trust(place: Premises) -> Iterator[Finding]:
+    """Tell which trust sets the configuration names in vain; of a store that can't be read others tell."""
+    with suppress(StoreError, OSError):
+        yield from lacking(place.store, place.configured.client_auth if place.configured is not None else ())
 
 
 def _of_status(status: Status, now: datetime) -> Iterator[Finding]:

@@ -58,7 +58,7 @@ def diagnose_server(
 ) -> Diagnosis:
     """Judge by the first address that answers; of the others, what is different there."""
     chosen = _chosen(looks)
-    good = next((visit for visit in chosen.visits if visit.facts is not None and visit.chain), None)
+    good = next((visit for visit in chosen.visits if visit.is_answered), None)
     findings: tuple[Finding, ...]
     anatomy: Anatomy | None = None
     if good is None:
@@ -71,7 +71,8 @@ def diagnose_server(
         else:
             anatomy = anatomy_of(shown.leaf, shown.chain)
             judged = _judged(shown, good, reference, around)
-            findings = (*_versions(chosen.visits), *_name(destination, shown), *judged)
+            told = (*_asked(chosen.visits), *_versions(chosen.visits))
+            findings = (*told, *_name(destination, shown), *judged)
         findings += tuple(_elsewhere(chosen, looks))
     is_well = not any(finding.is_error for finding in findings)
     return Diagnosis(
@@ -123,8 +124,18 @@ def _elsewhere(chosen: Look, looks: Sequence[Look]) -> Iterator[Finding]:
 def _versions(visits: Sequence[Visit]) -> Iterator[Finding]:
     codes = {Version.TLS13: "server_old_version", Version.TLS12: "server_new_version_only"}
     for visit in visits:
-        if visit.facts is None:
+        if visit.facts is None and not visit.is_asked:
             yield found(codes[visit.version], why=visit.failure)
+
+
+def _asked(visits: Sequence[Visit]) -> Iterator[Finding]:
+    """Tell that clients are asked for a certificate: we have none, so how it ends says nothing of them."""
+    ended = [visit for visit in visits if visit.is_asked and visit.facts is None]
+    if ended:
+        why = "; ".join(f"{visit.version}: {visit.failure}" for visit in ended)
+        yield found("server_wants_certificate", why=why)
+    elif any(visit.is_asked for visit in visits):
+        yield found("server_asks_certificate")
 
 
 def _name(destination: Destination, shown: _Shown) -> Iterator[Finding]:
@@ -159,12 +170,14 @@ def _facts(destination: Destination, chosen: Look, looks: Sequence[Look]) -> Ite
     yield "addresses", ", ".join(dict.fromkeys(look.address for look in (chosen, *looks)))
     for visit in chosen.visits:
         if visit.facts is None:
-            yield str(visit.version), f"no: {visit.failure}"
+            words = "it wants a client certificate" if visit.is_asked else "no"
+            yield str(visit.version), f"{words}: {visit.failure}"
             continue
         parts = [visit.facts.cipher, visit.facts.group or "", f"ALPN {visit.facts.alpn or 'none'}"]
         yield str(visit.version), ", ".join(part for part in parts if part)
-    good = [visit for visit in chosen.visits if visit.facts is not None]
+    good = [visit for visit in chosen.visits if visit.is_answered]
     if good:
+        yield "client certificate", "asked for" if any(visit.is_asked for visit in good) else "not asked for"
         yield "OCSP staple", "yes" if any(visit.has_staple for visit in good) else "no"
         yield "certificates", f"{len(good[0].chain)} sent"
     if len({visit.chain[:1] for visit in good}) > 1:

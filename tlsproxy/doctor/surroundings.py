@@ -50,7 +50,7 @@ async def _listener(listener: ListenerStatus, served: frozenset[str]) -> Finding
         return found("port_silent", address=listener.address, why=why) if why else None
     (look, *_) = await look_at(Destination(host, host, listener.port), (Version.TLS13,), policy.OWN_PORT_S)
     seen = look.visits[0]
-    if seen.facts is None or not seen.chain:
+    if not seen.is_answered:
         return found("port_silent", address=listener.address, why=seen.failure)
     leaf = seen.chain[0]
     if served and hashlib.sha256(leaf).hexdigest() not in served:

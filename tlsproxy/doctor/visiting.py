@@ -8,6 +8,7 @@ visit that fails says why, in words. Nothing is sent after the handshake. Refuse
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -34,6 +35,7 @@ class Visit:
     """What one visit brought. chain: DER, as it was shown; facts: None where no handshake came about.
 
     failure: why not, "" where it did. answer: the first bytes of a server that doesn't speak TLS.
+    is_asked: whether it asked for a client's certificate, of which we have none.
     """
 
     version: Version
@@ -43,6 +45,12 @@ class Visit:
     has_staple: bool = False
     failure: str = ""
     answer: bytes = b""
+    is_asked: bool = False
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it shows what clients get, though a handshake may have lacked a client's certificate."""
+        return bool(self.chain) and (self.facts is not None or self.is_asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,8 @@ class Look:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a handshake came about."""
-        return any(visit.facts is not None and visit.chain for visit in self.visits)
+        """Whether it shows what clients get."""
+        return any(visit.is_answered for visit in self.visits)
 
 
 async def look_at(
@@ -140,16 +148,26 @@ async def _look(stream: SocketStream, server_name: str, version: Version) -> Vis
     try:
         if (answer := await _shake_hands(stream, visitor)) is not None:
             return Visit(version, True, failure="it speaks another language", answer=answer)
-        seen = Visit(version, True, visitor.facts(), visitor.chain_der(), visitor.has_staple())
+        shown = visitor.chain_der(), visitor.has_staple()
+        seen = Visit(version, True, visitor.facts(), *shown, is_asked=visitor.is_asked())
         visitor.shut()  # in good order, so that the server's log has nothing to complain of
         await stream.send_all(visitor.take())
     except HandshakeError as error:
-        return Visit(version, True, failure=error.reason.removeprefix("client_").replace("_", " "))
+        return _unfinished(version, visitor, error.reason.removeprefix("client_").replace("_", " "))
     except BROKEN:
-        return Visit(version, True, failure="the server ends the connection")
+        return _unfinished(version, visitor, "the server ends the connection")
     except ValueError as error:
         return Visit(version, True, failure=f"a certificate that it shows is damaged: {error}")
     return seen
+
+
+def _unfinished(version: Version, visitor: Visitor, why: str) -> Visit:
+    """Give what was seen until a handshake failed. Raises nothing: what can't be read wasn't seen."""
+    asked = visitor.is_asked()
+    with suppress(ValueError):
+        chain, staple = visitor.chain_der() if asked else (), visitor.has_staple()
+        return Visit(version, True, None, chain, staple, failure=why, is_asked=asked)
+    return Visit(version, True, failure=why, is_asked=asked)
 
 
 async def _shake_hands(stream: SocketStream, visitor: Visitor) -> bytes | None:

@@ -23,7 +23,7 @@ __all__ = ["Visitor"]
 class Visitor(BundledEngine):
     """One look at a server by one TLS version; see the port for how it is driven."""
 
-    __slots__ = ("_staples",)
+    __slots__ = ("_asked", "_staples")
 
     def __init__(self, version: Version, server_name: str | None) -> None:
         """Take the name to ask for; None for an address, which no hello may hold (RFC 6066 section 3)."""
@@ -35,8 +35,10 @@ class Visitor(BundledEngine):
         context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
         context.set_alpn_protos([b"http/1.1"])
         context.set_ocsp_client_callback(lambda _tls, staple, _data: _kept(staples, staple))
+        asked: list[bytes] = []
+        context.set_info_callback(lambda tls, _where, _value: _heard(asked, tls.get_state_string()))
         super().__init__(context, server_side=False, server_name=server_name)
-        self._staples = staples
+        self._staples, self._asked = staples, asked
         self._tls.request_ocsp()
 
     def chain_der(self) -> tuple[bytes, ...]:
@@ -50,6 +52,16 @@ class Visitor(BundledEngine):
     def has_staple(self) -> bool:
         """Whether an OCSP answer came along."""
         return any(self._staples)
+
+    def is_asked(self) -> bool:
+        """Whether the server has asked for a client's certificate, as far as the handshake has come."""
+        return bool(self._asked)
+
+
+def _heard(asked: list[bytes], state: bytes) -> None:
+    """Note that OpenSSL has read a CertificateRequest (ssl_stat.c); it has no function that says so."""
+    if b"read server certificate request" in state:
+        asked.append(state)
 
 
 def _kept(staples: list[bytes], staple: bytes) -> bool:
