@@ -173,6 +173,7 @@ class Client:
                 # one that is sent again with its nonce used up is refused, and tried with the next
                 if attempt == tries or is_untrusted(error):
                     raise self._unreachable(error) from error
+                self._surroundings.hear(self._unreachable(error))
             await trio.sleep(2.0**attempt * (0.5 + self._surroundings.random()))
         raise AssertionError("tries is at least one")
 
