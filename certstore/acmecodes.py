@@ -36,7 +36,14 @@ _TABLE: Final[dict[str, Entry]] = {
     "acme_answer_strange": Entry(
         _E,
         "the authority {host} gives an answer that can't be used: {why}",
-        "check that the address is an ACME directory, and that no proxy answers in its place",
+        "check that no proxy answers in its place, and ask the authority's operator",
+    ),
+    "acme_directory_missing": Entry(
+        _E,
+        "there is no ACME directory at {url}: {why}",
+        "check the whole URL; common ones are https://CA/acme/acme/directory (step-ca),"
+        " https://CA/v1/pki/acme/directory (Vault), https://CA/ejbca/acme/directory (EJBCA) and"
+        " https://acme-v02.api.letsencrypt.org/directory; or a proxy answers in its place",
     ),
     "acme_server_failed": Entry(_E, "the authority {host} has a fault of its own: {why}", _LATER),
     "acme_rate_limited": Entry(

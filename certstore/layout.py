@@ -71,6 +71,7 @@ __all__ = [
     "REVOKED",
     "SLOTS",
     "SUSPENDED",
+    "TERMS",
     "TRUST",
     "UNIT",
     "account_folder",
@@ -125,6 +126,7 @@ ACCOUNTS = AUTHORITY / "accounts"
 ENROLMENT = ACCOUNTS / "enrolment.json"
 RENEWAL = ACCOUNTS / "renewal.json"
 DECLINED = ACCOUNTS / "declined.json"
+TERMS = ACCOUNTS / "terms.json"
 ORDERS = AUTHORITY / "orders"
 FACTORY = AUTHORITY / "factory"
 FACTORY_REQUEST = FACTORY / "request"

@@ -39,6 +39,11 @@ _TABLE: Final[dict[str, Entry]] = {
         "the DNS records that {challenge} needs can't be set for {name}: {why}",
         "check the server's address and the zone; a firewall may keep port 53 over TCP closed",
     ),
+    "acme_proof_alias": Entry(
+        _N,
+        "_acme-challenge.{name} is an alias: the authority looks for the record at {place}",
+        "the command dns_hook is called for the alias, and has to set the record where that leads",
+    ),
     # --- the authority ---
     "acme_terms_asked": Entry(
         _N, "the authority {host} has terms of service: {terms}", "read them, then enable with --agree-tos"
@@ -70,9 +75,10 @@ _TABLE: Final[dict[str, Entry]] = {
         "well if the Internet's DNS gives another that leads here; else prove the name by dns-01",
     ),
     "acme_name_unresolved": Entry(
-        _E,
+        _W,
         "the DNS has no address for {name}, seen from here",
-        "set an A or AAAA record that leads to this device, or prove the name by dns-01",
+        "well if the authority's own DNS has one that leads here; else set an A or AAAA record, or prove the"
+        " name by dns-01",
     ),
     "acme_name_unseen": Entry(
         _W, "nobody could say to which address {name} leads: {why}", "check this device's DNS resolver"

@@ -10,7 +10,7 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,12 +19,16 @@ import trio
 
 from certstore import Bundle, Finding, Slot, Source, Store, StoreError, found
 from certstore.atomic import Disk
+from tlsproxy.acmewishes import Terms
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Enrolments
+    from certstore.issuers.acme.errors import AcmeError
+    from certstore.issuers.acme.introductions import Introductions
     from certstore.issuers.acme.issuing import Issuer
+    from certstore.issuers.acme.wishes import Server
 
 __all__ = ["Books", "Known"]
 
@@ -38,6 +42,7 @@ class Known:
 
     enrolments: Enrolments
     issuer: Issuer
+    introductions: Introductions
     damaged: tuple[Finding, ...] = ()
 
 
@@ -50,6 +55,8 @@ class Books:
         self._lock = trio.Lock()  # for what decides whether there is an enrolment, on the disk and in memory
         self._was_enrolled = False
         self.known: Known | None = None
+        self.hear: Callable[[AcmeError], None] = lambda _: None
+        """Told why an authority is asked once more."""
 
     async def open(self) -> Known:
         """Give what there is."""
@@ -66,6 +73,30 @@ class Books:
         async with self._lock:
             await in_thread(lambda: enrolments.enrol(enrolment))
             self._was_enrolled = True
+
+    async def keep_terms(self, terms: Terms, missed: Iterable[Server]) -> None:
+        """Keep what authorities without an account are still to be told, if any of these is one."""
+        known = await self.open()
+        if all(_has_account(known.issuer, server) for server in missed):
+            await in_thread(known.introductions.drop)
+        else:
+            introduction = terms.introduction()
+            await in_thread(lambda: known.introductions.keep(introduction))
+
+    async def introduce(self, enrolment: Enrolment, server: Server) -> None:
+        """Make the account at an authority that couldn't be reached when somebody enabled it, if it is so.
+
+        Raises AcmeError or StoreError.
+        """
+        known = await self.open()
+        if _has_account(known.issuer, server):
+            return
+        kept = await in_thread(known.introductions.load)
+        if kept is None:
+            return
+        await Terms(kept.contacts, kept.is_agreed, kept.bindings).register(known.issuer, server)
+        if all(_has_account(known.issuer, one) for one in enrolment.servers):
+            await in_thread(known.introductions.drop)
 
     async def withdraw(self, *, is_declined: bool) -> None:
         """Want nothing any more; is_declined: since a person has said so."""
@@ -107,19 +138,28 @@ class Books:
 
     def _read(self) -> Known:
         from certstore.issuers.acme.enrolment import Enrolments
+        from certstore.issuers.acme.introductions import Introductions
 
         enrolments, issuer = Enrolments(self._store.path, self._disk()), self._issuer()
         damaged = tuple(found("acme_account_damaged", why=error) for error in enrolments.load())
         damaged += issuer.load()
         for finding in damaged:
             _log.warning("finding", code=finding.code, words=finding.words, hint=finding.hint)
-        return Known(enrolments, issuer, damaged)
+        return Known(enrolments, issuer, Introductions(self._store.path, self._disk()), damaged)
 
     def _issuer(self) -> Issuer:
         from certstore.issuers.acme.issuing import Issuer, Surroundings
 
-        surroundings = Surroundings(self._clock, _chance, offload=in_thread)
+        surroundings = Surroundings(self._clock, _chance, offload=in_thread, hear=self._heard)
         return Issuer(self._store.path, self._disk(), surroundings)
+
+    def _heard(self, error: AcmeError) -> None:
+        self.hear(error)
 
     def _disk(self) -> Disk:
         return Disk()
+
+
+def _has_account(issuer: Issuer, server: Server) -> bool:
+    account = issuer.account(server.directory)
+    return account is not None and account.url is not None

@@ -43,6 +43,7 @@ class AcmeDnsRecords:
         """Have a record set for each, one after the other. Raises AnswersUngiven."""
         import httpx2
 
+        from certstore.issuers.acme.causes import is_untrusted, why_of
         from certstore.issuers.acme.client import transport_to
         from certstore.issuers.acme.errors import AcmeError
 
@@ -60,7 +61,8 @@ class AcmeDnsRecords:
         except (trio.TooSlowError, httpx2.TimeoutException) as error:
             raise AnswersUngiven(f"the acme-dns server {host} takes too long to answer") from error
         except httpx2.HTTPError as error:
-            raise AnswersUngiven(f"the acme-dns server {host}: {_why(error)}") from error
+            broken = "certificate verify failed: " if is_untrusted(error) else ""
+            raise AnswersUngiven(f"the acme-dns server {host}: {broken}{why_of(error)}") from error
 
     async def withdraw(self, answers: Sequence[Answer]) -> None:
         """Leave the records: the next ones take their place."""
@@ -115,13 +117,3 @@ def _said(body: bytes) -> dict[str, str]:
         if isinstance(found, dict)
         else {}
     )
-
-
-def _why(error: Exception) -> str:
-    """Find what lies below, in the system's words."""
-    below: BaseException | None = error
-    while below is not None:
-        if isinstance(below, OSError) and below.strerror:
-            return below.strerror.lower()
-        below = below.__cause__ or below.__context__
-    return str(error) or type(error).__name__

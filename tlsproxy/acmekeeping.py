@@ -11,7 +11,7 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -32,14 +32,15 @@ from certstore import (
     found,
 )
 from tlsproxy import policy_acme as policy
+from tlsproxy.acmeaccounts import AcmeRefusedError, find_accounts, refused, refusing
 from tlsproxy.acmeanswering import RunHook, answering_for
-from tlsproxy.acmebooks import Books
+from tlsproxy.acmebooks import Books, Known
 from tlsproxy.acmeconfigured import Configured
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
 from tlsproxy.acmewishes import Terms, shown, why_held, wish_of
 from tlsproxy.control.peers import Peer
-from tlsproxy.errors import ProxyError, ThreadError
+from tlsproxy.errors import ThreadError
 from tlsproxy.observe.audit import ITSELF, Actor, AuditLog
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
@@ -47,7 +48,6 @@ from tlsproxy.threads import in_thread
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.errors import AcmeError
-    from certstore.issuers.acme.issuing import Issuer
     from certstore.issuers.acme.wishes import Issued, Server
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
@@ -55,22 +55,6 @@ __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 _log = logger("acme")
 # The codes of RFC 5280 section 5.3.1.
 _CODES: Final = {Reason.SUPERSEDED: 4, Reason.CESSATION: 5, Reason.KEY_COMPROMISE: 1}
-
-
-class AcmeRefusedError(ProxyError):
-    """An authority didn't do what a person has asked for; nothing has changed here."""
-
-    def __init__(self, code: str, words: str, hint: str) -> None:
-        super().__init__(code, words, hint)
-        self.code, self.words, self._hint = code, words, hint
-
-    def __str__(self) -> str:
-        return self.words
-
-    @property
-    def hint(self) -> str:
-        """Say what the finding says."""
-        return self._hint
 
 
 class Changes(Protocol):
@@ -103,6 +87,7 @@ class AcmeKeeper:
         self._wake, self._doing, self._turning = trio.Event(), trio.CancelScope(), trio.Lock()
         self.herald = Herald()
         self.books = Books(store, clock)
+        self.books.hear = self.herald.again
         self._told = self._failed = ""
         self.run_hook: RunHook | None = None
         """Calls the command that sets records for dns-01, where the device's maker has named one."""
@@ -115,7 +100,8 @@ class AcmeKeeper:
     async def enable(self, make: Callable[..., Enrolment], terms: Terms, by: Peer) -> None:
         """Find or make the accounts, and want a certificate from now on.
 
-        make: gives what is wanted; ValueError where that can't be had. Raises AcmeRefusedError or StoreError.
+        An authority that can't be reached now is asked again, as after any failure. make: gives what is
+        wanted; ValueError where that can't be had. Raises AcmeRefusedError or StoreError.
         """
         enrolment = make(since=self._clock())
         if enrolment.is_by_hook and self.run_hook is None:
@@ -124,22 +110,23 @@ class AcmeKeeper:
             )
         async with self.at_rest():
             known = await self.books.open()
-            await self._register(known.issuer, enrolment, terms)
+            missed = await find_accounts(known.issuer, enrolment, terms, self.herald)
+            await self.books.keep_terms(terms, missed)
             await self.books.enrol(enrolment)
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
             await known.issuer.forget(enrolment.servers, wish_of(enrolment))
             self.herald.asked(enrolment)
+            if (error := missed.get(enrolment.servers[0])) is not None:
+                await self._begin_badly(known, enrolment, error)
 
-    async def _register(self, issuer: Issuer, enrolment: Enrolment, terms: Terms) -> None:
-        from certstore.issuers.acme.wishes import Progress, Step
-
-        try:
-            with _refusing():
-                for server in enrolment.servers:
-                    self.herald.step(Progress(Step.ACCOUNT, enrolment.names), enrolment, server)
-                    await terms.register(issuer, server)
-        finally:
-            self.herald.quiet()
+    async def _begin_badly(self, known: Known, enrolment: Enrolment, error: AcmeError) -> None:
+        """Count it as the first try; where none is asked for, nothing has failed but to look."""
+        if not known.enrolments.renewal.is_asked:
+            raise refused(error)
+        bundle = await in_thread(self.books.current)
+        times = Times(known.enrolments, known.issuer, enrolment, bundle)
+        await self._fail(times, enrolment.servers[0], error)
+        self.herald.rest()
 
     async def disable(self, by: Peer) -> None:
         """Want nothing any more: the certificate that is there stays until its end. Raises StoreError."""
@@ -175,7 +162,7 @@ class AcmeKeeper:
             if enrolment is None or slot is None or bundle is None:
                 raise NotFound("certificate of an ACME authority", "")
             server = enrolment.server_at(known.enrolments.renewal.authority)
-            with _refusing():
+            with refusing():
                 await known.issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
             self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
             if reason is Reason.CESSATION:
@@ -196,7 +183,7 @@ class AcmeKeeper:
             if known.enrolments.enrolment is None:
                 raise NotFound("ACME enrolment", "")
             for server in known.enrolments.enrolment.servers:
-                with _refusing():
+                with refusing():
                     await known.issuer.roll_over(server)
                 self._note_act(by, "roll_over_acme", directory=server.directory)
 
@@ -316,6 +303,7 @@ class AcmeKeeper:
             await self.configured.register(
                 times.issuer, times.enrolment, server, times.enrolments.renewal.code
             )
+            await self.books.introduce(times.enrolment, server)
             issued = await times.issuer.issue(server, wish, answerers, tell)
             tell(Progress(Step.TAKING, issued.names))
             receipt = await self._changes.propose_acme(issued.candidate())
@@ -359,13 +347,3 @@ class AcmeKeeper:
         self.herald.put_off(error, error.code, renewal)
         with suppress(StoreError, ThreadError):
             await in_thread(lambda: times.enrolments.note(renewal))
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    from certstore.issuers.acme.errors import AcmeError
-
-    try:
-        yield
-    except AcmeError as error:
-        raise AcmeRefusedError(error.code, str(error), error.hint) from error

@@ -98,8 +98,11 @@ class Lookout:
             tasks += [partial(look.records_of, one, question.name_server) for one in names]
         if Challenge.DNS_01 in kinds and question.acme_dns is not None:
             tasks += [partial(look.alias_of, one, question.acme_dns.fulldomain) for one in names]
+        if Challenge.DNS_01 in kinds and self.has_hook and not question.has_records:
+            tasks += [partial(look.aliases_of, one) for one in names]
         await _all(tasks)
-        return replace(view, addresses=look.addresses, permissions=look.permissions, unset=look.unset)
+        seen = replace(view, addresses=look.addresses, permissions=look.permissions)
+        return replace(seen, unset=look.unset, aliases=look.aliases)
 
     async def _authority(self, server: Server | None) -> View:
         from certstore.issuers.acme.errors import AcmeError
@@ -144,6 +147,7 @@ class _Look:
         self.addresses: dict[str, tuple[str, ...] | str] = {}
         self.permissions: dict[str, tuple[Permission, ...]] = {}
         self.unset: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
 
     async def addresses_of(self, name: str) -> None:
         """See where a name leads, by both families."""
@@ -192,6 +196,20 @@ class _Look:
             del self.unset[name]
         else:
             self.unset[name] = f"set this record, once: {place}. CNAME {wanted}."
+
+    async def aliases_of(self, name: str) -> None:
+        """Follow the place of a name's proofs to where an authority looks for them."""
+        first = place = f"_acme-challenge.{name.removeprefix('*.')}"
+        for _ in range(policy.DNS_ALIASES):
+            answered = await self._asked(place, "CNAME")
+            if isinstance(answered, str):
+                return
+            if not answered:
+                if place != first:
+                    self.aliases[name] = place
+                return
+            place = str(answered[0].target).rstrip(".").lower()
+        self.unset[name] = f"the aliases at {first} have no end"
 
     async def _asked(self, name: str, kind: str) -> list[Any] | str:
         """Give the records, none where there are none; or why nobody could tell."""

@@ -83,13 +83,15 @@ class View:
     """What was seen from here.
 
     addresses: those of a name, none where it has none; a text says why nobody could tell. permissions: the
-    CAA records that count for a name. unset: why a record for dns-01 can't be set for a name. trouble: why
-    the authority couldn't be seen.
+    CAA records that count for a name. unset: why a record for dns-01 can't be set for a name. aliases: where
+    the place of a name's proofs leads, where a command is to set them. trouble: why the authority couldn't be
+    seen.
     """
 
     addresses: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
     permissions: Mapping[str, tuple[Permission, ...]] = field(default_factory=dict)
     unset: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     authority: Authority | None = None
     trouble: Finding | None = None
 
@@ -159,9 +161,17 @@ def _of_challenge(kind: Challenge, plan: Plan, place: Place, view: View) -> Iter
             continue
         if kind in _PORTS:
             yield from _of_way(kind, name, place, view)
-        elif kind is Challenge.DNS_01 and (why := view.unset.get(name)) is not None:
-            yield found("acme_records_unreachable", challenge=kind, name=name, why=why)
+        elif kind is Challenge.DNS_01:
+            yield from _of_record(name, view)
         yield from _of_permission(kind, name, view)
+
+
+def _of_record(name: str, view: View) -> Iterator[Finding]:
+    """Say whether the record of dns-01 can be set for a name, and where."""
+    if (why := view.unset.get(name)) is not None:
+        yield found("acme_records_unreachable", challenge=Challenge.DNS_01, name=name, why=why)
+    elif (place := view.aliases.get(name)) is not None:
+        yield found("acme_proof_alias", name=name.removeprefix("*."), place=place)
 
 
 def _of_doors(kind: Challenge, place: Place) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ that whoever hears it and asks how things stand is told of the end. What an auth
 findings have it: printable and bounded. Refuses to know who follows.
 
     asked        somebody wants a certificate from now on, or the next one now
-    step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest
+    step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest; and
+                 `why` it takes another try, or ""
     issued       it has come: `names`, `authority`, `not_after`
     failed       it hasn't: `code`, `words`, `hint`, `failures` in a row, `next_at`
     paused       somebody asked for something else in the midst; it goes on by itself
@@ -68,7 +69,13 @@ class Herald:
             return
         self._last = facts
         _log.info("acme_progress", step=str(progress.step), names=facts["names"])
-        self.tell({**facts, "until": _text(progress.until)})
+        self.tell({**facts, "until": _text(progress.until), "why": ""})
+
+    def again(self, error: AcmeError) -> None:
+        """Tell why what is waited for takes another try; nothing where nobody waits."""
+        if self._last:
+            _log.info("acme_tried_again", step=self._last["step"], code=error.code, why=str(error))
+            self.tell({**self._last, "until": None, "why": str(error)})
 
     def issued(self, issued: Issued, authority: str) -> None:
         """Note that it has come."""

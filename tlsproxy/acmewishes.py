@@ -13,6 +13,7 @@ from certstore import Bundle, KeyType, Store
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
+    from certstore.issuers.acme.introductions import Introduction
     from certstore.issuers.acme.issuing import Issuer
     from certstore.issuers.acme.wishes import Binding, Progress, Server, Wish
 
@@ -29,6 +30,12 @@ class Terms:
     contacts: Sequence[str] = ()
     is_agreed: bool = False
     bindings: Mapping[str, Binding] = field(default_factory=dict)
+
+    def introduction(self) -> Introduction:
+        """Give the same as the disk keeps it."""
+        from certstore.issuers.acme.introductions import Introduction
+
+        return Introduction(tuple(self.contacts), self.is_agreed, self.bindings)
 
     async def register(self, issuer: Issuer, server: Server) -> None:
         """Find the account at an authority, or make one. Raises AcmeError or StoreError."""

@@ -236,6 +236,7 @@ class Virtual(AcmeKeeper):
     def __init__(self, *rest: object, authority: Scripted, disk: Disk) -> None:
         super().__init__(*rest)  # type: ignore[arg-type]
         self.books = _VirtualBooks(self._store, self._clock, authority, disk)
+        self.books.hear = self.herald.again
 
 
 class _VirtualBooks(Books):
@@ -252,6 +253,7 @@ class _VirtualBooks(Books):
             random=random.Random(7).random,
             transport=lambda _: self._authority,
             offload=at_once,
+            hear=self._heard,
         )
         return Issuer(self._store.path, self._disk(), surroundings)
 

@@ -206,8 +206,6 @@ async def test_a_new_order_whose_answer_breaks_off_is_not_sent_again_at_once(aut
             "/authz/",
             lambda: answer(200, {"status": "pending", "identifier": {"type": "dns", "value": "x.test"}}),
         ),
-        ("/dir", lambda: answer(200, {"newNonce": "http://acme.test/nonce"})),
-        ("/dir", lambda: answer(302, b"", Location="http://elsewhere.test/dir")),
         ("/neworder", lambda: answer(307, b"", Location=f"{URL}/elsewhere")),
         ("/cert/", lambda: answer(200, b"what", "text/plain")),
     ],

@@ -29,6 +29,10 @@ both AAAA ::1
 alias CNAME plain
 empty TXT "no address"
 *.below A 127.0.0.1
+_acme-challenge.twice CNAME _acme-challenge.once
+_acme-challenge.once CNAME Proofs.somewhere
+_acme-challenge.round CNAME _acme-challenge.around
+_acme-challenge.around CNAME _acme-challenge.round
 plain CAA 0 issue "other.test"
 below CAA 0 ISSUE "authority.test"
 """
@@ -116,6 +120,24 @@ async def test_an_alias_must_lead_to_where_acme_dns_sets_records(lookout, leads_
     assert seen(outlook, Challenge.DNS_01) == codes
     words = " ".join(one.words for prospect in outlook.prospects for one in prospect.findings)
     assert ("_acme-challenge.device.elsewhere. CNAME other.acme-dns.test." in words) is bool(codes)
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "words"),
+    [
+        ("plain.test", [], ""),
+        ("twice.test", ["acme_proof_alias"], "looks for the record at proofs.somewhere.test"),
+        ("*.twice.test", ["acme_proof_alias"], "_acme-challenge.twice.test is an alias"),
+        ("round.test", ["acme_records_unreachable"], "the aliases at _acme-challenge.round.test have no end"),
+        ("somebody.elses", [], ""),
+    ],
+)
+async def test_where_an_alias_leads_is_told_whose_command_sets_records(lookout, name, codes, words) -> None:
+    lookout.has_hook = True
+    with trio.fail_after(DEADLINE_S):
+        _, outlook = await lookout.look(Question((name,), Challenge.DNS_01))
+    assert seen(outlook, Challenge.DNS_01) == codes
+    assert words in " ".join(one.words for prospect in outlook.prospects for one in prospect.findings)
 
 
 async def test_without_a_name_and_without_an_enrolment_there_is_nothing_to_look_at(lookout) -> None:

@@ -53,7 +53,7 @@ def test_who_listens_not_at_all_or_elsewhere_is_told_so():
 @pytest.mark.parametrize(
     ("addresses", "works", "codes"),
     [
-        ((), "no", ["acme_name_unresolved"]),
+        ((), "perhaps", ["acme_name_unresolved"]),
         ("SERVFAIL", "perhaps", ["acme_name_unseen"]),
         ((OTHER,), "perhaps", ["acme_name_elsewhere"]),
         ((OURS, OTHER), "perhaps", ["acme_name_elsewhere"]),
@@ -95,6 +95,12 @@ def test_wildcards_go_by_dns_alone_and_addresses_never():
 def test_a_name_server_that_takes_no_update_is_told():
     seen = outlook(view=replace(SEEN, unset={NAME: "BADKEY"}), has_records=True)
     assert told(seen, DNS) == ("no", ["acme_records_unreachable"])
+
+
+def test_where_an_alias_leads_is_told_for_a_command_that_follows_none():
+    seen = outlook(view=replace(SEEN, aliases={NAME: "proofs.example"}), has_records=True)
+    assert told(seen, DNS) == ("yes", ["acme_proof_alias"])
+    assert "looks for the record at proofs.example" in seen.prospects[-1].findings[0].words
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ WAITING = (
             "acme        placing the order at ca.test:14000 for a, b, c and 2 more",
         ),
         ({**ACME, "state": "step", "step": "tomorrow"}, "acme        tomorrow"),
+        ({**ACME, "state": "step", "step": "order", "why": "no way"}, "acme        no way; trying again"),
         (
             {**ACME, "state": "failed", "words": "the authority ...", "code": "acme_refused"},
             "acme        failed: the authority ... [acme_refused]",

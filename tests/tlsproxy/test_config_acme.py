@@ -25,6 +25,9 @@ def test_a_command_sets_records() -> None:
         ('dns_hook = ["hook"]', "line 9: acme.dns_hook: 'hook' is no absolute path"),
         ('dns_hook = "/bin/hook"', "acme.dns_hook: expected a list"),
         ("dns_hook_s = 0", "acme.dns_hook_s: 0 must be more than 0"),
+        (r'dns_hook = ["/bin/hook", "a\u0000b"]', "acme.dns_hook: a word of a command holds NUL"),
+        (r'profile = "a\u001bb"', r"acme.profile: 'a\x1bb' holds what can't be printed"),
+        (r'contacts = ["a@ca.test\n"]', r"acme.contacts: 'a@ca.test\n' holds what can't be printed"),
         ("dns_hok = []", "acme.dns_hok: unknown key"),
     ],
 )

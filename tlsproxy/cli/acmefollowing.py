@@ -49,7 +49,9 @@ def asked_and_followed(
 
 
 def step_words(event: Mapping[str, object]) -> str:
-    """Say what is waited for, in a line."""
+    """Say what is waited for, or why it takes another try, in a line."""
+    if event.get("why"):
+        return f"{event['why']}; trying again"
     names = event.get("names")
     listed = [str(one) for one in names] if isinstance(names, list) else []
     more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""

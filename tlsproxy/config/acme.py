@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Literal
 
 from certstore import normalise
+from tlsproxy.config.commands import why_unfit
 from tlsproxy.config.lines import Path
 from tlsproxy.config.tables import Table
 from tlsproxy.config.values import AcmeConfig, EnrolmentConfig, ListenerConfig, Seconds
@@ -38,12 +39,12 @@ def read_acme(table: Table, path_of: Callable[[str], FilePath], usual_names: tup
         names=table.parsed_list("names", _name) or usual_names,
         challenge=table.leaf("challenge", _Challenge, "http-01"),
         key_type=table.leaf("key_type", _KeyType, "ec"),
-        profile=table.leaf("profile", str, ""),
-        preferred_chain=table.leaf("preferred_chain", str, ""),
-        contacts=tuple(table.leaf("contacts", list[str], [])),
+        profile=table.parsed("profile", _text, ""),
+        preferred_chain=table.parsed("preferred_chain", _text, ""),
+        contacts=table.parsed_list("contacts", _text),
         agree_tos=table.leaf("agree_tos", bool, False),
         ca_file=table.parsed("ca_file", path_of, None),
-        eab_kid=table.leaf("eab_kid", str, ""),
+        eab_kid=table.parsed("eab_kid", _text, ""),
         eab_key_file=table.parsed("eab_key_file", path_of, None),
         keep_key=table.leaf("keep_key", bool, False),
         pause_in_shadow=table.leaf("pause_in_shadow", bool, False),
@@ -87,8 +88,7 @@ def enrolment_of(config: EnrolmentConfig, ca_pem: str, fallback_ca_pem: str, sin
 
 def find_acme_contradictions(acme: AcmeConfig, listeners: Iterable[ListenerConfig]) -> Iterator[Complaint]:
     """Find what can't work together."""
-    if acme.dns_hook and not acme.dns_hook[0].startswith("/"):
-        why = f"{acme.dns_hook[0]!r} is no absolute path: nothing is looked for, and no shell reads it"
+    if why := why_unfit(acme.dns_hook):
         yield ("acme", "dns_hook"), why, 'as in dns_hook = ["/usr/lib/device/dns-hook"]'
     if (wanted := acme.enrolment) is None or not wanted.directory:
         return
@@ -123,6 +123,12 @@ def _proxy(text: str) -> str:
     from certstore.issuers.acme.wishes import http_proxy
 
     return http_proxy(text) if text else ""
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text[:200]!r} holds what can't be printed")
+    return text
 
 
 def _name(text: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from tlsproxy.config.acme import find_acme_contradictions
 from tlsproxy.config.addresses import MAX_SOCKET_PATH_BYTES, is_loopback, overlap
 from tlsproxy.config.clientauth import find_client_contradictions
+from tlsproxy.config.commands import why_unfit
 from tlsproxy.config.health import find_health_contradictions
 from tlsproxy.config.lines import Path
 from tlsproxy.config.upstreamtls import advise_upstream_tls, find_tls_contradictions
@@ -98,8 +99,7 @@ def find_contradictions(draft: Draft, is_wrong: Callable[[Path], bool]) -> Itera
     is not called missing as well.
     """
     command = draft.notify.command
-    if command and not command[0].startswith("/"):
-        why = f"{command[0]!r} is no absolute path: nothing is looked for, and no shell reads it"
+    if why := why_unfit(command):
         yield ("notify", "command"), why, 'as in command = ["/usr/local/bin/hook", "--device"]'
     if not is_wrong(("listener",)):
         yield from _missing_listener(draft.listeners)

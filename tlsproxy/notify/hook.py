@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -48,9 +48,7 @@ async def run(
 ) -> Ended:
     """Run the command, which finds this beside the usual in its environment; cancelled, it is killed."""
     try:
-        process = _start(
-            command, environment
-        )  # some milliseconds, in a process that has nothing better to do
+        process = _start(command, environment)  # some milliseconds, in a process with nothing better to do
     except (OSError, ValueError) as error:  # ValueError: a word of the command holds a NUL
         why = (isinstance(error, OSError) and error.strerror) or str(error)
         return Ended(f"it can't be started: {why.lower()}")
@@ -113,21 +111,19 @@ async def _converse(process: subprocess.Popen[bytes], line: bytes, output: bytea
     """Give it its line, take what it says, and return when it has ended, not reaped yet."""
     assert process.stdin is not None
     assert process.stdout is not None
-    stdin = trio.lowlevel.FdStream(os.dup(process.stdin.fileno()))
-    process.stdin.close()
-    stdout = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
-    process.stdout.close()
-    pidfd = os.pidfd_open(process.pid)
-    try:
-        async with stdin, stdout, trio.open_nursery() as nursery:
+    async with AsyncExitStack() as held:  # what is open is closed, also where no other descriptor is left
+        with process.stdin as one, process.stdout as other:
+            stdin = await held.enter_async_context(trio.lowlevel.FdStream(os.dup(one.fileno())))
+            stdout = await held.enter_async_context(trio.lowlevel.FdStream(os.dup(other.fileno())))
+        pidfd = os.pidfd_open(process.pid)
+        held.callback(os.close, pidfd)
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, stdin, line)
             nursery.start_soon(_read, stdout, output)
             await trio.lowlevel.wait_readable(pidfd)
             with trio.move_on_after(0.05):  # what it wrote last is in the pipe already
                 await trio.sleep_forever()
             nursery.cancel_scope.cancel()
-    finally:
-        os.close(pidfd)
 
 
 async def _write(stdin: trio.lowlevel.FdStream, line: bytes) -> None:

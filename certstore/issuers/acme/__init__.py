@@ -3,7 +3,8 @@
     issuing      the door: an `Issuer` registers, issues, revokes        wishes   what callers hold
     pursuit      one order, pursued to its end                           accounting   an account's life
     client       a conversation: nonces, problems, Retry-After           surroundings   what is handed in
-    ordering, accounts   what lies on the disk (with folders)
+    causes       why one broke off, in words
+    ordering, accounts, introductions   what lies on the disk (with folders)
 
 The pure half, by what an authority may say: challenges (what it asks as proof, and the one right answer),
 messages, problems, renewalinfo, chains, jws (what we sign), order (the next step), errors.

@@ -12,11 +12,10 @@ disk's record tells. Dates of an authority are measured by its own `Date`: the d
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,8 @@ from urllib.parse import urlsplit
 import httpx2
 import trio
 
+from certstore.findings import found
+from certstore.issuers.acme.causes import is_untrusted, why_of
 from certstore.issuers.acme.errors import AcmeError
 from certstore.issuers.acme.jws import MEDIA_TYPE, Signer
 from certstore.issuers.acme.messages import LARGEST, Directory, https
@@ -91,11 +92,15 @@ class Client:
     async def directory(self) -> Directory:
         """Ask what it offers; once."""
         if self._directory is None:
-            reply = await self.get(self._url)
             try:
+                reply = await self.get(self._url)
                 self._directory = Directory.read(reply.body)
             except ValueError as error:
-                raise self.strange(error) from error
+                raise self._no_directory(error) from error
+            except AcmeError as error:
+                if error.code not in {"acme_refused", "acme_answer_strange"}:
+                    raise
+                raise self._no_directory(error.why, is_lasting=error.is_lasting) from error
         return self._directory
 
     async def get(self, url: str) -> Reply:
@@ -122,7 +127,11 @@ class Client:
 
     def strange(self, why: object) -> AcmeError:
         """Make the error for an answer that can't be used."""
-        return AcmeError.of("acme_answer_strange", host=self.host, why=why)
+        return AcmeError(found("acme_answer_strange", host=self.host, why=why), why=str(why))
+
+    def _no_directory(self, why: object, *, is_lasting: bool = False) -> AcmeError:
+        """Make the error for an address where no authority's directory is, which often was mistyped."""
+        return AcmeError(found("acme_directory_missing", url=self._url, why=why), is_lasting=is_lasting)
 
     async def _post(
         self, url: str, payload: Mapping[str, object] | None, signer: Signer, asked: Asked
@@ -162,8 +171,9 @@ class Client:
                     return await self._once(method, url, body)
             except (httpx2.HTTPError, trio.TooSlowError) as error:
                 # one that is sent again with its nonce used up is refused, and tried with the next
-                if attempt == tries or _is_untrusted(error):
+                if attempt == tries or is_untrusted(error):
                     raise self._unreachable(error) from error
+                self._surroundings.hear(self._unreachable(error))
             await trio.sleep(2.0**attempt * (0.5 + self._surroundings.random()))
         raise AssertionError("tries is at least one")
 
@@ -205,8 +215,8 @@ class Client:
     def _unreachable(self, error: Exception) -> AcmeError:
         if isinstance(error, trio.TooSlowError | httpx2.TimeoutException):
             return AcmeError.of("acme_unreachable", host=self.host, why="it takes too long to answer")
-        code = "acme_untrusted" if _is_untrusted(error) else "acme_unreachable"
-        return AcmeError.of(code, host=self.host, why=_why(error))
+        code = "acme_untrusted" if is_untrusted(error) else "acme_unreachable"
+        return AcmeError.of(code, host=self.host, why=why_of(error))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
@@ -235,37 +245,6 @@ def _date(text: str) -> datetime | None:
 def _alternates(links: Sequence[str]) -> tuple[str, ...]:
     found = [url for link in links for url, rel in _LINK.findall(link) if rel == "alternate"]
     return tuple(dict.fromkeys(found))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go down to what the system said: the HTTP library's own words are often empty.
-
-    Where each of several addresses has failed, the first one's reason stands for all (trio gives a group).
-    """
-    while error is not None:
-        yield error
-        several = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        error = several[0] if several else error.__cause__ or error.__context__
-
-
-def _is_untrusted(error: Exception) -> bool:
-    return any(isinstance(one, ssl.SSLCertVerificationError) for one in _causes(error))
-
-
-def _why(error: Exception) -> str:
-    causes = tuple(_causes(error))
-    for one in causes:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return one.verify_message
-    system = next((words for one in causes if isinstance(one, OSError) and (words := _of_system(one))), None)
-    return system or next((str(one) for one in causes if str(one)), type(error).__name__)
-
-
-def _of_system(error: OSError) -> str | None:
-    """Give the system's own words: trio writes the address before them."""
-    if error.errno is None or error.errno <= 0 or isinstance(error, ssl.SSLError):  # numbered otherwise
-        return error.strerror
-    return os.strerror(error.errno)
 
 
 def transport_to(server: Server) -> httpx2.AsyncBaseTransport:

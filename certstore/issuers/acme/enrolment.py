@@ -290,7 +290,8 @@ class Enrolments:
         if is_declined:
             self._disk.write(self._root / layout.DECLINED, records.dump({}))
             self.is_declined = True
-        self._disk.remove([self._root / layout.ENROLMENT, self._root / layout.RENEWAL])
+        gone = (layout.ENROLMENT, layout.RENEWAL, layout.TERMS)
+        self._disk.remove([self._root / one for one in gone])
         self.enrolment, self.renewal = None, Renewal()
 
     def note(self, renewal: Renewal) -> None:

@@ -18,15 +18,23 @@ class AcmeError(Exception):
 
     retry_at: aware; the authority takes no earlier try (RFC 8555 section 6.6); None where it said nothing.
     is_lasting: another try fails the same way until somebody changes something (terms, names, DNS).
-    kind: the authority's own word for it, such as "rateLimited" (RFC 8555 section 6.7), or "".
+    kind: the authority's own word for it, such as "rateLimited" (RFC 8555 section 6.7), or "". why: what
+    stands in the finding as its reason, where somebody may say it in other words, or "".
     """
 
     def __init__(
-        self, finding: Finding, *, retry_at: datetime | None = None, is_lasting: bool = False, kind: str = ""
+        self,
+        finding: Finding,
+        *,
+        retry_at: datetime | None = None,
+        is_lasting: bool = False,
+        kind: str = "",
+        why: str = "",
     ) -> None:
         """Take the finding; `of` makes it as well."""
-        super().__init__(finding, retry_at, is_lasting, kind)
-        self.finding, self.retry_at, self.is_lasting, self.kind = finding, retry_at, is_lasting, kind
+        super().__init__(finding, retry_at, is_lasting, kind, why)
+        self.finding, self.retry_at, self.is_lasting = finding, retry_at, is_lasting
+        self.kind, self.why = kind, why
 
     @classmethod
     def of(cls, code: str, **facts: object) -> AcmeError:

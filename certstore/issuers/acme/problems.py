@@ -87,7 +87,8 @@ def error_of(problem: Problem, asked: Asked, retry_at: datetime | None = None) -
     facts: dict[str, object] = {"host": asked.host, "why": problem.words, "names": names}
     facts |= {"profile": asked.profile, "profiles": ", ".join(asked.profiles) or "none"}
     facts |= {"terms": problem.instance or asked.terms or "see the authority's pages"}
-    return AcmeError(found(code, **facts), retry_at=retry_at, is_lasting=is_lasting, kind=problem.kind)
+    told = {"kind": problem.kind, "why": problem.words}
+    return AcmeError(found(code, **facts), retry_at=retry_at, is_lasting=is_lasting, **told)
 
 
 _LASTING: Final[Mapping[str, str]] = {

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import httpx2
 import trio
 
+from certstore.issuers.acme.errors import AcmeError
 from certstore.issuers.acme.wishes import Server
 
 __all__ = ["Surroundings"]
@@ -32,11 +33,16 @@ async def _in_thread(do: Callable[[], T], /) -> T:
     return await trio.to_thread.run_sync(do)
 
 
+def _passed_by(_error: AcmeError) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """`clock` gives the aware wall clock, `random` a number of [0, 1)."""
+    """`clock` gives the aware wall clock, `random` a number of [0, 1); `hear` is told why one asks again."""
 
     clock: Callable[[], datetime]
     random: Callable[[], float]
     transport: Callable[[Server], httpx2.AsyncBaseTransport] | None = None
     offload: Offload = _in_thread
+    hear: Callable[[AcmeError], None] = _passed_by
