@@ -70,8 +70,9 @@ class Herald:
             "names": list(progress.names[:_MOST_NAMES]),
             "challenge": str(enrolment.challenge),
             "authority": server.directory,
-            **({"key_type": str(key_type)} if key_type is not None else {}),
         }
+        if key_type is not None and progress.step != "account":  # which is both's
+            facts["key_type"] = str(key_type)
         if facts == self._last:
             return
         self._last = facts

@@ -205,7 +205,7 @@ async def test_what_is_waited_for_says_of_which_of_both(autojump_clock, life):
         with trio.move_on_after(HOUR_S):
             await keeper.run()
     told = [(one["step"], one.get("key_type")) for one in events if one["state"] == "step"]
-    steps = ["account", "order", "answering", "validation", "issuance", "download"]
-    each = [(step, kind) for kind in ("ec", "rsa2048") for step in steps]
-    assert told == [("account", None), *each, ("taking", None)]
+    steps = ["order", "answering", "validation", "issuance", "download"]
+    each = [[("account", None), *((step, kind) for step in steps)] for kind in ("ec", "rsa2048")]
+    assert told == [("account", None), *each[0], *each[1], ("taking", None)]
     assert [one["state"] for one in events if one["state"] != "step"] == ["asked", "issued"]
