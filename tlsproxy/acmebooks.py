@@ -10,7 +10,7 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -117,24 +117,29 @@ class Books:
         is_lost = known is not None and known.enrolments.enrolment is None and self._store.is_enrolled
         return known.damaged if known is not None and is_lost else ()
 
-    def current(self) -> Bundle | None:
-        """Give ACME's newest certificate that has all names that are wanted; None where there is none."""
-        return self.newest()[1]
+    def current(self) -> tuple[Bundle, ...]:
+        """Give what may be served of ACME's newest: none where its key is banned, of two perhaps one."""
+        return tuple(bundle for bundle in self.newest()[1] if not self._store.is_banned(bundle.spki))
 
-    def newest(self) -> tuple[Slot | None, Bundle | None]:
-        """Give it with its slot."""
+    def newest(self) -> tuple[Slot | None, tuple[Bundle, ...]]:
+        """Give ACME's newest with all names that are wanted, and what stands beside it; and their slot."""
         wanted = self.known.enrolments.enrolment if self.known is not None else None
         if wanted is None:
-            return None, None
+            return None, ()
         fit = [
             s for s in self._store.slots() if s.source is Source.ACME and set(wanted.names) <= set(s.names)
         ]
         for slot in sorted(fit, key=lambda slot: slot.newness, reverse=True):
+            if bundles := tuple(self._readable(slot)):
+                return slot, bundles
+        return None, ()
+
+    def _readable(self, slot: Slot) -> Iterator[Bundle]:
+        for id_ in slot.bundles:
             try:
-                return slot, self._store.bundle(slot.bundle)
+                yield self._store.bundle(id_)
             except StoreError as error:
-                _log.error("acme_bundle_lost", bundle=slot.bundle, why=str(error))
-        return None, None
+                _log.error("acme_bundle_lost", bundle=id_, why=str(error))
 
     def _read(self) -> Known:
         from certstore.issuers.acme.enrolment import Enrolments

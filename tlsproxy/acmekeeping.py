@@ -10,7 +10,7 @@ The client and its HTTP library are imported when somebody has enrolled: nobody 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -38,7 +38,7 @@ from tlsproxy.acmebooks import Books, Known
 from tlsproxy.acmeconfigured import Configured
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
-from tlsproxy.acmewishes import Terms, shown, why_held, wish_of
+from tlsproxy.acmewishes import Terms, shown, why_held, wishes_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ThreadError
 from tlsproxy.observe.audit import ITSELF, Actor, AuditLog
@@ -48,7 +48,7 @@ from tlsproxy.threads import in_thread
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.errors import AcmeError
-    from certstore.issuers.acme.wishes import Issued, Server
+    from certstore.issuers.acme.wishes import Issued, Server, Wish
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
@@ -114,7 +114,7 @@ class AcmeKeeper:
             await self.books.keep_terms(terms, missed)
             await self.books.enrol(enrolment)
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
-            await known.issuer.forget(enrolment.servers, wish_of(enrolment))
+            await known.issuer.forget(enrolment.servers, wishes_of(enrolment))
             self.herald.asked(enrolment)
             if (error := missed.get(enrolment.servers[0])) is not None:
                 await self._begin_badly(known, enrolment, error)
@@ -123,8 +123,8 @@ class AcmeKeeper:
         """Count it as the first try; where none is asked for, nothing has failed but to look."""
         if not known.enrolments.renewal.is_asked:
             raise refused(error)
-        bundle = await in_thread(self.books.current)
-        times = Times(known.enrolments, known.issuer, enrolment, bundle)
+        bundles = await in_thread(self.books.current)
+        times = Times(known.enrolments, known.issuer, enrolment, bundles)
         await self._fail(times, enrolment.servers[0], error)
         self.herald.rest()
 
@@ -150,21 +150,22 @@ class AcmeKeeper:
                 self.herald.asked(known.enrolments.enrolment)
 
     async def revoke(self, reason: Reason, by: Peer) -> None:
-        """Have the certificate that is there revoked, and ask for another; at the end of all use for none.
+        """Have what is there revoked, both of a pair, and ask for another; at the end of all use for none.
 
         One whose key is known to others goes at once, with what was begun with it. Raises AcmeRefusedError,
         NotFound or StoreError.
         """
         async with self.at_rest():
             known = await self.books.open()
-            slot, bundle = await in_thread(self.books.newest)
+            slot, bundles = await in_thread(self.books.newest)
             enrolment = known.enrolments.enrolment
-            if enrolment is None or slot is None or bundle is None:
+            if enrolment is None or slot is None:
                 raise NotFound("certificate of an ACME authority", "")
             server = enrolment.server_at(known.enrolments.renewal.authority)
-            with refusing():
-                await known.issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
-            self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
+            for bundle in bundles:
+                with refusing():
+                    await known.issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
+                self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
             if reason is Reason.CESSATION:
                 await self._withdraw(by)
             else:
@@ -205,9 +206,9 @@ class AcmeKeeper:
         enrolments = (await self.books.open()).enrolments
         if enrolments.enrolment is None:
             return None
-        bundle = await in_thread(self.books.current)
+        bundles = await in_thread(self.books.current)
         held = await in_thread(lambda: why_held(self._store))
-        return shown(enrolments.enrolment, enrolments.renewal, bundle, self.herald.progress, held)
+        return shown(enrolments.enrolment, enrolments.renewal, bundles, self.herald.progress, held)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
@@ -257,10 +258,10 @@ class AcmeKeeper:
         known = await self.books.open()
         if known.enrolments.enrolment is None:
             return policy.TURN_S
-        bundle = await in_thread(self.books.current)
-        times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundle)
-        if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
-            await self._note_taken(times, brought, bundle.id)  # somebody ended us between the two
+        bundles = await in_thread(self.books.current)
+        times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundles)
+        if brought := [left for one in bundles if (left := known.issuer.left_of(one.leaf)) is not None]:
+            await self._note_taken(times, brought, bundles[0].id)  # somebody ended us between the two
             self.herald.rest()
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
@@ -291,22 +292,18 @@ class AcmeKeeper:
     async def _obtain(self, times: Times) -> None:
         """Ask for a certificate, and bring it in; whatever comes of it is written down."""
         from certstore.issuers.acme.errors import AcmeError
-        from certstore.issuers.acme.wishes import Progress, Step
+        from certstore.issuers.acme.wishes import Progress, Step, candidate
 
-        server, wish = times.whose_turn(self._clock()), wish_of(times.enrolment, times.bundle)
-        tell = partial(self.herald.step, enrolment=times.enrolment, server=server)
-        answerers = {
-            times.enrolment.challenge: answering_for(times.enrolment, self._answering, self.run_hook)
-        }
+        server, wishes = times.whose_turn(self._clock()), wishes_of(times.enrolment, times.bundles)
         try:
-            await times.issuer.forget(times.enrolment.servers, wish)
+            await times.issuer.forget(times.enrolment.servers, wishes)
             await self.configured.register(
                 times.issuer, times.enrolment, server, times.enrolments.renewal.code
             )
             await self.books.introduce(times.enrolment, server)
-            issued = await times.issuer.issue(server, wish, answerers, tell)
-            tell(Progress(Step.TAKING, issued.names))
-            receipt = await self._changes.propose_acme(issued.candidate())
+            issued = [await self._issued(times, server, wish) for wish in wishes]
+            self.herald.step(Progress(Step.TAKING, issued[0].names), times.enrolment, server)
+            receipt = await self._changes.propose_acme(candidate(issued))
         except AcmeError as error:
             await self._fail(times, server, error)
         except Refusal as refusal:
@@ -318,19 +315,32 @@ class AcmeKeeper:
             if receipt.state is State.REFUSED:  # the next would be like it
                 why = next(finding.words for finding in receipt.findings if finding.is_error)
                 await self._fail(times, server, AcmeError.lasting("acme_certificate_refused", why=why))
-                await times.issuer.taken(issued)
+                await self._taken(times, issued)
             else:
                 assert receipt.bundle is not None, "what wasn't refused is in the store"
                 await self._note_taken(times, issued, receipt.bundle)
 
-    async def _note_taken(self, times: Times, issued: Issued, bundle: str) -> None:
+    async def _issued(self, times: Times, server: Server, wish: Wish) -> Issued:
+        """Give one of the certificates; of two the one that came before the other failed lies here still."""
+        enrolment = times.enrolment
+        kind = wish.key_type if enrolment.beside is not None else None
+        tell = partial(self.herald.step, enrolment=enrolment, server=server, key_type=kind)
+        answerers = {enrolment.challenge: answering_for(enrolment, self._answering, self.run_hook)}
+        return await times.issuer.issue(server, wish, answerers, tell)
+
+    async def _note_taken(self, times: Times, issued: Sequence[Issued], bundle: str) -> None:
         """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
         self.on_try("issued")
         renewal = times.after_success(self._clock(), issued, bundle)
         await in_thread(lambda: times.enrolments.note(renewal))
-        await times.issuer.taken(issued)
+        await self._taken(times, issued)
         self.herald.issued(issued, renewal.authority)
+
+    @staticmethod
+    async def _taken(times: Times, issued: Sequence[Issued]) -> None:
+        for one in issued:
+            await times.issuer.taken(one)
 
     async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
         self.on_try("failed")

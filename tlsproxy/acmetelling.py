@@ -5,8 +5,9 @@ that whoever hears it and asks how things stand is told of the end. What an auth
 findings have it: printable and bounded. Refuses to know who follows.
 
     asked        somebody wants a certificate from now on, or the next one now
-    step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest; and
-                 `why` it takes another try, or ""
+    step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest,
+                 `why` it takes another try, or ""; and `key_type` of the one that it is about, where an EC
+                 and an RSA certificate are to come
     issued       it has come: `names`, `authority`, `not_after`
     failed       it hasn't: `code`, `words`, `hint`, `failures` in a row, `next_at`
     paused       somebody asked for something else in the midst; it goes on by itself
@@ -15,13 +16,14 @@ findings have it: printable and bounded. Refuses to know who follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tlsproxy.observe.log import logger
 
 if TYPE_CHECKING:
+    from certstore import KeyType
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
     from certstore.issuers.acme.errors import AcmeError
     from certstore.issuers.acme.wishes import Issued, Progress, Server
@@ -55,8 +57,13 @@ class Herald:
         """Tell that nothing is wanted any more."""
         self.tell({"state": "disabled"})
 
-    def step(self, progress: Progress, enrolment: Enrolment, server: Server) -> None:
-        """Tell what is waited for, where that is something else than before."""
+    def step(
+        self, progress: Progress, enrolment: Enrolment, server: Server, key_type: KeyType | None = None
+    ) -> None:
+        """Tell what is waited for, where that is something else than before.
+
+        key_type: of two certificates the one that it is about.
+        """
         self.progress = progress
         facts: dict[str, object] = {
             "state": "step",
@@ -65,6 +72,8 @@ class Herald:
             "challenge": str(enrolment.challenge),
             "authority": server.directory,
         }
+        if key_type is not None and progress.step != "account":  # which is both's
+            facts["key_type"] = str(key_type)
         if facts == self._last:
             return
         self._last = facts
@@ -77,10 +86,10 @@ class Herald:
             _log.info("acme_tried_again", step=self._last["step"], code=error.code, why=str(error))
             self.tell({**self._last, "until": None, "why": str(error)})
 
-    def issued(self, issued: Issued, authority: str) -> None:
-        """Note that it has come."""
-        until = issued.leaf.not_valid_after_utc.isoformat()
-        facts = {"names": list(issued.names), "authority": authority, "not_after": until}
+    def issued(self, issued: Sequence[Issued], authority: str) -> None:
+        """Note that it has come; of two the end of the one that ends first."""
+        until = min(one.leaf.not_valid_after_utc for one in issued).isoformat()
+        facts = {"names": list(issued[0].names), "authority": authority, "not_after": until}
         _log.info("acme_issued", **facts)
         self._outcome = {"state": "issued", **facts}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from certstore.issuers.acme.issuing import Issuer
     from certstore.issuers.acme.wishes import Binding, Progress, Server, Wish
 
-__all__ = ["Terms", "shown", "why_held", "wish_of"]
+__all__ = ["Terms", "shown", "why_held", "wishes_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,30 @@ def why_held(store: Store) -> str | None:
     return None
 
 
-def wish_of(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
-    """Give what the client is to bring, as the successor of `bundle` where there is one."""
+def wishes_of(enrolment: Enrolment, bundles: Sequence[Bundle] = ()) -> tuple[Wish, ...]:
+    """Give what the client is to bring, each as the successor of one of `bundles` where there are any."""
+    return tuple(
+        _wish(enrolment, kind, _predecessor(kind, bundles, is_alone=enrolment.beside is None))
+        for kind in enrolment.key_types
+    )
+
+
+def _predecessor(kind: KeyType, bundles: Sequence[Bundle], *, is_alone: bool) -> Bundle | None:
+    """Give the one with a key of the same kind; what comes alone follows what is there in any case."""
+    alike = (one for one in bundles if KeyType.of(one.key.public_key()).is_rsa is kind.is_rsa)
+    return next(alike, bundles[0] if is_alone and bundles else None)
+
+
+def _wish(enrolment: Enrolment, kind: KeyType, bundle: Bundle | None) -> Wish:
     from certstore.issuers.acme.renewalinfo import certificate_id
     from certstore.issuers.acme.wishes import Wish
 
     same_key = None
-    if (
-        bundle is not None
-        and enrolment.keeps_key
-        and KeyType.of(bundle.key.public_key()) is enrolment.key_type
-    ):
+    if bundle is not None and enrolment.keeps_key and KeyType.of(bundle.key.public_key()) is kind:
         same_key = bundle.key
     return Wish(
         enrolment.names,
-        enrolment.key_type,
+        kind,
         enrolment.profile,
         same_key=same_key,
         replaces=certificate_id(bundle.leaf) if bundle is not None else None,
@@ -81,19 +90,20 @@ def wish_of(enrolment: Enrolment, bundle: Bundle | None = None) -> Wish:
 def shown(
     enrolment: Enrolment,
     renewal: Renewal,
-    bundle: Bundle | None,
+    bundles: Sequence[Bundle],
     progress: Progress | None,
     held: str | None,
 ) -> dict[str, object]:
     """Give it as the API does."""
     failed = renewal.failures > 0
     last: Mapping[str, str] = {"code": renewal.code, "words": renewal.words, "hint": renewal.hint}
-    until = bundle.leaf.not_valid_after_utc.isoformat() if bundle is not None else None
+    first, other = (*bundles, None, None)[:2]
     return {
         "directory": enrolment.directory,
         "names": list(enrolment.names),
         "challenge": str(enrolment.challenge),
         "key_type": str(enrolment.key_type),
+        "beside": enrolment.beside and str(enrolment.beside),
         "profile": enrolment.profile,
         "since": enrolment.since.isoformat(),
         "fallback": enrolment.fallback and enrolment.fallback.directory,
@@ -104,7 +114,7 @@ def shown(
         "configured": enrolment.is_configured,
         "keep_key": enrolment.keeps_key,
         "pause_in_shadow": enrolment.pauses,
-        "issued_by": renewal.authority or (enrolment.directory if bundle is not None else None),
+        "issued_by": renewal.authority or (enrolment.directory if bundles else None),
         "held": held,
         "asking": renewal.is_asked or progress is not None,
         "step": str(progress.step) if progress is not None else None,
@@ -112,6 +122,8 @@ def shown(
         "last_failure": dict(last) if failed else None,
         "next_at": renewal.next_at.isoformat() if renewal.next_at is not None else None,
         "renew_at": renewal.renew_at.isoformat() if renewal.renew_at is not None else None,
-        "sha256": bundle.fingerprint if bundle is not None else None,
-        "not_after": until,
+        "sha256": first and first.fingerprint,
+        "not_after": first and first.leaf.not_valid_after_utc.isoformat(),
+        "beside_sha256": other and other.fingerprint,
+        "beside_not_after": other and other.leaf.not_valid_after_utc.isoformat(),
     }

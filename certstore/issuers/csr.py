@@ -64,6 +64,11 @@ class KeyType(StrEnum):
             return cls.EC384
         return cls.EC
 
+    @property
+    def is_rsa(self) -> bool:
+        """Whether it is RSA, and not EC."""
+        return self in _BITS
+
 
 _BITS: Final = {KeyType.RSA2048: 2048, KeyType.RSA3072: 3072, KeyType.RSA4096: 4096}
 

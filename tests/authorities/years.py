@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -91,6 +91,7 @@ class Life:
     unproved: list[float] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     disk: Disk = field(default_factory=Disk)
+    beside: KeyType | None = None
 
     @classmethod
     def of(cls, root: Path, pki: Pki, *, days: float, years: float, seed: int, suggests: bool) -> Life:
@@ -167,7 +168,8 @@ class Life:
     def enrolment(self, since: datetime) -> Enrolment:
         """Say what is wanted."""
         server = self.authority.server.directory
-        return Enrolment(server, (NAME,), Challenge.HTTP_01, KeyType.EC, None, None, "", since)
+        wanted = Enrolment(server, (NAME,), Challenge.HTTP_01, KeyType.EC, None, None, "", since)
+        return replace(wanted, beside=self.beside)
 
     def keeper(self, store: Store) -> AcmeKeeper:
         """Give who looks after a store that is open."""

@@ -77,6 +77,24 @@ def test_both_are_there_after_a_restart(store):
     assert Enrolments(store.path, Disk()).load() == ()
 
 
+def test_an_rsa_key_beside_an_ec_one_is_kept_and_nothing_else_stands_beside(store):
+    first = Enrolments(store.path, Disk())
+    first.load()
+    first.enrol(wanted(beside=KeyType.RSA3072))
+    again = Enrolments(store.path, Disk())
+    assert again.load() == ()
+    assert again.enrolment == first.enrolment
+    assert again.enrolment is not None
+    assert again.enrolment.key_types == (KeyType.EC, KeyType.RSA3072)
+    again.note(Renewal("0" * 64, AT, AT))
+    again.enrol(wanted())
+    assert again.renewal.is_asked, "one instead of two is something else"
+    assert wanted().key_types == (KeyType.EC,)
+    for kind, beside in ((KeyType.EC, KeyType.EC384), (KeyType.RSA2048, KeyType.RSA4096)):
+        with pytest.raises(ValueError, match="an RSA key stands beside an EC one"):
+            wanted(key_type=kind, beside=beside)
+
+
 ACCOUNT = AcmeDnsAccount("https://acme-dns.test", "me", "secret", "sub", "sub.acme-dns.test")
 
 

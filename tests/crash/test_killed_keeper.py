@@ -1,19 +1,24 @@
 """The keeper of the ACME certificate, killed or cancelled at every step from a person's word to its end.
 
-A start that follows goes on: one account, one certificate for each word, nothing left over.
+A start that follows goes on: one account, one certificate of each kind for each word, nothing left over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 import trio
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from certstore import Source, layout
 from certstore.atomic import Disk
+from certstore.issuers import csr
 from certstore.issuers.acme.enrolment import Enrolments
+from certstore.issuers.csr import KeyType
 from tests.authorities.years import ROOT, Life, in_virtual_time
 from tests.crash.test_killed_acme import MOST, Killed, Stop, is_of, run
 from tests.pki import Pki
@@ -22,10 +27,19 @@ SOON_S = 600.0
 Act = Callable[[Life], Awaitable[None]]
 
 
-def device(root: Path, pki: Pki) -> Life:
+def device(root: Path, pki: Pki, beside: KeyType | None = None) -> Life:
     life = Life.of(root, pki, days=90, years=1, seed=1, suggests=True)
-    life.outages = ()
+    life.outages, life.beside = (), beside
     return life
+
+
+@pytest.fixture
+def keys_made(monkeypatch) -> None:
+    """Have RSA keys that were made, and prove their primes, once: hundreds of lives begin here."""
+    make = csr.new_key
+    made = cycle([make(KeyType.RSA2048) for _ in range(8)])
+    monkeypatch.setattr(csr, "new_key", lambda kind: next(made) if kind.is_rsa else make(kind))
+    monkeypatch.setattr("certstore.loading.load_der_private_key", cache(load_der_private_key))
 
 
 async def enrol(life: Life) -> None:
@@ -42,7 +56,7 @@ async def renew(life: Life) -> None:
     """Have another one, as a person does who asks again where that was of no effect."""
     with life.store() as store:
         keeper = life.keeper(store)
-        if len(life.authority.issued) == 1:
+        if len(life.authority.issued) == len(life.enrolment(life.clock()).key_types):
             await keeper.renew(ROOT)
         with trio.move_on_after(SOON_S):
             await keeper.run()
@@ -52,13 +66,17 @@ async def nothing(life: Life) -> None:
     """Do nothing beforehand."""
 
 
-def check(life: Life, certificates: int) -> None:
+def check(life: Life, words: int) -> None:
+    kinds = life.enrolment(life.clock()).key_types
     assert len(life.authority.accounts) == 1
-    assert len(life.authority.issued) == certificates
+    assert len(life.authority.issued) == words * len(kinds)
+    assert len([one for one in life.authority.orders if one.certificate]) == len(life.authority.issued)
     assert life.answering.given == []
     with life.store() as store:
         newest = max((s for s in store.slots() if s.source is Source.ACME), key=lambda slot: slot.newness)
-        assert store.bundle(newest.bundle).leaf == life.authority.issued[-1]
+        served = [store.bundle(id_) for id_ in newest.bundles]
+        assert [one.leaf for one in served] == life.authority.issued[-len(kinds) :]
+        assert [KeyType.of(one.leaf.public_key()) for one in served] == list(kinds)
     enrolments = Enrolments(life.root, Disk())
     assert enrolments.load() == ()
     assert (enrolments.renewal.is_asked, enrolments.renewal.failures) == (False, 0)
@@ -69,14 +87,21 @@ def check(life: Life, certificates: int) -> None:
     assert life.told == []
 
 
-ACTS = [(nothing, enrol, 1), (enrol, renew, 2)]
+ACTS = [
+    (nothing, enrol, 1, None),
+    (enrol, renew, 2, None),
+    (nothing, enrol, 1, KeyType.RSA2048),
+    (enrol, renew, 2, KeyType.RSA2048),
+]
+BESIDE = pytest.mark.parametrize("beside", [None, KeyType.RSA2048])
 
 
-@pytest.mark.parametrize(("before", "act", "certificates"), ACTS)
-def test_a_kill_before_any_disk_step_has_it_go_on(monkeypatch, tmp_path, pki, before, act, certificates):
+@pytest.mark.usefixtures("keys_made")
+@pytest.mark.parametrize(("before", "act", "words", "beside"), ACTS)
+def test_a_kill_before_any_disk_step_has_it_go_on(monkeypatch, tmp_path, pki, before, act, words, beside):
     in_virtual_time(monkeypatch)
     for at in range(1, MOST):
-        life, count, died = device(tmp_path / str(at), pki), 0, False
+        life, count, died = device(tmp_path / str(at), pki, beside), 0, False
 
         def strike(step: str, path: Path, at=at) -> None:
             nonlocal count
@@ -97,7 +122,7 @@ def test_a_kill_before_any_disk_step_has_it_go_on(monkeypatch, tmp_path, pki, be
             life.disk = Disk()
             life.answering.given.clear()
             await act(life)
-            check(life, certificates)
+            check(life, words)
 
         run(whole)
         if not died:
@@ -106,11 +131,12 @@ def test_a_kill_before_any_disk_step_has_it_go_on(monkeypatch, tmp_path, pki, be
     raise AssertionError("it never ran through")
 
 
-@pytest.mark.parametrize(("before", "act", "certificates"), ACTS)
-def test_a_cancellation_at_any_await_has_it_go_on(monkeypatch, tmp_path, pki, before, act, certificates):
+@pytest.mark.usefixtures("keys_made")
+@pytest.mark.parametrize(("before", "act", "words", "beside"), ACTS)
+def test_a_cancellation_at_any_await_has_it_go_on(monkeypatch, tmp_path, pki, before, act, words, beside):
     in_virtual_time(monkeypatch)
     for at in range(1, MOST):
-        life, stop = device(tmp_path / str(at), pki), Stop(at)
+        life, stop = device(tmp_path / str(at), pki, beside), Stop(at)
         was_cancelled = False
 
         async def whole(life=life, stop=stop) -> None:
@@ -121,7 +147,7 @@ def test_a_cancellation_at_any_await_has_it_go_on(monkeypatch, tmp_path, pki, be
             was_cancelled = stop.scope.cancelled_caught
             stop.scope = None
             await act(life)
-            check(life, certificates)
+            check(life, words)
 
         run(whole, stop)
         if not was_cancelled and stop.seen < at:
@@ -130,11 +156,13 @@ def test_a_cancellation_at_any_await_has_it_go_on(monkeypatch, tmp_path, pki, be
     raise AssertionError("it never ran through")
 
 
-def test_whoever_asks_again_at_any_await_gets_one_certificate(monkeypatch, tmp_path, pki):
+@BESIDE
+@pytest.mark.usefixtures("keys_made")
+def test_whoever_asks_again_at_any_await_gets_one_certificate(monkeypatch, tmp_path, pki, beside):
     """The same words a second time, while the first are under way: one lets go, the other goes on."""
     in_virtual_time(monkeypatch)
     for at in range(1, MOST):
-        life, stop = device(tmp_path / str(at), pki), Stop(at)
+        life, stop = device(tmp_path / str(at), pki, beside), Stop(at)
         ran_through = True
 
         async def whole(life=life, stop=stop) -> None:

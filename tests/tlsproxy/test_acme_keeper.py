@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import httpx2
 import pytest
 import trio
 
-from certstore import Reset, Scope, Source, layout
+from certstore import Reset, Scope, Source, layout, spki_of
 from certstore.atomic import Disk
 from certstore.issuers import selfsigned
 from certstore.issuers.acme.enrolment import Enrolments
 from certstore.issuers.selfsigned import Identity
 from tests.authorities.scripted import EPOCH, answer, unscripted
-from tests.authorities.years import DAY_S, Life, in_virtual_time
+from tests.authorities.years import DAY_S, ROOT, Life, in_virtual_time
 from tests.storing import ShutGate, propose
 from tlsproxy import policy_acme
+from tlsproxy.acmekeeping import Terms
 
 HOUR_S = 3_600.0
 
@@ -122,6 +124,24 @@ async def test_a_certificate_that_is_refused_here_is_not_asked_for_again_at_once
     assert len(life.authority.issued) == 1
     assert renewal(life).code == "acme_certificate_refused"
     assert list((life.root / layout.ORDERS).iterdir()) == []
+
+
+@pytest.mark.parametrize("keeps_key", [False, True])
+async def test_whose_key_is_banned_gets_another_with_another_key(autojump_clock, life, pki, keeps_key):
+    with life.store() as store:
+        propose(store, pki.leaf(("own.test",), issuer=None), Source.GENERATED)
+        keeper = life.keeper(store)
+        await keeper.enable(
+            lambda since: replace(life.enrolment(since), keeps_key=keeps_key), Terms(is_agreed=True), ROOT
+        )
+        with trio.move_on_after(HOUR_S):
+            await keeper.run()
+        lost = spki_of(life.authority.issued[0].public_key())
+        store.ban(lost, via="test")
+        with trio.move_on_after(2 * HOUR_S):
+            await keeper.run()
+    assert [spki_of(one.public_key()) == lost for one in life.authority.issued] == [True, False]
+    assert life.told == []
 
 
 # --- what an authority does

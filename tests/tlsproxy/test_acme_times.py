@@ -37,7 +37,7 @@ def times(store: Store, enrolment: Enrolment) -> Times:
     enrolments = Enrolments(store.path, Disk())
     enrolments.enrol(enrolment)
     issuer = Issuer(store.path, Disk(), Surroundings(lambda: AT, lambda: 0.5))
-    return Times(enrolments, issuer, enrolment, None)
+    return Times(enrolments, issuer, enrolment, ())
 
 
 def fail(

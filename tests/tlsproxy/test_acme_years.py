@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from certstore import KeyType
 from tests.authorities.years import DAY_S, Life, Span, in_virtual_time, most_within
 
 # Who has an hour and a half with both device and authority there, before the end, has no excuse.
@@ -32,6 +33,22 @@ async def test_two_years_pass_and_nothing_expires_that_could_have_been_renewed(
     assert most_within(life.unproved, 3_600) <= 5
     assert most_within([at for at, _, _ in life.taken], 7 * DAY_S) <= 5
     assert life.told
+
+
+async def test_two_years_with_an_ec_and_an_rsa_certificate_pass_and_neither_is_ordered_twice(
+    autojump_clock, monkeypatch, tmp_path, pki
+):
+    in_virtual_time(monkeypatch, 3)
+    life = Life.of(tmp_path / "store", pki, days=47, years=2, seed=3, suggests=True)
+    life.beside = KeyType.RSA2048
+    await life.live()
+    assert list(life.lapses()) == []
+    assert 2 * 365 / 47 <= len(life.taken) <= 2 * 365 / 47 * 2.3
+    assert len(life.authority.issued) - 2 * len(life.taken) in {0, 1}, "one may wait for the other at the end"
+    assert most_within(life.orders, 3 * 3_600) <= 300
+    assert most_within(life.unproved, 3_600) <= 5
+    kinds = [KeyType.of(leaf.public_key()) for leaf in life.authority.issued[: 2 * len(life.taken)]]
+    assert kinds == [KeyType.EC, KeyType.RSA2048] * len(life.taken)
 
 
 async def test_a_device_that_was_off_for_a_year_renews_within_minutes(

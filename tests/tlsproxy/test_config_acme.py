@@ -41,6 +41,7 @@ directory = "https://ca.test/dir"
 names = ["Device.example", "192.0.2.7"]
 challenge = "tls-alpn-01"
 key_type = "ec384"
+beside = "rsa3072"
 profile = "short"
 preferred_chain = "Root"
 contacts = ["a@ca.test"]
@@ -62,6 +63,7 @@ def test_a_certificate_is_wanted_by_every_key() -> None:
         names=("device.example", "192.0.2.7"),
         challenge="tls-alpn-01",
         key_type="ec384",
+        beside="rsa3072",
         profile="short",
         preferred_chain="Root",
         contacts=("a@ca.test",),
@@ -99,6 +101,11 @@ def test_without_names_it_is_for_what_the_device_is_called() -> None:
         ),
         ('challenge = "tls-alpn-01"\nnames = ["a b"]', "acme.names: 'a b' is no host name or address"),
         ('challenge = "tls-alpn-01"\nnames = []', "acme.names: is missing, and identity.names too"),
+        (
+            'challenge = "tls-alpn-01"\nkey_type = "rsa2048"\nbeside = "rsa4096"',
+            "acme.beside: an RSA key stands beside an EC one",
+        ),
+        ('challenge = "tls-alpn-01"\nbeside = "ec"', "acme.beside: "),
         ('challenge = "tls-alpn-01"\neab_kid = "x"', "acme.eab_kid: stands without eab_key_file"),
         ('challenge = "tls-alpn-01"\nfallback_ca_file = "x"', "fallback_ca_file: stands without"),
         (

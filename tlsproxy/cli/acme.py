@@ -93,7 +93,12 @@ acme.add_command(preflight)
     type=click.Choice(["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]),
     default="ec",
     show_default=True,
-    help="The kind of key.",
+    help="The kind of key; for EC and RSA see --beside.",
+)
+@click.option(
+    "--beside",
+    type=click.Choice(["rsa2048", "rsa3072", "rsa4096"]),
+    help="The key of a second certificate for the same names, for clients that can't use an EC one.",
 )
 @click.option("--email", "contacts", multiple=True, help="Whom the authority may write to. Repeatable.")
 @click.option("--profile", help="One of the certificate profiles that the authority lists.")
@@ -137,6 +142,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     acme_dns_file: Path | None,
     proxy: str,
     key_type: str,
+    beside: str | None,
     contacts: tuple[str, ...],
     profile: str | None,
     preferred_chain: str | None,
@@ -173,6 +179,7 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
         "agree_tos": agree_tos,
         "challenge": challenge,
         "key_type": key_type,
+        "beside": beside,
         "contacts": list(contacts),
         "profile": profile,
         "preferred_chain": preferred_chain,
@@ -328,7 +335,10 @@ def _certificate(shown: dict[str, object]) -> str:
         return "none yet"
     renewed = f", renewed from {_day(shown['renew_at'])} on" if shown["renew_at"] is not None else ""
     other = f", of {shown['issued_by']}" if shown["issued_by"] != shown["directory"] else ""
-    return f"valid until {_day(shown['not_after'])}{renewed}{other}"
+    until = f"valid until {_day(shown['not_after'])}"
+    if shown["beside_sha256"] is not None:
+        until = f"EC {until}, RSA {_day(shown['beside_not_after'])}"
+    return f"{until}{renewed}{other}"
 
 
 def _doing(shown: dict[str, object]) -> list[str]:
@@ -337,7 +347,7 @@ def _doing(shown: dict[str, object]) -> list[str]:
     if shown["step"] is not None:
         from tlsproxy.cli.acmefollowing import step_words
 
-        return [f"now          {step_words({**shown, 'authority': shown['directory']})}"]
+        return [f"now          {step_words({**shown, 'authority': shown['directory'], 'key_type': None})}"]
     failure = shown["last_failure"]
     if not isinstance(failure, dict):
         return []

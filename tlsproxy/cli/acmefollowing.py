@@ -60,6 +60,8 @@ def step_words(event: Mapping[str, object]) -> str:
     words = _WORDS.get(step, step).format(
         host=host, names=", ".join(listed[:_MOST_NAMES]) + more, challenge=event.get("challenge")
     )
+    if event.get("key_type") is not None:
+        words += f" ({event['key_type']})"
     until = event.get("until")
     return f"{words}, until {str(until)[11:19]} UTC at the longest" if until is not None else words
 

@@ -25,6 +25,7 @@ __all__ = ["enrolment_of", "find_acme_contradictions", "read_acme"]
 Complaint = tuple[Path, str, str]
 _Challenge = Literal["http-01", "tls-alpn-01", "dns-01", "dns-persist-01"]
 _KeyType = Literal["ec", "ec384", "rsa2048", "rsa3072", "rsa4096"]
+_Beside = Literal["", "rsa2048", "rsa3072", "rsa4096"]
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # when a wish began says nothing about whether it can be had
 
 
@@ -39,6 +40,7 @@ def read_acme(table: Table, path_of: Callable[[str], FilePath], usual_names: tup
         names=table.parsed_list("names", _name) or usual_names,
         challenge=table.leaf("challenge", _Challenge, "http-01"),
         key_type=table.leaf("key_type", _KeyType, "ec"),
+        beside=table.leaf("beside", _Beside, ""),
         profile=table.parsed("profile", _text, ""),
         preferred_chain=table.parsed("preferred_chain", _text, ""),
         contacts=table.parsed_list("contacts", _text),
@@ -83,6 +85,7 @@ def enrolment_of(config: EnrolmentConfig, ca_pem: str, fallback_ca_pem: str, sin
         pauses=config.pause_in_shadow,
         is_configured=True,
         proxy=config.proxy,
+        beside=KeyType(config.beside) if config.beside else None,
     )
 
 
@@ -104,6 +107,9 @@ def find_acme_contradictions(acme: AcmeConfig, listeners: Iterable[ListenerConfi
     if wanted.challenge == "http-01" and all(one.kind != "http" for one in listeners):
         hint = 'add [[listener]] with address = "[::]:80" and kind = "http"'
         yield ("acme", "challenge"), "http-01 is looked for at a listener of the kind http", hint
+    if wanted.beside and wanted.key_type.startswith("rsa"):
+        yield ("acme", "beside"), "an RSA key stands beside an EC one", 'set key_type = "ec"'
+        return
     try:
         enrolment_of(wanted, "", "", _EPOCH)
     except ValueError as error:

@@ -256,6 +256,7 @@ class EnrolmentConfig:
     names: tuple[str, ...]
     challenge: str
     key_type: str
+    beside: str = ""
     profile: str = ""
     preferred_chain: str = ""
     contacts: tuple[str, ...] = ()

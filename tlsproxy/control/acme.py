@@ -61,6 +61,7 @@ async def _enable(ask: Ask) -> Response:
             name_server=wanted.name_server.read() if wanted.name_server is not None else None,
             acme_dns=wanted.acme_dns.read() if wanted.acme_dns is not None else None,
             proxy=wanted.proxy,
+            beside=wanted.beside,
         )
         terms = Terms(tuple(wanted.contacts), is_agreed=wanted.agree_tos, bindings=bindings)
         await ask.backing.enrolling.enable(make, terms, ask.peer)

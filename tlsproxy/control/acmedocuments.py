@@ -121,6 +121,10 @@ class EnrolmentDocument(msgspec.Struct, forbid_unknown_fields=True):
     name_server: NameServerDocument | None = None
     acme_dns: AcmeDnsDocument | None = None
     proxy: _Proxy = ""
+    beside: Annotated[
+        KeyType | None,
+        msgspec.Meta(description="The RSA key of a second certificate for the same names, beside an EC one."),
+    ] = None
     keep_key: Annotated[bool, msgspec.Meta(description="Renew with the key that is there.")] = False
     pause_in_shadow: Annotated[
         bool, msgspec.Meta(description="Ask for nothing while a customer's certificate has all the names.")
@@ -136,12 +140,16 @@ class FailureDocument(msgspec.Struct):
 
 
 class AcmeDocument(msgspec.Struct):
-    """What is wanted, and how it goes. `step`: what an order waits for now; `sha256`: of the certificate."""
+    """What is wanted, and how it goes. `step`: what an order waits for now; `sha256`: of the certificate.
+
+    Where an EC and an RSA one stand beside each other, `sha256` is the EC one's, `beside_sha256` the other's.
+    """
 
     directory: str
     names: list[str]
     challenge: Challenge
     key_type: KeyType
+    beside: Annotated[KeyType | None, msgspec.Meta(description="The key of a second one, if that is wanted.")]
     profile: str | None
     since: datetime
     fallback: Annotated[str | None, msgspec.Meta(description="The other authority's directory.")]
@@ -162,6 +170,8 @@ class AcmeDocument(msgspec.Struct):
     renew_at: datetime | None
     sha256: Hash | None
     not_after: datetime | None
+    beside_sha256: Hash | None
+    beside_not_after: datetime | None
 
 
 class PreflightDocument(msgspec.Struct, forbid_unknown_fields=True):

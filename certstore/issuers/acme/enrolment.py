@@ -52,7 +52,8 @@ class Enrolment:
     pinned. pauses: ask for nothing while a customer's certificate has all the names. name_server: who takes
     the proofs of dns-01; acme_dns: an account for them. Without either a command of the device's maker sets
     them. is_configured: the configuration wants it, and not a person. proxy: of an HTTP proxy by which all of
-    them are asked, the URL, which may hold a password; "" for none.
+    them are asked, the URL, which may hold a password; "" for none. beside: the RSA key of a second
+    certificate for the same names, to be served beside the first, whose key is EC.
     """
 
     directory: str
@@ -70,10 +71,13 @@ class Enrolment:
     is_configured: bool = False
     acme_dns: AcmeDnsAccount | None = None
     proxy: str = field(default="", repr=False)
+    beside: KeyType | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Wanted(self.names, self.key_type).names)
         self._check_records()
+        if self.beside is not None and (self.key_type.is_rsa or not self.beside.is_rsa):
+            raise ValueError(f"an RSA key stands beside an EC one, not {self.beside} beside {self.key_type}")
         if self.proxy:
             http_proxy(self.proxy)
         by_dns = self.challenge in {Challenge.DNS_01, Challenge.DNS_PERSIST_01}
@@ -97,6 +101,11 @@ class Enrolment:
             raise ValueError(
                 f"an acme-dns account has {VALUES} records at a time: name no more than {VALUES}"
             )
+
+    @property
+    def key_types(self) -> tuple[KeyType, ...]:
+        """The key of each certificate that is wanted: one, or the EC and the RSA one."""
+        return (self.key_type,) if self.beside is None else (self.key_type, self.beside)
 
     @property
     def is_by_hook(self) -> bool:
@@ -141,13 +150,14 @@ class Enrolment:
             "is_configured": self.is_configured,
             "acme_dns": self.acme_dns and self.acme_dns.to_json(),
             "proxy": self.proxy,
+            "beside": self.beside and str(self.beside),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Enrolment:
         """Read what `to_json` made, in this version or the first; ValueError for anything else."""
         later = {"fallback": None, "keeps_key": False, "pauses": False, "name_server": None}
-        data = {**later, "is_configured": False, "acme_dns": None, "proxy": "", **data}
+        data = {**later, "is_configured": False, "acme_dns": None, "proxy": "", "beside": None, **data}
         return cls(
             directory=records.text(data, "directory"),
             names=records.texts(data, "names"),
@@ -164,6 +174,7 @@ class Enrolment:
             is_configured=records.flag(data, "is_configured"),
             acme_dns=records.optional(_acme_dns, data, "acme_dns"),
             proxy=records.text(data, "proxy"),
+            beside=records.optional(_key_type, data, "beside"),
         )
 
 
@@ -171,11 +182,12 @@ class Enrolment:
 class Renewal:
     """How it goes. bundle: the certificate that the times are for, by its id; None before the first.
 
-    renew_at: a point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority
-    again what it suggests (RFC 9773). failures: in a row; recent: when the last few were; code, words, hint:
-    of the last one; next_at: no try before. authority: the directory of whom the last certificate came from;
-    barred: until when authorities have said that they won't listen, by directory. is_asked: somebody wants
-    one at once, whatever is due, until it has come.
+    Of two that stand beside each other it is the EC one, and the times are for both. renew_at: a point chosen
+    once, so that a reboot doesn't choose anew. ask_at: when to ask the authority again what it suggests (RFC
+    9773). failures: in a row; recent: when the last few were; code, words, hint: of the last one; next_at: no
+    try before. authority: the directory of whom the last certificate came from; barred: until when
+    authorities have said that they won't listen, by directory. is_asked: somebody wants one at once, whatever
+    is due, until it has come.
     """
 
     bundle: str | None = None
@@ -313,6 +325,10 @@ def _fallback(data: Mapping[str, object], key: str) -> Fallback:
 
 def _name_server(data: Mapping[str, object], key: str) -> NameServer:
     return NameServer.from_json(records.item(data, key))
+
+
+def _key_type(data: Mapping[str, object], key: str) -> KeyType:
+    return KeyType(records.text(data, key))
 
 
 def _acme_dns(data: Mapping[str, object], key: str) -> AcmeDnsAccount:

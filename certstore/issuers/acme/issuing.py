@@ -147,13 +147,15 @@ class Issuer:
                         return issued
         return None
 
-    async def forget(self, servers: Iterable[Server] = (), keep: Wish | None = None) -> None:
-        """Forget all orders, with their keys, but those of this wish at these authorities that may go on."""
+    async def forget(self, servers: Iterable[Server] = (), keep: Sequence[Wish] = ()) -> None:
+        """Forget all orders, with their keys, but those of these wishes there that may go on."""
         accounts = [self._accounts.at(server.directory) for server in servers]
-        names = Wanted(keep.names, keep.key_type).names if keep is not None else ()
+        kept = [(wish, Wanted(wish.names, wish.key_type).names) for wish in keep]
         for record in tuple(self._orders.table.values()):
-            is_kept = keep is not None and any(
-                account is not None and _is_for(record, account, keep, names) for account in accounts
+            is_kept = any(
+                account is not None and _is_for(record, account, wish, names)
+                for account in accounts
+                for wish, names in kept
             )
             if not is_kept or self._is_stale(record):
                 await self._remove(record.id)

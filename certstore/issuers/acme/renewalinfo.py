@@ -6,6 +6,7 @@ know when it is renewed after all (the keeper's).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +17,7 @@ from certstore import records
 from certstore.extensions import read
 from certstore.issuers.acme.jws import b64url
 
-__all__ = ["LATEST", "SOONEST", "RenewalInfo", "certificate_id"]
+__all__ = ["LATEST", "SOONEST", "RenewalInfo", "certificate_id", "earliest"]
 
 # RFC 9773 section 4.3.3: clients set reasonable limits to what Retry-After says, such as these
 SOONEST: Final = timedelta(minutes=1)
@@ -56,3 +57,10 @@ class RenewalInfo:
         url = data.get("explanationURL")
         is_shown = isinstance(url, str) and url.isprintable() and url.startswith(("https://", "http://"))
         return cls(start, end, str(url)[:500] if is_shown else None, again_at)
+
+
+def earliest(infos: Sequence[RenewalInfo]) -> RenewalInfo:
+    """Join what is suggested for certificates that are renewed together: early enough for each of them."""
+    first = min(infos, key=lambda info: info.start)
+    end, again_at = min(info.end for info in infos), min(info.again_at for info in infos)
+    return RenewalInfo(first.start, end, first.explanation, again_at)

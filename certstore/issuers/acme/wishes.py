@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +30,7 @@ __all__ = [
     "Step",
     "Tell",
     "Wish",
+    "candidate",
     "http_proxy",
     "mac_key",
 ]
@@ -149,3 +150,14 @@ class Issued:
     def candidate(self) -> Candidate:
         """Give what the store takes as any other candidate (source acme)."""
         return Candidate((("acme-chain.pem", self.chain_pem), ("acme-key.pem", key_to_pem(self.key))))
+
+
+def candidate(issued: Sequence[Issued]) -> Candidate:
+    """Give one, or an EC and an RSA one for the same names, which the store then serves both, or neither."""
+    if len(issued) == 1:
+        return issued[0].candidate()
+    files = list[tuple[str, bytes]]()
+    for one in issued:
+        kind = KeyType.of(one.leaf.public_key())
+        files += [(f"acme-{kind}-chain.pem", one.chain_pem), (f"acme-{kind}-key.pem", key_to_pem(one.key))]
+    return Candidate(tuple(files))
