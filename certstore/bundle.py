@@ -36,6 +36,7 @@ __all__ = [
     "PrivateKey",
     "PublicKey",
     "is_issued_by",
+    "is_proven_by",
     "key_from_pem",
     "key_to_pem",
     "key_type_of",
@@ -53,6 +54,9 @@ _TYPES: tuple[tuple[type, str], ...] = (
     (ed448.Ed448PublicKey, "Ed448"),
     (dsa.DSAPublicKey, "DSA"),
 )
+# Real ones have 17. A key that is made to fit a signature has one as long as its modulus; for one of 32 bits
+# the modulus would have to be a product of known primes that divides one number.
+_MOST_EXPONENT_BITS = 32
 
 
 def spki_of(public_key: PublicKey) -> str:
@@ -105,6 +109,23 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     except UnsupportedAlgorithm:
         return True
     except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def is_proven_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether `issuer` proves to have made this certificate; either may come from a stranger.
+
+    Unlike with `is_issued_by` a name proves nothing, and what can't be verified is not proved. Nor does an
+    RSA key with a large exponent prove anything: to any signature such a key can be made, with its private
+    half (duplicate-signature key selection; Blake-Wilson and Menezes 1999).
+    """
+    try:
+        key = issuer.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS:
+            return False
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 

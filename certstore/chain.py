@@ -18,9 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from certstore.bundle import is_issued_by
+from certstore.bundle import is_issued_by, is_proven_by
 from certstore.extensions import read
 
 __all__ = ["Chain", "build_chain", "is_authority", "issuer_among"]
@@ -57,15 +56,7 @@ def issuer_among(certificate: x509.Certificate, given: Iterable[x509.Certificate
     For certificates that nobody handed in: unlike `is_issued_by`, a name proves nothing here.
     """
     named = (one for one in given if one.subject == certificate.issuer and is_authority(one))
-    return next((one for one in named if _proves(certificate, one)), None)
-
-
-def _proves(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
+    return next((one for one in named if is_proven_by(certificate, one)), None)
 
 
 def build_chain(leaf: x509.Certificate, given: Sequence[x509.Certificate]) -> Chain:

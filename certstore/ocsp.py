@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certstore.bundle import is_issued_by
+from certstore.bundle import is_proven_by
 from certstore.extensions import read
 from certstore.findings import Finding, found
 from certstore.revocation import SKEW, Judgement, Status, Way, span_of
@@ -142,7 +142,7 @@ def _is_named(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
 
 def _why_no_delegate(signer: x509.Certificate, issuer: x509.Certificate, now: datetime) -> str:
     usages = read(signer, x509.ExtendedKeyUsage)
-    if not is_issued_by(signer, issuer):
+    if not is_proven_by(signer, issuer):
         return "who signed it has no certificate of the issuer"
     if usages is None or ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
         return "who signed it was not told by the issuer to sign such answers"

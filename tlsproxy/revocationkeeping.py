@@ -135,8 +135,11 @@ class RevocationKeeper:
         async with at_once:
             try:
                 record = await self._answered(one, held)
-            except (FetchError, ThreadError) as error:  # none may get out: a group would be no ProxyError
+            except (FetchError, ThreadError) as error:
                 record = self._failure(one, held, str(error))
+            except Exception as error:  # noqa: BLE001  the border: a stranger's answer ends this question, and nothing else
+                _log.error("revocation_question_broke", names=one.names, exc_info=error)
+                record = self._failure(one, held, f"a mistake of ours: {type(error).__name__}")
         self.on_asked("failed" if record.failures or record.judgement is None else record.judgement.status)
         self._records[one.id] = record
         self._staple()

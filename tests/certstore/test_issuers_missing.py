@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID as Access
 
 from certstore.assembly import assemble
 from certstore.chain import issuer_among
 from certstore.extensions import issuer_urls
+from tests.keyselection import fitted
 from tests.pki import Issued, Pki
 from tests.storing import candidate_of
 
@@ -77,3 +79,22 @@ def test_a_certificate_that_is_no_authority_is_no_issuer(pki):
         .sign(signer.key, hashes.SHA256())
     )
     assert issuer_among(child, [signer.certificate]) is None
+
+
+def test_a_key_that_was_made_to_fit_the_signature_is_no_issuers():
+    """Whoever answers in an authority's place would have its word: also on what is revoked."""
+    pki, now = Pki(), datetime.now(UTC).replace(microsecond=0)
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=1024)
+    issuer = pki.authority("RSA", key, None, key, now=now)
+
+    def issue() -> x509.Certificate:
+        builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.subject)
+        builder = builder.public_key(pki.root_key.public_key()).serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1))
+        return builder.sign(key, hashes.SHA256())
+
+    leaf, fitting = fitted(issue)
+    forged = pki.authority("RSA", fitting, None, fitting, now=now)
+    leaf.verify_directly_issued_by(forged)  # which says so
+    assert issuer_among(leaf, [forged]) is None
+    assert issuer_among(leaf, [forged, issuer]) == issuer

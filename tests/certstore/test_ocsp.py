@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -29,6 +30,7 @@ from tests.pki import Issued, Pki
 from tests.responding import AT, DAY, HOUR, Responder, delegate, with_responder
 
 SECOND = timedelta(seconds=1)
+SHA256_OID = bytes.fromhex("608648016503040201")
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,27 @@ def test_a_delegate_of_the_same_name_with_another_key_is_nobody(pki, leaf):
     forger = impostor(pki, made.certificate)
     forged = Responder(pki, forger.key, forger.certificate, (made.certificate,), by_name=True).answer(leaf)
     assert "signature is wrong" in refused(forged, leaf, pki).words
+
+
+def test_a_delegate_whose_certificate_nobody_can_verify_is_nobody():
+    """Anybody can write one: in the issuer's name, signed by an algorithm that there isn't."""
+    pki, by = Pki(), padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
+    issuer = pki.authority("RSA", pki.rsa_key, None, pki.rsa_key, now=AT)
+    leaf = impostor(pki, issuer).certificate
+    key = pki.other_rsa_key
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.subject)
+    builder = builder.public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(AT - DAY).not_valid_after(AT + DAY)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    made = builder.add_extension(usage, critical=False).sign(key, hashes.SHA256(), rsa_padding=by)
+    strange = made.public_bytes(Encoding.DER).replace(SHA256_OID, SHA256_OID[:-1] + b"\x7f")
+    forger = x509.load_der_x509_certificate(strange)
+    with pytest.raises(UnsupportedAlgorithm):
+        forger.verify_directly_issued_by(issuer)
+    answer = Responder(pki, key, forger, (forger,), issuer=issuer).revoked(leaf)
+    found = judge_ocsp(answer, leaf, issuer, AT)
+    assert isinstance(found, Finding), found
+    assert "no certificate of the issuer" in found.words
 
 
 def test_a_delegate_whose_certificate_does_not_come_along_is_unknown(pki, leaf):

@@ -25,6 +25,7 @@ BROAD_EXCEPTS = {
     "tlsproxy/tls/gate.py",
     "tlsproxy/tls/contexts.py",
     "tlsproxy/caretaker.py",
+    "tlsproxy/revocationkeeping.py",
     "tlsproxy/control/connections.py",
     "tlsproxy/workers/examination.py",
     "tlsproxy/workers/duties.py",

@@ -129,6 +129,9 @@ async def test_a_redirect_is_followed_when_it_leads_where_one_may_ask():
         "gopher://127.0.0.1/",
         "http://user:secret@127.0.0.1/",
         "//192.168.0.1/x",
+        "http://[::1",
+        "//[",
+        "http://[secret]/",
     ],
 )
 async def test_a_redirect_leads_nowhere_else(to):

@@ -100,7 +100,10 @@ async def _follow(url: str, limits: Limits, allow: Sequence[Network], post: Post
         answer = await _ask(place, addresses, post, limits.size)
         if answer.status not in _REDIRECTS:
             return answer.content()
-        url = urljoin(url, answer.fields.get("location", ""))
+        try:
+            url = urljoin(url, answer.fields.get("location", ""))
+        except ValueError:
+            raise FetchError("it was redirected to what is no URL") from None
         post = None if answer.status == 303 else post  # RFC 9110 section 15.4.4
     raise FetchError(f"it was redirected more than {limits.redirects} times")
 
