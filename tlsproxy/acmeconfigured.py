@@ -25,7 +25,7 @@ from tlsproxy.threads import in_thread
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment
     from certstore.issuers.acme.issuing import Issuer
-    from certstore.issuers.acme.wishes import Binding, Server
+    from certstore.issuers.acme.wishes import Server
 
 __all__ = ["Configured"]
 
@@ -77,7 +77,7 @@ class Configured:
         if account is None or account.url is None or last_code in _GONE:
             config = self.config
             try:
-                terms = await in_thread(lambda: _terms(config))
+                terms = await in_thread(lambda: _terms(config, server.directory))
             except (OSError, ValueError) as error:
                 raise AcmeError.lasting("acme_configuration_unusable", why=error) from error
             await terms.register(issuer, server)
@@ -101,13 +101,14 @@ class Configured:
         return wish
 
 
-def _terms(config: EnrolmentConfig) -> Terms:
+def _terms(config: EnrolmentConfig, directory: str) -> Terms:
+    """Read what is said to this authority; the file of the other one may be missing."""
     from certstore.issuers.acme.wishes import Binding, mac_key
 
-    bindings: dict[str, Binding] = {}
-    if config.eab_key_file is not None:
-        key = mac_key(_read(config.eab_key_file).strip())
-        bindings[config.directory] = Binding(config.eab_kid, key)
+    kid, file = config.eab_kid, config.eab_key_file
+    if directory != config.directory:
+        kid, file = config.fallback_eab_kid, config.fallback_eab_key_file
+    bindings = {directory: Binding(kid, mac_key(_read(file).strip()))} if file is not None else {}
     return Terms(config.contacts, is_agreed=config.agree_tos, bindings=bindings)
 
 

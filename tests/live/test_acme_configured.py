@@ -126,3 +126,22 @@ async def test_a_file_that_is_not_there_is_told_and_looked_for_again(tmp_path, p
             (tmp_path / "root.pem").write_bytes(pebble.server.ca_pem)
             assert await reload(proxy) == (0, "")
             await come(proxy, "device.test")
+
+
+async def test_a_fallback_that_binds_accounts_to_customers_is_asked_where_the_first_is_gone(
+    tmp_path, pebble
+) -> None:
+    more = table(tmp_path, pebble, "device.test")
+    for one in ("eab_kid", "eab_key_file", "ca_file", "directory"):
+        more = more.replace(f"\n{one} =", f"\nfallback_{one} =")
+    gone = 'directory = "https://127.0.0.1:9/dir"\neab_kid = "x"\neab_key_file = "/never/read.txt"\n'
+    with trio.fail_after(DEADLINE_S):
+        async with scene(tmp_path, pebble, more + gone) as (proxy, _):
+            await proxy.wait_log("finding", code="acme_configuration_unusable")
+            while (await acme(proxy, "status"))["failures"] != 1:  # noqa: ASYNC110
+                await trio.sleep(0.1)
+            for _ in range(2):
+                await acme(proxy, "renew", code=1)
+            status = await acme(proxy, "renew")
+            assert (status["issued_by"], status["failures"]) == (pebble.server.directory, 0)
+            assert await shown(proxy.port) == status["sha256"]

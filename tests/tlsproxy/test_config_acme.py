@@ -53,6 +53,8 @@ keep_key = true
 pause_in_shadow = true
 fallback_directory = "https://other.test/dir"
 fallback_ca_file = "/other.pem"
+fallback_eab_kid = "kid-2"
+fallback_eab_key_file = "other.txt"
 """
 
 
@@ -75,6 +77,8 @@ def test_a_certificate_is_wanted_by_every_key() -> None:
         pause_in_shadow=True,
         fallback_directory="https://other.test/dir",
         fallback_ca_file=Path("/other.pem"),
+        fallback_eab_kid="kid-2",
+        fallback_eab_key_file=Path("/etc/x/other.txt"),
     )
 
 
@@ -108,6 +112,11 @@ def test_without_names_it_is_for_what_the_device_is_called() -> None:
         ('challenge = "tls-alpn-01"\nbeside = "ec"', "acme.beside: "),
         ('challenge = "tls-alpn-01"\neab_kid = "x"', "acme.eab_kid: stands without eab_key_file"),
         ('challenge = "tls-alpn-01"\nfallback_ca_file = "x"', "fallback_ca_file: stands without"),
+        ('challenge = "tls-alpn-01"\nfallback_eab_key_file = "x"', "acme.fallback_eab_kid: stands without"),
+        (
+            'challenge = "tls-alpn-01"\nfallback_eab_kid = "x"\nfallback_eab_key_file = "x"',
+            "acme.fallback_eab_kid: stands without fallback_directory",
+        ),
         (
             'challenge = "tls-alpn-01"\nfallback_directory = "https://ca.test/dir"',
             "acme.names: the fallback is the same authority",

@@ -52,6 +52,8 @@ def read_acme(table: Table, path_of: Callable[[str], FilePath], usual_names: tup
         pause_in_shadow=table.leaf("pause_in_shadow", bool, False),
         fallback_directory=table.parsed("fallback_directory", _url, ""),
         fallback_ca_file=table.parsed("fallback_ca_file", path_of, None),
+        fallback_eab_kid=table.leaf("fallback_eab_kid", str, ""),
+        fallback_eab_key_file=table.parsed("fallback_eab_key_file", path_of, None),
         proxy=table.parsed("proxy", _proxy, ""),
     )
     acme = AcmeConfig(
@@ -98,10 +100,7 @@ def find_acme_contradictions(acme: AcmeConfig, listeners: Iterable[ListenerConfi
     if not wanted.names:
         yield ("acme", "names"), "is missing, and identity.names too", 'as in names = ["device.example"]'
         return
-    if bool(wanted.eab_kid) is not (wanted.eab_key_file is not None):
-        yield ("acme", "eab_kid"), "stands without eab_key_file, or that without it", "give both, or none"
-    if wanted.fallback_ca_file is not None and not wanted.fallback_directory:
-        yield ("acme", "fallback_ca_file"), "stands without fallback_directory", "name that authority"
+    yield from _without_their_fellows(wanted)
     if wanted.challenge == "dns-01" and not acme.dns_hook:
         yield ("acme", "challenge"), "dns-01 needs a command that sets records", "name it: dns_hook"
     if wanted.challenge == "http-01" and all(one.kind != "http" for one in listeners):
@@ -114,6 +113,25 @@ def find_acme_contradictions(acme: AcmeConfig, listeners: Iterable[ListenerConfi
         enrolment_of(wanted, "", "", _EPOCH)
     except ValueError as error:
         yield ("acme", "names"), str(error), ""
+
+
+def _without_their_fellows(wanted: EnrolmentConfig) -> Iterator[Complaint]:
+    """Find keys that mean nothing without another one."""
+    for before, kid, file in (
+        ("", wanted.eab_kid, wanted.eab_key_file),
+        ("fallback_", wanted.fallback_eab_kid, wanted.fallback_eab_key_file),
+    ):
+        if bool(kid) is not (file is not None):
+            why = f"stands without {before}eab_key_file, or that without it"
+            yield ("acme", f"{before}eab_kid"), why, "give both, or none"
+    if wanted.fallback_directory:
+        return
+    for name, is_there in (
+        ("fallback_ca_file", wanted.fallback_ca_file is not None),
+        ("fallback_eab_kid", bool(wanted.fallback_eab_kid)),
+    ):
+        if is_there:
+            yield ("acme", name), "stands without fallback_directory", "name that authority"
 
 
 def _url(text: str) -> str:

@@ -268,6 +268,8 @@ class EnrolmentConfig:
     pause_in_shadow: bool = False
     fallback_directory: str = ""
     fallback_ca_file: Path | None = None
+    fallback_eab_kid: str = ""
+    fallback_eab_key_file: Path | None = None
     proxy: str = field(default="", repr=False)
 
 
