@@ -136,6 +136,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "{subject} has no revocation list, others of the set {name} have: its clients are refused",
         "give its list too, or put it into a set of its own",
     ),
+    "crl_heavy": Entry(
+        _W,
+        "the lists of the set {name} have {size}, which takes {memory} of memory in each worker; with the TLS"
+        " engine system that again for each certificate whose clients are asked by it",
+        'see that there is so much, use tls.engine = "bundled", which shares it, or ask by one certificate',
+    ),
     "crl_left_out": Entry(_N, "the revocation list of {issuer} went with its authority", "nothing to do"),
     "crl_expiring": Entry(
         _W,

@@ -176,3 +176,14 @@ def test_an_authority_with_an_extension_twice_is_refused(pki):
         der.replace(b"\x2b\x06\x01\x04\x01\x5b", b"\x2b\x06\x01\x04\x01\x5a")
     )
     assert codes(TrustSet.of([same])) == ["anchor_unsupported"]
+
+
+def test_a_large_list_says_what_memory_it_takes(pki):
+    for revoked, told in ((1_000, False), (20_000, True)):
+        held = TrustSet.from_pem(
+            pki.root_pem, crl(pki.root, pki.root_key, tuple(range(2**126, 2**126 + revoked)))
+        )
+        findings = [one for one in check_trust("plant", held, None, NOW) if one.code == "crl_heavy"]
+        assert bool(findings) is told
+        size = len(held.crls[0].public_bytes(Encoding.DER))
+        assert all(f"{size / 1e6:.1f} MB" in one.words for one in findings)

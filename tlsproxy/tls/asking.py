@@ -54,6 +54,10 @@ class Asks(Generic[T]):
             known = dict(before._entries)  # noqa: SLF001  of our own kind
             self._entries = {key: one for key, one in known.items() if key[1:] in wanted}
 
+    def known(self, id_: str) -> TrustSet | None:
+        """Give a set by its id, where one of the rules has it: to read a large one anew would double it."""
+        return next((held for known, held in self._sets.values() if known == id_), None)
+
     def rule_for(self, name: str | None, port: int) -> ClientAuth | None:
         """Give the rule by which a name asks; None where it doesn't."""
         return self._rules.choose(name, port)

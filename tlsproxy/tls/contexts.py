@@ -253,12 +253,12 @@ class Contexts:
     def _asks(self, generation: Generation, bundle_of: BundleOf) -> Asks[LazyContext]:
         """Have the rules of this generation; what is the same as before keeps its contexts."""
         sets: dict[str, tuple[str, TrustSet]] = {}
+        before = self.table.asks
         for one in generation.trust:
             with suppress(StoreError):  # nobody is let in by it, and the supervisor tells
-                sets[one.name] = one.id, self._trust_of(one.id).in_force()
-        asks = Asks(
-            self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), self.table.asks
-        )
+                known = before.known(one.id) if before is not None else None
+                sets[one.name] = one.id, known or self._trust_of(one.id).in_force()
+        asks = Asks(self.rules, sets, lambda id_, asking: LazyContext(self, id_, bundle_of, asking), before)
         asks.keep_only(generation.bundles())
         for entry in asks.entries():
             entry.try_again()
@@ -297,7 +297,7 @@ class Contexts:
         gives those bundles, and why.
         """
         with self._keeping:
-            kept = list(self._kept)
+            kept = [context for context in self._kept if context.policy.tickets]
         failed = {}
         for context in kept:
             try:

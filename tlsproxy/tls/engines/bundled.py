@@ -16,13 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from OpenSSL.crypto import FILETYPE_ASN1, X509, X509StoreFlags, dump_certificate
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 
 from tlsproxy.errors import HandshakeError
 from tlsproxy.policy_tls import TLSPolicy, group_list
 from tlsproxy.tls.choice import curve_of
 from tlsproxy.tls.engines.port import ContextError, Data, TLSBroken, TLSFacts, reason_of, refusal_of
 from tlsproxy.tls.engines.reading import RECORD, Reading
+from tlsproxy.tls.engines.truststore import SharedStore, verify_by
 from tlsproxy.tls.signatures import Signed, signed_by
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class BundledEngine(Reading):
 class BundledContext:
     """One bundle in a pyOpenSSL context; the key goes there as an object, by memory."""
 
-    __slots__ = ("_context", "_signed", "bundle_id", "curve", "policy", "rule")
+    __slots__ = ("_context", "_signed", "_trust", "bundle_id", "curve", "policy", "rule")
     engine_name = "bundled"
 
     def __init__(
@@ -191,11 +192,12 @@ class BundledContext:
         self.policy = policy
         self.rule: ClientAuth | None = asking.rule if asking is not None else None
         self._signed = signed_by(bundle)
+        self._trust: SharedStore | None = None
         self._context = _context(policy)
         try:
             _load(self._context, bundle)
             if asking is not None:
-                _ask(self._context, asking)
+                self._trust = _ask(self._context, asking)
             if staple is not None:
                 self._context.set_ocsp_server_callback(lambda _tls, _data: staple())
             if key_log is not None:
@@ -253,19 +255,12 @@ def _load(context: SSL.Context, bundle: Bundle) -> None:
     context.check_privatekey()
 
 
-def _ask(context: SSL.Context, asking: Asking) -> None:
-    """Have clients asked; every authority of the set is an anchor, and lists count where there are any."""
+def _ask(context: SSL.Context, asking: Asking) -> SharedStore | None:
+    """Have clients asked; gives what the context must keep for it."""
     required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if asking.is_required else 0
     context.set_verify(SSL.VERIFY_PEER | required)
     context.set_session_id(b"tlsproxy")  # without one OpenSSL refuses a client that wants to resume
-    store = context.get_cert_store()
-    assert store is not None, "a context has a store"
-    held = asking.trust
-    store.set_flags(X509StoreFlags.PARTIAL_CHAIN | (X509StoreFlags.CRL_CHECK if held.crls else 0))
-    for anchor in held.anchors:
-        store.add_cert(X509.from_cryptography(anchor))
-    for crl in held.crls:
-        store.add_crl(crl)
+    return verify_by(context, asking.trust)
 
 
 def _reason(error: Exception) -> str:
