@@ -179,8 +179,11 @@ async def test_an_upgrade_by_reload_brings_new_code_to_the_helper_with_what_wait
             assert failed["tries"] > 1
             assert _helpers(proxy.process.pid) == [helper]
             runner.write_text(runner.read_text().replace('"new: " + _why(', "_why("))
-            open_.touch()
+            mended_at = len(proxy.log)
             assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0
+            await proxy.wait_log("notice_failed", since=mended_at, why="it ended with exit code 1")
+            open_.touch()  # not before: that code calls every try a failure, and would make another
+            assert (await tlsproxy("reload", "--store", str(proxy.store))).returncode == 0  # tries at once
             assert [event["id"] for event in await grown(told, 2)] == ids
             status = await proxy.status()
             (confined,) = [one for one in status["confinement"] if one["kind"] == "hook helper"]

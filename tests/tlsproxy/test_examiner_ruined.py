@@ -29,6 +29,8 @@ from tlsproxy.workers import conversation as said
 def misbehave(how):
     if how == "abort":
         os.abort()
+    elif how == "realtime":
+        os.kill(os.getpid(), 35)
     elif how == "leave":
         os._exit(3)
     elif how == "hang":
@@ -137,6 +139,7 @@ def test_a_file_that_takes_its_examination_over_reaches_nothing(hostile, pki, ho
     ("how", "why"),
     [
         ("abort", "it was ended by SIGABRT"),
+        ("realtime", "it was ended by signal 35"),  # which has no name
         ("leave", "it ended early, with exit code 3"),
         ("devour", "it took more than 256 MiB of memory"),
         ("recurse", "RecursionError in hostile_examination.py"),

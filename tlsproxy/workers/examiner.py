@@ -339,5 +339,6 @@ def _ending(code: int) -> str:
     if code == -signal.SIGXCPU:
         return f"it took more than {policy.EXAMINATION_S:.0f} s of computing"
     if code < 0:
-        return f"it was ended by {signal.Signals(-code).name}"
+        named = {number.value: number.name for number in signal.Signals}  # of realtime ones but the ends
+        return f"it was ended by {named.get(-code, f'signal {-code}')}"
     return f"it ended early, with exit code {code}"

@@ -1,20 +1,25 @@
 """Terms on their way to workers: in a memfd that each inherits, for they may hold keys.
 
 Promises: all workers of one image have the same terms, whatever becomes of the files meanwhile; they cross no
-pipe, and touch no disk. Refuses to know what they say (terms.py), and where they come from.
+pipe, and touch no disk; a worker that somebody has taken over can't change them for those that come after it.
+Refuses to know what they say (terms.py), and where they come from.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
 from tlsproxy.terms import Terms
 
 __all__ = ["NO_PAPERS", "Papers", "read_terms"]
+
+_SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 class Papers:
@@ -25,10 +30,11 @@ class Papers:
         self.terms = terms
         self.fd = -1
         if terms:
-            self.fd = os.memfd_create("tlsproxy-terms", os.MFD_CLOEXEC)
+            self.fd = os.memfd_create("tlsproxy-terms", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             content = memoryview(msgspec.json.encode(terms))
             while content:
                 content = content[os.write(self.fd, content) :]
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
 
     @property
     def fds(self) -> list[int]:
