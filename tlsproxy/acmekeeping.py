@@ -26,6 +26,7 @@ from certstore import (
     Reason,
     Receipt,
     Refusal,
+    Slot,
     State,
     Store,
     StoreError,
@@ -36,6 +37,7 @@ from tlsproxy.acmeaccounts import AcmeRefusedError, find_accounts, refused, refu
 from tlsproxy.acmeanswering import RunHook, answering_for
 from tlsproxy.acmebooks import Books, Known
 from tlsproxy.acmeconfigured import Configured
+from tlsproxy.acmeleft import Left
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetimes import Times, is_shadowed
 from tlsproxy.acmewishes import Terms, shown, why_held, wish_of
@@ -64,6 +66,10 @@ class Changes(Protocol):
         """Bring in what an authority has issued. Raises StoreError."""
         ...
 
+    async def retire_acme(self, slot: Slot) -> Receipt:
+        """Take away what nobody wants any more. Raises StoreError or Refusal."""
+        ...
+
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
         """Carry out a change. Raises StoreError or Refusal."""
         ...
@@ -89,6 +95,8 @@ class AcmeKeeper:
         self.books = Books(store, clock)
         self.books.hear = self.herald.again
         self._told = self._failed = ""
+        self._left: tuple[Left, ...] = ()
+        self._unretired = set[Slot]()
         self.run_hook: RunHook | None = None
         """Calls the command that sets records for dns-01, where the device's maker has named one."""
         self.configured = Configured(None)
@@ -116,6 +124,7 @@ class AcmeKeeper:
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
             await known.issuer.forget(enrolment.servers, wish_of(enrolment))
             self.herald.asked(enrolment)
+            await self._tidy(is_new=False)
             if (error := missed.get(enrolment.servers[0])) is not None:
                 await self._begin_badly(known, enrolment, error)
 
@@ -207,7 +216,8 @@ class AcmeKeeper:
             return None
         bundle = await in_thread(self.books.current)
         held = await in_thread(lambda: why_held(self._store))
-        return shown(enrolments.enrolment, enrolments.renewal, bundle, self.herald.progress, held)
+        left = await in_thread(self.books.left)
+        return shown(enrolments.enrolment, enrolments.renewal, bundle, self.herald.progress, held, left)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
@@ -218,6 +228,8 @@ class AcmeKeeper:
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
+        if self._store.is_enrolled:
+            yield from (one.finding() for one in self._left if one.names)
 
     def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Give series for metrics; none where nothing is wanted."""
@@ -262,6 +274,7 @@ class AcmeKeeper:
         if bundle is not None and (brought := known.issuer.left_of(bundle.leaf)) is not None:
             await self._note_taken(times, brought, bundle.id)  # somebody ended us between the two
             self.herald.rest()
+        await self._tidy(is_new=False)
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
@@ -327,10 +340,35 @@ class AcmeKeeper:
         """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
         self.on_try("issued")
+        with suppress(StoreError, ThreadError):  # what is left has time
+            await self._tidy(is_new=True)
         renewal = times.after_success(self._clock(), issued, bundle)
         await in_thread(lambda: times.enrolments.note(renewal))
         await times.issuer.taken(issued)
         self.herald.issued(issued, renewal.authority)
+
+    async def _tidy(self, *, is_new: bool) -> None:
+        """See what is left of what was wanted before, tell it once, and take away what nobody needs.
+
+        Nothing goes before what is wanted now has come: nobody is locked out by it. is_new: it has just come.
+        """
+        left, told = await in_thread(self.books.left), [one.finding() for one in self._left]
+        self._left = left
+        for news in (one.finding() for one in left if one.names):
+            if news not in told:
+                self._tell(news)
+        self._unretired = set() if is_new else self._unretired
+        ready = {one.slot for one in left if one.has_ended or (is_new and one.is_replaced)}
+        going = ready - self._unretired
+        if not going or await in_thread(self.books.current) is None:
+            return
+        for slot in going:
+            try:
+                await self._changes.retire_acme(slot)
+            except (StoreError, Refusal, ThreadError) as error:  # it is told, and not tried each turn
+                self._unretired.add(slot)
+                _log.warning("acme_left_stays", names=list(slot.names), why=str(error))
+        self._left = await in_thread(self.books.left)
 
     async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
         self.on_try("failed")

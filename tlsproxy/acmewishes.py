@@ -5,11 +5,12 @@ The client is imported when somebody has enrolled: nobody else carries it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from certstore import Bundle, KeyType, Store
+from tlsproxy.acmeleft import Left
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
@@ -84,6 +85,7 @@ def shown(
     bundle: Bundle | None,
     progress: Progress | None,
     held: str | None,
+    left: Iterable[Left],
 ) -> dict[str, object]:
     """Give it as the API does."""
     failed = renewal.failures > 0
@@ -114,4 +116,5 @@ def shown(
         "renew_at": renewal.renew_at.isoformat() if renewal.renew_at is not None else None,
         "sha256": bundle.fingerprint if bundle is not None else None,
         "not_after": until,
+        "left": [one.to_json() for one in left if one.names],
     }

@@ -135,6 +135,16 @@ class FailureDocument(msgspec.Struct):
     hint: str
 
 
+class LeftDocument(msgspec.Struct):
+    """A certificate that was wanted before: of its names, these aren't any more. Served, and not renewed."""
+
+    names: list[str]
+    sha256: Hash
+    not_after: datetime
+    words: str
+    hint: str
+
+
 class AcmeDocument(msgspec.Struct):
     """What is wanted, and how it goes. `step`: what an order waits for now; `sha256`: of the certificate."""
 
@@ -162,6 +172,7 @@ class AcmeDocument(msgspec.Struct):
     renew_at: datetime | None
     sha256: Hash | None
     not_after: datetime | None
+    left: list[LeftDocument]
 
 
 class PreflightDocument(msgspec.Struct, forbid_unknown_fields=True):
