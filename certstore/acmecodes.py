@@ -136,6 +136,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "no certificate came from the ACME authority in {failures} tries in a row: {why}",
         "it is tried again by itself; see: tlsproxy acme status",
     ),
+    "acme_names_left": Entry(
+        _W,
+        "{names} isn't wanted of the ACME authority any more: what it gave is served until {until}, and not"
+        " renewed",
+        "name it beside the others (tlsproxy acme enable), or take it away: tlsproxy certs remove {which}",
+    ),
     "acme_configuration_unusable": Entry(
         _W,
         "the ACME certificate that the configuration wants can't be asked for: {why}",

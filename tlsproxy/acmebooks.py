@@ -19,6 +19,7 @@ import trio
 
 from certstore import Bundle, Finding, Slot, Source, Store, StoreError, found
 from certstore.atomic import Disk
+from tlsproxy.acmeleft import Left, left_in
 from tlsproxy.acmewishes import Terms
 from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
@@ -140,6 +141,13 @@ class Books:
                 yield self._store.bundle(id_)
             except StoreError as error:
                 _log.error("acme_bundle_lost", bundle=id_, why=str(error))
+
+    def left(self) -> tuple[Left, ...]:
+        """Give what ACME brought for names that aren't wanted any more; in a thread."""
+        wanted = self.known.enrolments.enrolment if self.known is not None else None
+        if wanted is None:
+            return ()
+        return tuple(left_in(self._store, wanted.names, self.newest()[0], self._clock()))
 
     def _read(self) -> Known:
         from certstore.issuers.acme.enrolment import Enrolments

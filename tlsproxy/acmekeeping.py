@@ -26,6 +26,7 @@ from certstore import (
     Reason,
     Receipt,
     Refusal,
+    Slot,
     State,
     Store,
     StoreError,
@@ -37,6 +38,7 @@ from tlsproxy.acmeanswering import RunHook, answering_for
 from tlsproxy.acmebooks import Books, Known
 from tlsproxy.acmeconfigured import Configured
 from tlsproxy.acmetelling import Herald
+from tlsproxy.acmetidying import Tidying
 from tlsproxy.acmetimes import Times, is_shadowed
 from tlsproxy.acmewishes import Terms, shown, why_held, wishes_of
 from tlsproxy.control.peers import Peer
@@ -64,6 +66,10 @@ class Changes(Protocol):
         """Bring in what an authority has issued. Raises StoreError."""
         ...
 
+    async def retire_acme(self, slot: Slot) -> Receipt:
+        """Take away what nobody wants any more. Raises StoreError or Refusal."""
+        ...
+
     async def change(self, what: str, act: Callable[[Store], Receipt], by: Peer | None) -> Receipt:
         """Carry out a change. Raises StoreError or Refusal."""
         ...
@@ -89,6 +95,7 @@ class AcmeKeeper:
         self.books = Books(store, clock)
         self.books.hear = self.herald.again
         self._told = self._failed = ""
+        self._tidying = Tidying(self.books, changes.retire_acme, tell)
         self.run_hook: RunHook | None = None
         """Calls the command that sets records for dns-01, where the device's maker has named one."""
         self.configured = Configured(None)
@@ -116,6 +123,7 @@ class AcmeKeeper:
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
             await known.issuer.forget(enrolment.servers, wishes_of(enrolment))
             self.herald.asked(enrolment)
+            await self._tidying.tidy(is_new=False)
             if (error := missed.get(enrolment.servers[0])) is not None:
                 await self._begin_badly(known, enrolment, error)
 
@@ -208,7 +216,8 @@ class AcmeKeeper:
             return None
         bundles = await in_thread(self.books.current)
         held = await in_thread(lambda: why_held(self._store))
-        return shown(enrolments.enrolment, enrolments.renewal, bundles, self.herald.progress, held)
+        left = await in_thread(self.books.left)
+        return shown(enrolments.enrolment, enrolments.renewal, bundles, self.herald.progress, held, left)
 
     def troubles(self) -> Iterator[Finding]:
         """Give what isn't as it should be, for health."""
@@ -219,6 +228,8 @@ class AcmeKeeper:
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
             yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
+        if self._store.is_enrolled:
+            yield from self._tidying.findings()
 
     def measured(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Give series for metrics; none where nothing is wanted."""
@@ -263,6 +274,7 @@ class AcmeKeeper:
         if brought := [left for one in bundles if (left := known.issuer.left_of(one.leaf)) is not None]:
             await self._note_taken(times, brought, bundles[0].id)  # somebody ended us between the two
             self.herald.rest()
+        await self._tidying.tidy(is_new=False)
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
@@ -332,6 +344,8 @@ class AcmeKeeper:
         """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
         self.on_try("issued")
+        with suppress(StoreError, ThreadError):  # what is left has time
+            await self._tidying.tidy(is_new=True)
         renewal = times.after_success(self._clock(), issued, bundle)
         await in_thread(lambda: times.enrolments.note(renewal))
         await self._taken(times, issued)

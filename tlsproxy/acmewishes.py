@@ -5,11 +5,12 @@ The client is imported when somebody has enrolled: nobody else carries it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from certstore import Bundle, KeyType, Store
+from tlsproxy.acmeleft import Left
 
 if TYPE_CHECKING:
     from certstore.issuers.acme.enrolment import Enrolment, Renewal
@@ -93,6 +94,7 @@ def shown(
     bundles: Sequence[Bundle],
     progress: Progress | None,
     held: str | None,
+    left: Iterable[Left],
 ) -> dict[str, object]:
     """Give it as the API does."""
     failed = renewal.failures > 0
@@ -126,4 +128,5 @@ def shown(
         "not_after": first and first.leaf.not_valid_after_utc.isoformat(),
         "beside_sha256": other and other.fingerprint,
         "beside_not_after": other and other.leaf.not_valid_after_utc.isoformat(),
+        "left": [one.to_json() for one in left if one.names],
     }

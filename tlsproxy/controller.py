@@ -25,6 +25,7 @@ from certstore import (
     Reason,
     Receipt,
     Refusal,
+    Slot,
     Source,
     State,
     Store,
@@ -227,6 +228,10 @@ class Controller:
             return store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
 
         return await self._change("propose", propose, ITSELF)
+
+    async def retire_acme(self, slot: Slot) -> Receipt:
+        """Take away what nobody wants of an ACME authority any more. Raises StoreError or Refusal."""
+        return await self._change("remove", partial(Store.remove, key=slot.key, via="acme"), ITSELF)
 
     def propose_own(self, bundle: Bundle) -> Receipt:
         """Bring in the device's own bundle; from a worker thread. Raises StoreError."""

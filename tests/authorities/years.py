@@ -17,7 +17,7 @@ import httpx2
 import pytest
 import trio
 
-from certstore import Candidate, Finding, Receipt, Source, State, Store
+from certstore import Candidate, Finding, Receipt, Slot, Source, State, Store
 from certstore.atomic import Disk
 from certstore.examination import InProcess
 from certstore.issuers.acme.challenges import Challenge
@@ -224,6 +224,10 @@ class _Changes:
         leaf = self.store.bundle(slot.bundle).leaf
         self.life.taken.append((trio.current_time(), leaf.not_valid_before_utc, leaf.not_valid_after_utc))
         return receipt
+
+    async def retire_acme(self, slot: Slot) -> Receipt:
+        await trio.lowlevel.checkpoint()
+        return self.store.remove(slot.key, via="acme")
 
     async def change(self, what: str, *_: object) -> Receipt:
         raise AssertionError(f"nobody asks for {what} here")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -322,6 +322,7 @@ def _tell(shown: dict[str, object], *, as_json: bool) -> None:
         f"names        {', '.join(names)}, proved by {shown['challenge']}",
         f"certificate  {_certificate(shown)}",
         *_doing(shown),
+        *_left(shown),
     ):
         click.echo(printable(line))
 
@@ -356,6 +357,14 @@ def _doing(shown: dict[str, object]) -> list[str]:
         f"             hint: {failure['hint']}",
         f"             {shown['failures']} in a row; tried again from {_day(shown['next_at'])} on",
     ]
+
+
+def _left(shown: dict[str, object]) -> Iterator[str]:
+    left = shown["left"]
+    assert isinstance(left, list)
+    for one in left:
+        yield f"left         {one['words']} [acme_names_left]"
+        yield f"             hint: {one['hint']}"
 
 
 def _day(at: object) -> str:

@@ -139,6 +139,16 @@ class FailureDocument(msgspec.Struct):
     hint: str
 
 
+class LeftDocument(msgspec.Struct):
+    """A certificate that was wanted before: of its names, these aren't any more. Served, and not renewed."""
+
+    names: list[str]
+    sha256: Hash
+    not_after: datetime
+    words: str
+    hint: str
+
+
 class AcmeDocument(msgspec.Struct):
     """What is wanted, and how it goes. `step`: what an order waits for now; `sha256`: of the certificate.
 
@@ -172,6 +182,7 @@ class AcmeDocument(msgspec.Struct):
     not_after: datetime | None
     beside_sha256: Hash | None
     beside_not_after: datetime | None
+    left: list[LeftDocument]
 
 
 class PreflightDocument(msgspec.Struct, forbid_unknown_fields=True):
