@@ -9,6 +9,7 @@ RFC 6960 section 4.2.2.2); where it is about this certificate, by all three of C
 time is now. There is no nonce: public responders answer with what they have signed before (RFC 5019 section
 4), and a staple must hold for clients that sent none. So an old answer may be played to us until its end;
 that is what an answer's life is for, and a newer one is never replaced by an older (whoever keeps them).
+What a delegate says counts no longer than its certificate: clients refuse such a staple.
 Whether the delegate itself is revoked isn't asked (id-pkix-ocsp-nocheck is the rule, section 4.2.2.2.1).
 """
 
@@ -24,12 +25,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from certstore.bundle import is_proven_by
 from certstore.extensions import read
 from certstore.findings import Finding, found
-from certstore.revocation import SKEW, Judgement, Status, Way, span_of
+from certstore.revocation import BROKEN, SKEW, UNREADABLE, Judgement, Status, Way, span_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,12 +43,13 @@ LARGEST_OCSP: Final = 16_384
 _MOST_DELEGATES: Final = 4
 # Answers about other certificates that are passed by.
 _MOST_SINGLES: Final = 64
+# By which an answer signed by RSASSA-PSS is tried: cryptography (50.0) doesn't tell by which it is.
+_OF_PSS: Final = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
 _STATUS: Final = {
     ocsp.OCSPCertStatus.GOOD: Status.GOOD,
     ocsp.OCSPCertStatus.REVOKED: Status.REVOKED,
     ocsp.OCSPCertStatus.UNKNOWN: Status.UNKNOWN,
 }
-_WEAK: Final = (hashes.MD5, hashes.SHA1)
 
 
 def ocsp_question(leaf: x509.Certificate, issuer: x509.Certificate) -> bytes:
@@ -70,7 +72,7 @@ def judge_ocsp(
             status = response.response_status.name.lower().replace("_", " ")
             return found("revocation_unanswered", status=status)
         return _judge(response, leaf, issuer, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return _unreadable(str(error) or type(error).__name__)
 
 
@@ -81,9 +83,11 @@ def _asked(leaf: x509.Certificate, issuer: x509.Certificate, by: hashes.HashAlgo
 def _judge(
     response: ocsp.OCSPResponse, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
 ) -> Judgement | Finding:
-    why = _why_unsigned(response, issuer, now)
-    if why:
-        return found("revocation_unsigned", way=Way.OCSP.words, why=why)
+    signer = _signer(response, issuer, now)
+    if isinstance(signer, str):
+        return found("revocation_unsigned", way=Way.OCSP.words, why=signer)
+    if why := _why_not_understood(response):
+        return _unreadable(why)
     singles = islice(response.responses, _MOST_SINGLES)
     # the latest, where there are several: RFC 6960 section 4.2.2.1 allows to ask for one newer than another
     about = [one for one in singles if _is_about(one, leaf, issuer)]
@@ -93,9 +97,32 @@ def _judge(
     span = span_of(Way.OCSP, single.this_update_utc, single.next_update_utc, now)
     if isinstance(span, Finding):
         return span
-    status = _STATUS[single.certificate_status]
-    reason = single.revocation_reason.value if single.revocation_reason is not None else ""
-    return Judgement(status, *span, single.revocation_time_utc, reason)
+    begins, ends = span
+    ends = ends if signer is issuer else min(ends, signer.not_valid_after_utc)
+    return Judgement(
+        _STATUS[single.certificate_status], begins, ends, single.revocation_time_utc, _reason(single)
+    )
+
+
+def _reason(single: ocsp.OCSPSingleResponse) -> str:
+    """Give why; "" where that isn't said, or by a number that nobody knows: revoked it is all the same."""
+    try:
+        return single.revocation_reason.value if single.revocation_reason is not None else ""
+    except ValueError:
+        return ""
+
+
+def _why_not_understood(response: ocsp.OCSPResponse) -> str:
+    """Say what of an answer must be understood and isn't (RFC 6960 section 4.4).
+
+    Of several certificates in one answer cryptography doesn't show what is said beside each.
+    """
+    beside = list(response.extensions)
+    if len(list(islice(response.responses, 2))) == 1:
+        beside += response.single_extensions
+    return next(
+        (f"it has the critical extension {one.oid.dotted_string}" for one in beside if one.critical), ""
+    )
 
 
 def _is_about(single: ocsp.OCSPSingleResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -109,10 +136,11 @@ def _is_about(single: ocsp.OCSPSingleResponse, leaf: x509.Certificate, issuer: x
     )
 
 
-def _why_unsigned(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> str:
-    """Say why the signature counts for nothing; "" where it counts."""
-    if isinstance(response.signature_hash_algorithm, _WEAK):
-        return f"it is signed by {response.signature_hash_algorithm.name}, which is broken"
+def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> x509.Certificate | str:
+    """Give who has signed it, the issuer or its delegate; or why the signature counts for nothing."""
+    by = None if _is_pss(response) else response.signature_hash_algorithm
+    if isinstance(by, BROKEN):
+        return f"it is signed by {by.name}, which is broken"
     why = "neither the issuer nor anybody in its name has signed it"
     for signer in _signers(response, issuer):
         if not _is_named(response, signer):
@@ -122,7 +150,7 @@ def _why_unsigned(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: da
             continue
         why = "" if signer is issuer else _why_no_delegate(signer, issuer, now)
         if not why:
-            return ""
+            return signer
     return why
 
 
@@ -149,17 +177,23 @@ def _why_no_delegate(signer: x509.Certificate, issuer: x509.Certificate, now: da
     usage = read(signer, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         return "the key of who signed it is for other uses"
-    if not signer.not_valid_before_utc - SKEW <= now <= signer.not_valid_after_utc:
+    if not signer.not_valid_before_utc <= now + SKEW or now > signer.not_valid_after_utc:
         return "the certificate of who signed it is out of date"
     return ""
 
 
+def _is_pss(response: ocsp.OCSPResponse) -> bool:
+    return response.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS
+
+
 def _has_signed(signer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
-    key, by = signer.public_key(), response.signature_hash_algorithm
-    signature, signed = response.signature, response.tbs_response_bytes
+    key, signature, signed = signer.public_key(), response.signature, response.tbs_response_bytes
+    if _is_pss(response):
+        return isinstance(key, rsa.RSAPublicKey) and any(_verifies_pss(key, response, by) for by in _OF_PSS)
+    by = response.signature_hash_algorithm
     try:
         match key:
-            case rsa.RSAPublicKey() if by is not None:  # PSS has no hash of its own here: refused
+            case rsa.RSAPublicKey() if by is not None:
                 key.verify(signature, signed, padding.PKCS1v15(), by)
             case ec.EllipticCurvePublicKey() if by is not None:
                 key.verify(signature, signed, ec.ECDSA(by))
@@ -167,6 +201,15 @@ def _has_signed(signer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
                 key.verify(signature, signed)
             case _:
                 return False
+    except (InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _verifies_pss(key: rsa.RSAPublicKey, response: ocsp.OCSPResponse, by: hashes.HashAlgorithm) -> bool:
+    manner = padding.PSS(padding.MGF1(by), padding.PSS.AUTO)
+    try:
+        key.verify(response.signature, response.tbs_response_bytes, manner, by)
     except (InvalidSignature, UnsupportedAlgorithm):
         return False
     return True

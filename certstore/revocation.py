@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from certstore.extensions import read
@@ -21,13 +23,16 @@ from certstore.findings import Finding, found
 
 __all__ = [
     "ASSUMED",
+    "BROKEN",
     "HOLD",
     "REASONS",
     "SKEW",
+    "UNREADABLE",
     "Judgement",
     "Status",
     "Way",
     "is_to_be_stapled",
+    "list_names",
     "list_urls",
     "responder_urls",
     "span_of",
@@ -40,6 +45,18 @@ ASSUMED: Final = timedelta(days=1)
 HOLD: Final = x509.ReasonFlags.certificate_hold.value
 """The one reason that may end again (RFC 5280 section 5.3.1)."""
 REASONS: Final = frozenset(reason.value for reason in x509.ReasonFlags)
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+)
+"""What cryptography raises for answers that it can't take, and dates of the year 9999."""
+BROKEN: Final = (hashes.MD5, hashes.SHA1)
+"""By these no answer is signed that counts."""
 
 
 class Way(StrEnum):
@@ -95,9 +112,9 @@ def span_of(
     way: Way, begins: datetime, ends: datetime | None, now: datetime
 ) -> tuple[datetime, datetime] | Finding:
     """Give from when to when an answer counts, if it does now; else what is wrong with it."""
-    until = ends if ends is not None else begins + ASSUMED
     if begins > now + SKEW:
         return found("revocation_early", way=way.words, since=_date(begins))
+    until = ends if ends is not None else begins + ASSUMED
     if until < now - SKEW or until < begins:
         return found("revocation_outdated", way=way.words, until=_date(until))
     return begins, until
@@ -115,9 +132,14 @@ def list_urls(leaf: x509.Certificate) -> tuple[str, ...]:
 
     Not one for some reasons only, nor of another issuer: what isn't on those may be revoked all the same.
     """
+    return _urls(list_names(leaf))
+
+
+def list_names(leaf: x509.Certificate) -> tuple[x509.GeneralName, ...]:
+    """Give all names of the lists that are whole for the certificate, also those that nobody can fetch by."""
     points = read(leaf, x509.CRLDistributionPoints) or ()
     whole = (one for one in points if one.full_name and not one.reasons and not one.crl_issuer)
-    return _urls(name for one in whole for name in one.full_name or ())
+    return tuple(name for one in whole for name in one.full_name or ())
 
 
 def is_to_be_stapled(leaf: x509.Certificate) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtensionOID
 
+from certstore.chain import is_authority
 from certstore.extensions import read
 from certstore.findings import Finding, found
-from certstore.revocation import Judgement, Status, Way, list_urls, span_of
+from certstore.revocation import BROKEN, UNREADABLE, Judgement, Status, Way, list_names, span_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,15 +47,21 @@ def judge_list(
         is_pem = answer.lstrip().startswith(b"-----BEGIN X509 CRL-----")
         held = x509.load_pem_x509_crl(answer) if is_pem else x509.load_der_x509_crl(answer)
         return _judge(held, leaf, issuer, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return _unreadable(str(error) or type(error).__name__)
 
 
 def _judge(held: Crl, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> Judgement | Finding:
     if held.issuer != leaf.issuer:
         return found("revocation_foreign", way=Way.LIST.words)
-    if not _is_signed_by(held, issuer):
-        return found("revocation_unsigned", way=Way.LIST.words, why="the issuer has not signed it")
+    by = held.signature_hash_algorithm
+    if isinstance(by, BROKEN) or not _is_signed_by(held, issuer):
+        why = (
+            f"it is signed by {by.name}, which is broken"
+            if isinstance(by, BROKEN)
+            else "the issuer has not signed it"
+        )
+        return found("revocation_unsigned", way=Way.LIST.words, why=why)
     if why := _why_not_whole(held, leaf):
         return _unreadable(why)
     span = span_of(Way.LIST, held.last_update_utc, held.next_update_utc, now)
@@ -68,9 +75,16 @@ def _judge(held: Crl, leaf: x509.Certificate, issuer: x509.Certificate, now: dat
 
 
 def _reason(entry: x509.RevokedCertificate) -> str:
-    """Give why, "" where that isn't said. Raises ValueError where it says what nobody may pass by."""
+    """Give why; "" where that isn't said, or can't be read: who stands there is revoked all the same.
+
+    Raises ValueError where it says what nobody may pass by.
+    """
     reason = ""
-    for extension in entry.extensions:
+    try:
+        said = list(entry.extensions)
+    except UNREADABLE:
+        return reason
+    for extension in said:
         if isinstance(extension.value, x509.CRLReason):
             reason = extension.value.reason.value
         elif extension.critical:
@@ -100,12 +114,11 @@ def _why_not_whole(held: Crl, leaf: x509.Certificate) -> str:
             continue
         if point.indirect_crl or point.only_some_reasons or point.only_contains_attribute_certs:
             return "it is not about all that was revoked"
-        if point.only_contains_ca_certs:
-            return "it is about certificates of authorities only"
-        names = {
-            one.value for one in point.full_name or () if isinstance(one, x509.UniformResourceIdentifier)
-        }
-        if point.full_name and names.isdisjoint(list_urls(leaf)):  # section 6.3.3 (b) (2) (i)
+        if point.only_contains_user_certs if is_authority(leaf) else point.only_contains_ca_certs:
+            return "it is about other kinds of certificates only"
+        # section 6.3.3 (b) (2) (i); names that count from the issuer's are hardly ever given
+        names = set(point.full_name or ())
+        if point.relative_name is not None or (names and names.isdisjoint(list_names(leaf))):
             return "it is a part of the authority's list, and not that of this certificate"
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +110,28 @@ class Responder:
         return self.answer(leaf, ocsp.OCSPCertStatus.REVOKED, AT - 2 * DAY, reason)
 
 
+def resigned(
+    answer: bytes, algorithm: bytes, sign: Callable[[bytes], bytes], old: bytes = b"", new: bytes = b""
+) -> bytes:
+    """Say something else in an answer (as long as what it takes the place of), and sign that anew.
+
+    For what cryptography's builder won't say. algorithm: the AlgorithmIdentifier in DER.
+    """
+    signed = ocsp.load_der_ocsp_response(answer).tbs_response_bytes
+    assert len(old) == len(new)
+    assert old in signed
+    signed = signed.replace(old, new)
+    basic = _der(0x30, signed + algorithm + _der(0x03, b"\0" + sign(signed)))
+    kind = bytes.fromhex("06092b0601050507300101")  # id-pkix-ocsp-basic
+    return _der(0x30, bytes.fromhex("0a0100") + _der(0xA0, _der(0x30, kind + _der(0x04, basic))))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    many = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (bytes([size]) if size < 128 else bytes([0x80 | len(many)]) + many) + content
+
+
 def revocation_list(
     pki: Pki,
     *revoked: tuple[x509.Certificate, x509.ReasonFlags | None],
@@ -118,8 +140,9 @@ def revocation_list(
     key: ec.EllipticCurvePrivateKey | None = None,
     issuer: x509.Name | None = None,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    beside: x509.ExtensionType | None = None,
 ) -> bytes:
-    """Make a list, in DER."""
+    """Make a list, in DER; `beside`: what each entry says, too."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer or pki.intermediate.subject)
@@ -134,6 +157,8 @@ def revocation_list(
         )
         if reason is not None:
             entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+        if beside is not None:
+            entry = entry.add_extension(beside, critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)

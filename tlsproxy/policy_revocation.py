@@ -30,6 +30,8 @@ JITTER = 0.1
 FAILURES_TOLD = 3
 # How many are asked at a time.
 ASKED_AT_ONCE = 4
+# And in one turn: what came is told, and heeded, after each, and each may take a minute.
+ASKED_IN_A_TURN = 8
 # Findings that health shows of many.
 SHOWN = 20
 # Certificates that are looked into, of many that are new, in one turn: 0.3 ms each.

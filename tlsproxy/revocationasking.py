@@ -99,9 +99,15 @@ class Asker:
                 why = f"the certificate of its issuer isn't here, nor at {url}: {error.why}"
                 continue
             content = await in_thread(partial(self.weigher.read, "its answer", data))
-            with suppress(ValueError):  # an examiner that was taken over may say anything
-                given = [x509.load_pem_x509_certificate(made.pem) for made in content.certificates]
-                if (issuer := issuer_among(one.leaf, given)) is not None:
-                    self._issuers = {**dict(list(self._issuers.items())[-policy.WATCHED :]), one.id: issuer}
-                    return issuer
+            issuer = await in_thread(partial(_issuer_in, content, one.leaf))  # a signature check for each
+            if issuer is not None:
+                self._issuers = {**dict(list(self._issuers.items())[-policy.WATCHED :]), one.id: issuer}
+                return issuer
         raise FetchError(why)
+
+
+def _issuer_in(content: Content, leaf: x509.Certificate) -> x509.Certificate | None:
+    with suppress(ValueError, x509.InvalidVersion):  # an examiner that was taken over may say anything
+        given = [x509.load_pem_x509_certificate(made.pem) for made in content.certificates]
+        return issuer_among(leaf, given)
+    return None

@@ -11,7 +11,8 @@ new certificate is asked about at once. Refuses to know how anything is fetched,
 
 Theory. An answer that is older than the one that is held is no news: over plain http anybody can play an old
 "good" to us, as long as that has not ended. So only an answer that began later takes the place of one that
-still counts. While the clock can't be right, no date of an answer means anything, and nobody is asked.
+still counts; and a revocation, though its answer has ended, is taken back by a later "good" only. While the
+clock can't be right, no date of an answer means anything, and nobody is asked.
 """
 
 from __future__ import annotations
@@ -104,31 +105,48 @@ class RevocationKeeper:
 
     async def _turn(self) -> float:
         """Do what is due; gives the seconds until something may be."""
-        if not self._store.clock_plausible():
+        store = self._store
+        self._watched = await in_thread(lambda: self._watch.look(store.active, store.slots(), store.revoked))
+        if not store.clock_plausible():
             return policy.TURN_S
-        self._watched = await in_thread(lambda: self._watch.look(self._store.active, self._store.slots()))
-        self._records = {id_: one for id_, one in self._records.items() if id_ in self._watched}
+        self._forget()
         self._staple()
         at_once = trio.CapacityLimiter(policy.ASKED_AT_ONCE)
         async with trio.open_nursery() as nursery:
-            for one in self._watched.values():
-                if self._is_due(one):
-                    nursery.start_soon(self._ask, one, at_once)
+            for one in self._due():
+                nursery.start_soon(self._ask, one, at_once)
         self._tell_news()  # first: an alarm depends on nothing that may fail
         await self._move_rows()
         if self._records != self._written and not self._store.is_read_only:
             records = dict(self._records)
             await in_thread(partial(self._books.write, records))
             self._written = records
-        open_ones = [one.next_at for one in self._records.values() if not one.is_final]
-        return max((min(open_ones) - self._clock()).total_seconds(), 0.0) if open_ones else policy.TURN_S
+        now = self._clock()
+        waiting = [at for one in self._watched.values() if (at := self._due_at(one, now)) is not None]
+        return max((min(waiting) - now).total_seconds(), 0.0) if waiting else policy.TURN_S
 
-    def _is_due(self, one: Watched) -> bool:
-        record, now = self._records.get(one.id), self._clock()
-        if record is None or not one.places:
-            return bool(one.places)
-        is_far = record.next_at > now + self._manner.longest * (1 + policy.JITTER)  # the clock was set back
-        return not record.is_final and (record.next_at <= now or is_far)
+    def _forget(self) -> None:
+        """Forget what no slot names any more; of more than fit into the books, what isn't watched."""
+        wanted = self._watch.wanted
+        if len(self._records) > policy.WATCHED:
+            wanted &= self._watched.keys() | {id_ for id_, one in self._records.items() if one.is_revoked}
+        self._records = {id_: one for id_, one in self._records.items() if id_ in wanted}
+
+    def _due(self) -> list[Watched]:
+        """Give who is to be asked about now; of many those that have waited longest."""
+        now = self._clock()
+        times = [(at, one) for one in self._watched.values() if (at := self._due_at(one, now)) is not None]
+        due = sorted((time for time in times if time[0] <= now), key=lambda time: time[0])
+        return [one for _, one in due[: policy.ASKED_IN_A_TURN]]
+
+    def _due_at(self, one: Watched, now: datetime) -> datetime | None:
+        """Say when to ask; None where nobody can be, or no other answer can come."""
+        record = self._records.get(one.id)
+        if not one.places or (record is not None and record.is_final):
+            return None
+        if record is None or record.next_at > now + self._manner.longest * (1 + policy.JITTER):
+            return now  # never asked; or the clock was set back
+        return record.next_at
 
     async def _ask(self, one: Watched, at_once: trio.CapacityLimiter) -> None:
         held = self._records.get(one.id) or Record(self._clock())
@@ -149,7 +167,7 @@ class RevocationKeeper:
         answered, now = await self._asker.ask(one), self._clock()
         judgement, longest = answered.judgement, self._manner.longest
         next_at = after_answer(judgement, now, longest, _chance())
-        if held.judgement is not None and held.holds(now) and judgement.begins < held.judgement.begins:
+        if not held.gives_way_to(judgement, now):
             return replace(held, next_at=next_at, failures=0, why="")
         is_staple = answered.way is Way.OCSP and judgement.status is Status.GOOD
         facts = {"status": str(judgement.status), "until": judgement.ends.isoformat()}
@@ -172,7 +190,7 @@ class RevocationKeeper:
             {
                 id_: (one.answer, one.judgement.ends)
                 for id_, one in self._records.items()
-                if one.answer and one.judgement is not None and one.holds(now)
+                if one.answer and one.judgement is not None and one.is_good(now)
             }
         )
 
@@ -184,7 +202,7 @@ class RevocationKeeper:
         known = self._store.revoked
         judged = {id_: one.judgement for id_, one in self._records.items() if one.judgement is not None}
         revoked = {id_ for id_, judgement in judged.items() if judgement.is_revoked}
-        revoked |= {id_ for id_ in self._watched if id_ in known and id_ not in judged}
+        revoked |= (known & self._watch.wanted) - judged.keys()
         if revoked != known:
             generation = await in_thread(partial(self._store.note_revoked, revoked))
             if generation is not None:

@@ -1,7 +1,8 @@
 """Which certificates are watched: those that are served, and those that stand ready, whose authority answers.
 
 Promises: a certificate is looked into once, of many only so many at a time; what names nobody who could be
-asked is passed by for good. Blocks on the disk. Refuses to know who asks.
+asked is passed by for good; one that is revoked stays watched as long as a slot names it, served or not.
+Blocks on the disk. Refuses to know who asks.
 """
 
 from __future__ import annotations
@@ -54,10 +55,16 @@ class Watch:
         """Take what gives a bundle; it may raise StoreError."""
         self._load = load
         self._known: dict[str, Watched | None] = {}
+        self.wanted: frozenset[str] = frozenset()
+        """All bundles that matter, looked into or not."""
 
-    def look(self, active: Generation | None, slots: tuple[Slot, ...]) -> dict[str, Watched]:
-        """Give what is watched now, by the bundle's id: what is served first; bounded."""
-        wanted = _wanted(active, slots)
+    def look(
+        self, active: Generation | None, slots: tuple[Slot, ...], revoked: frozenset[str]
+    ) -> dict[str, Watched]:
+        """Give what is watched now, by the bundle's id: what is served, or was revoked, first; bounded."""
+        served = active.bundles() if active is not None else frozenset()
+        wanted = _wanted(served | revoked, slots)
+        self.wanted = frozenset(wanted)
         self._known = {id_: one for id_, one in self._known.items() if id_ in wanted}
         for id_ in islice((id_ for id_ in wanted if id_ not in self._known), policy.LOOKED_INTO):
             try:
@@ -68,17 +75,16 @@ class Watch:
         return dict(islice(found, policy.WATCHED))
 
 
-def _wanted(active: Generation | None, slots: tuple[Slot, ...]) -> dict[str, Slot]:
+def _wanted(first: frozenset[str], slots: tuple[Slot, ...]) -> dict[str, Slot]:
     """Give the bundles that matter with the slot of each; the device's own have nobody who answers."""
-    served = active.bundles() if active is not None else frozenset()
     others = (slot for slot in slots if slot.source is not Source.GENERATED)
-    named = [(id_, slot) for slot in others for id_ in _of(slot, served)]
-    return dict(sorted(named, key=lambda one: one[0] not in served))  # stable: the highest source first
+    named = [(id_, slot) for slot in others for id_ in _of(slot, first)]
+    return dict(sorted(named, key=lambda one: one[0] not in first))  # stable: the highest source first
 
 
-def _of(slot: Slot, served: frozenset[str]) -> Iterator[str]:
+def _of(slot: Slot, first: frozenset[str]) -> Iterator[str]:
     yield from slot.bundles
-    yield from (id_ for id_ in slot.ways if id_ in served and id_ not in slot.bundles)
+    yield from (id_ for id_ in slot.ways if id_ in first and id_ not in slot.bundles)
 
 
 def _looked_into(bundle: Bundle, slot: Slot) -> Watched | None:

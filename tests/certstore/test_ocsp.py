@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -27,7 +27,7 @@ from certstore.revocation import (
     responder_urls,
 )
 from tests.pki import Issued, Pki
-from tests.responding import AT, DAY, HOUR, Responder, delegate, with_responder
+from tests.responding import AT, DAY, HOUR, Responder, delegate, resigned, with_responder
 
 SECOND = timedelta(seconds=1)
 SHA256_OID = bytes.fromhex("608648016503040201")
@@ -176,6 +176,72 @@ def test_a_forger_in_the_issuers_name_is_found_out(pki, leaf):
     for along in ((), (forger.certificate,)):
         forged = Responder(pki, forger.key, forger.certificate, along, by_name=True).answer(leaf)
         assert refused(forged, leaf, pki).code == "revocation_unsigned"
+
+
+PSS = bytes.fromhex(  # RSASSA-PSS with SHA-256, MGF1 with SHA-256, 32 bytes of salt (RFC 4055)
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+
+
+@pytest.mark.parametrize("is_theirs", [True, False])
+def test_an_rsa_authority_may_sign_by_pss(pki, is_theirs):
+    key, now = pki.rsa_key, AT
+    issuer = pki.authority("RSA", key, None, key, now=now)
+    leaf = impostor(pki, issuer).certificate
+    plain = Responder(pki, key, issuer, issuer=issuer).answer(leaf)
+    by = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    signing = key if is_theirs else pki.other_rsa_key
+    answer = resigned(plain, PSS, lambda signed: signing.sign(signed, by, hashes.SHA256()))
+    found = judge_ocsp(answer, leaf, issuer, AT)
+    if is_theirs:
+        assert found == Judgement(Status.GOOD, AT - HOUR, AT + 7 * DAY)
+    else:
+        assert isinstance(found, Finding)
+        assert found.code == "revocation_unsigned"
+
+
+def test_a_reason_that_nobody_knows_leaves_it_revoked(pki, leaf):
+    key = pki.intermediate_key
+    by = bytes.fromhex("300a06082a8648ce3d040302")
+
+    def sign(signed: bytes) -> bytes:
+        signature: bytes = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+        return signature
+
+    known, unknown = bytes.fromhex("a0030a0101"), bytes.fromhex("a0030a0107")
+    answer = resigned(Responder(pki).revoked(leaf), by, sign, known, unknown)
+    found = judged(answer, leaf, pki)
+    assert (found.is_revoked, found.reason, found.may_return) == (True, "", False)
+
+
+def test_an_answer_of_a_delegate_counts_no_longer_than_its_certificate(pki, leaf):
+    """A client looks at that too, and refuses the staple."""
+    made = delegate(pki, days=2, start=AT - DAY)
+    answer = Responder(pki, made.key, made.certificate, (made.certificate,)).answer(leaf)
+    assert judged(answer, leaf, pki).ends == AT + DAY
+
+
+def test_an_answer_with_something_critical_that_nobody_knows_counts_for_nothing(pki, leaf):
+    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+
+    def answer(*, critical: bool) -> bytes:
+        key, issuer = pki.intermediate_key, pki.intermediate
+        builder = ocsp.OCSPResponseBuilder().responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+        good = ocsp.OCSPCertStatus.GOOD
+        builder = builder.add_response(leaf, issuer, hashes.SHA1(), good, AT, AT + DAY, None, None)
+        builder = builder.add_extension(strange, critical=critical)
+        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+    assert judged(answer(critical=False), leaf, pki).status is Status.GOOD
+    found = refused(answer(critical=True), leaf, pki)
+    assert found.code == "revocation_unreadable"
+    assert "critical" in found.words
+
+
+def test_an_answer_of_the_last_day_that_there_is_is_refused_and_no_error(pki, leaf):
+    end = datetime(9999, 12, 31, 23, tzinfo=UTC)
+    assert refused(Responder(pki, begins=end, ends=None).answer(leaf), leaf, pki).code == "revocation_early"
 
 
 def test_a_signature_by_sha1_counts_for_nothing(pki, leaf):

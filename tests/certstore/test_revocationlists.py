@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import CRLEntryExtensionOID
 
 from certstore import revocationlists
 from certstore.findings import Finding
@@ -97,6 +99,57 @@ def test_the_part_that_the_certificate_names_is_enough_and_no_other_is(pki, leaf
 def test_a_list_about_something_else_says_nothing(pki, leaf, fact):
     answer = revocation_list(pki, extensions=[part(None, fact)])
     assert refused(answer, leaf, pki).startswith("revocation_unreadable")
+
+
+def test_a_part_whose_name_counts_from_the_issuers_is_no_whole_list(pki, leaf):
+    name = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "part 2")])
+    said = x509.IssuingDistributionPoint(
+        full_name=None,
+        relative_name=name,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    assert "a part of" in refused(revocation_list(pki, extensions=[(said, True)]), leaf, pki)
+
+
+def test_a_part_is_this_ones_by_any_of_the_names_that_the_certificate_gives(pki):
+    """A directory's address beside the one that is fetched from, as Windows' authorities write both."""
+    directory = "ldap://ad.test/cn=ca"
+    told = with_responder(lists=(HERE, directory))
+    leaf = pki.leaf(start=AT - DAY, tweak=told).certificate
+    assert judged(revocation_list(pki, extensions=[part(directory)]), leaf, pki).status is Status.GOOD
+
+
+def test_a_list_about_users_only_does_not_speak_of_an_authority(pki):
+    leaf = pki.leaf(start=AT - DAY, ca=True).certificate
+    users = revocation_list(pki, extensions=[part(None, "only_contains_user_certs")])
+    assert "other kinds" in refused(users, leaf, pki)
+    authorities = revocation_list(pki, extensions=[part(None, "only_contains_ca_certs")])
+    assert judged(authorities, leaf, pki).status is Status.GOOD
+
+
+def test_a_reason_that_nobody_knows_leaves_it_revoked(pki, leaf):
+    strange = x509.UnrecognizedExtension(CRLEntryExtensionOID.CRL_REASON, b"\x0a\x01\x07")
+    found = judged(revocation_list(pki, (leaf, None), beside=strange), leaf, pki)
+    assert (found.is_revoked, found.reason) == (True, "")
+
+
+def test_a_signature_by_sha1_counts_for_nothing():
+    pki = Pki()
+    issuer = pki.authority("RSA", pki.rsa_key, None, pki.rsa_key, now=AT)
+    leaf = pki.leaf(start=AT - DAY, issuer=None).certificate
+    builder = x509.CertificateRevocationListBuilder().issuer_name(leaf.issuer)
+    strong = builder.last_update(AT).next_update(AT + DAY).sign(pki.rsa_key, hashes.SHA256())
+    by256, by1 = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
+    signed = strong.tbs_certlist_bytes.replace(by256, by1)
+    signature = pki.rsa_key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
+    answer = strong.public_bytes(Encoding.DER).replace(by256, by1).replace(strong.signature, signature)
+    found = judge_list(answer, leaf, issuer, AT)
+    assert isinstance(found, Finding)
+    assert "broken" in found.words
 
 
 def test_a_list_of_changes_says_nothing(pki, leaf):
