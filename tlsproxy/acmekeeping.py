@@ -95,7 +95,7 @@ class AcmeKeeper:
         self.books = Books(store, clock)
         self.books.hear = self.herald.again
         self._told = self._failed = ""
-        self._tidying = Tidying(self.books, changes.retire_acme, tell)
+        self._tidying = Tidying(changes.retire_acme, tell)
         self.run_hook: RunHook | None = None
         """Calls the command that sets records for dns-01, where the device's maker has named one."""
         self.configured = Configured(None)
@@ -123,7 +123,7 @@ class AcmeKeeper:
             self._note_act(by, "enable_acme", directory=enrolment.directory, names=list(enrolment.names))
             await known.issuer.forget(enrolment.servers, wishes_of(enrolment))
             self.herald.asked(enrolment)
-            await self._tidying.tidy(is_new=False)
+            await self._tidying.tidy(self.books, is_new=False)
             if (error := missed.get(enrolment.servers[0])) is not None:
                 await self._begin_badly(known, enrolment, error)
 
@@ -274,7 +274,7 @@ class AcmeKeeper:
         if brought := [left for one in bundles if (left := known.issuer.left_of(one.leaf)) is not None]:
             await self._note_taken(times, brought, bundles[0].id)  # somebody ended us between the two
             self.herald.rest()
-        await self._tidying.tidy(is_new=False)
+        await self._tidying.tidy(self.books, is_new=False)
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
             return (renewal.next_at - now).total_seconds()
@@ -345,7 +345,7 @@ class AcmeKeeper:
         self._told = ""
         self.on_try("issued")
         with suppress(StoreError, ThreadError):  # what is left has time
-            await self._tidying.tidy(is_new=True)
+            await self._tidying.tidy(self.books, is_new=True)
         renewal = times.after_success(self._clock(), issued, bundle)
         await in_thread(lambda: times.enrolments.note(renewal))
         await self._taken(times, issued)

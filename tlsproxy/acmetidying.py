@@ -23,11 +23,9 @@ _log = logger("acme")
 class Tidying:
     """Looks after what is left. On the event loop."""
 
-    def __init__(
-        self, books: Books, retire: Callable[[Slot], Awaitable[object]], tell: Callable[[Finding], None]
-    ) -> None:
-        """Take the books, who takes a certificate away (raises StoreError or Refusal), and who is told."""
-        self._books, self._retire, self._tell = books, retire, tell
+    def __init__(self, retire: Callable[[Slot], Awaitable[object]], tell: Callable[[Finding], None]) -> None:
+        """Take who takes a certificate away (raises StoreError or Refusal), and who is told."""
+        self._retire, self._tell = retire, tell
         self._left: tuple[Left, ...] = ()
         self._unretired = set[Slot]()
 
@@ -35,13 +33,13 @@ class Tidying:
         """Say what is left whose names nobody else stands for."""
         yield from (one.finding() for one in self._left if one.names)
 
-    async def tidy(self, *, is_new: bool) -> None:
+    async def tidy(self, books: Books, *, is_new: bool) -> None:
         """See what is left, tell what is new of it, and take away what nobody needs.
 
         is_new: what is wanted has just come. Raises StoreError or ThreadError.
         """
         told = set(self.findings())
-        self._left = await in_thread(self._books.left)
+        self._left = await in_thread(books.left)
         for news in self.findings():
             if news not in told:
                 self._tell(news)
@@ -49,7 +47,7 @@ class Tidying:
             self._unretired.clear()
         ready = {one.slot for one in self._left if one.has_ended or (is_new and one.is_replaced)}
         going = ready - self._unretired
-        if not going or not await in_thread(self._books.current):
+        if not going or not await in_thread(books.current):
             return
         for slot in going:
             try:
@@ -57,4 +55,4 @@ class Tidying:
             except (StoreError, Refusal, ThreadError) as error:  # it is told, and not tried each turn
                 self._unretired.add(slot)
                 _log.warning("acme_left_stays", names=list(slot.names), why=str(error))
-        self._left = await in_thread(self._books.left)
+        self._left = await in_thread(books.left)

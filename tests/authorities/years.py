@@ -29,7 +29,7 @@ from tests.authorities.scripted import EPOCH, Scripted, answer, says
 from tests.authorities.store import at_once
 from tests.pki import Pki
 from tests.storing import OpenGate
-from tlsproxy import acmebooks, acmekeeping, acmetimes, policy_acme
+from tlsproxy import acmebooks, acmekeeping, acmetidying, acmetimes, policy_acme
 from tlsproxy.acmebooks import Books
 from tlsproxy.acmekeeping import AcmeKeeper, Terms
 from tlsproxy.control.peers import Peer
@@ -42,7 +42,7 @@ ROOT = Peer(1, 0, 0)
 
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch, seed: int = 1) -> None:
     """Let no thread work while the clock runs on, and chance be a seed's."""
-    for room in (acmebooks, acmekeeping, acmetimes):
+    for room in (acmebooks, acmekeeping, acmetidying, acmetimes):
         monkeypatch.setattr(room, "in_thread", at_once)
     for room in (acmebooks, acmetimes):
         monkeypatch.setattr(room, "_chance", random.Random(seed).random)
