@@ -78,7 +78,7 @@ from certstore.reading import (
 )
 from certstore.receipts import Receipt, State, newest_seen
 from certstore.slots import Slot, Source, slot_id
-from certstore.trust import TrustSet, is_trust_name
+from certstore.trust import TrustSet, is_signed_by, is_trust_name
 from certstore.unit import Seen, Verdict
 from certstore.unit import judge as judge_unit
 
@@ -201,6 +201,7 @@ __all__ = [
     "is_answered",
     "is_authority",
     "is_issued_by",
+    "is_signed_by",
     "is_spki",
     "is_to_be_stapled",
     "is_trust_name",

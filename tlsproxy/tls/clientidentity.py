@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from certstore import TrustSet, spki_of
+from certstore import TrustSet, is_signed_by, spki_of
 from tlsproxy.tls.clientrules import Shown
 
 __all__ = ["Acceptance", "ClientIdentity", "identify"]
@@ -75,23 +75,45 @@ _PLAIN = [
 
 
 class Acceptance:
-    """Whom a trust set lets in still: whose authority is there, and who isn't revoked."""
+    """Whom a trust set lets in still: whose authority is there, and who isn't revoked.
+
+    A list speaks for the authority whose key has signed it: one that changes its key keeps its name.
+    """
 
     def __init__(self, held: TrustSet) -> None:
         """Read the set's lists, once."""
         held = held.in_force()
         self._anchors = held.fingerprints
-        self._revoked: dict[x509.Name, set[int]] = {}
+        self._revoked: dict[tuple[x509.Name, str], set[int]] = {}
+        self._keys: dict[bytes, str] = {}
         for crl in held.crls:
-            self._revoked.setdefault(crl.issuer, set()).update(one.serial_number for one in crl)
+            serials = {one.serial_number for one in crl}
+            for key in {_key_of(anchor) for anchor in held.anchors if is_signed_by(crl, anchor)}:
+                self._revoked.setdefault((crl.issuer, key), set()).update(serials)
+        self._has_lists = bool(held.crls)
 
     def lets_in(self, client: ClientIdentity) -> bool:
         """Whether this client would get in again; where there are lists, its issuer has to have one."""
         if client.anchor not in self._anchors:
             return False
-        if not self._revoked:
+        if not self._has_lists:
             return True
-        return client.issuer in self._revoked and client.serial not in self._revoked[client.issuer]
+        revoked = self._revoked.get((client.issuer, self._issuing_key(client)))
+        return revoked is not None and client.serial not in revoked
+
+    def _issuing_key(self, client: ClientIdentity) -> str:
+        """Give the key that signed a client's certificate; "" for one that can't be read."""
+        issuer = client.chain[min(1, len(client.chain) - 1)]
+        if issuer not in self._keys:
+            self._keys[issuer] = _key_of(x509.load_der_x509_certificate(issuer))
+        return self._keys[issuer]
+
+
+def _key_of(certificate: x509.Certificate) -> str:
+    try:
+        return spki_of(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
 
 
 def identify(chain: Sequence[bytes]) -> ClientIdentity:
