@@ -24,6 +24,8 @@ class Revocations:
         """Take the store's folder; `load` comes before anything else."""
         self._path, self._disk = root / layout.REVOKED, disk
         self.table: frozenset[str] = frozenset()
+        self.is_owed = False
+        """Whether the disk doesn't have yet what is known."""
 
     def __contains__(self, id_: object) -> bool:
         """Whether this bundle is revoked."""
@@ -40,10 +42,15 @@ class Revocations:
     def have(self, bundles: Iterable[str]) -> None:
         """Let exactly these be revoked from now on. Raises StoreError; in memory they are all the same."""
         wanted = frozenset(bundles)
-        if wanted == self.table:
+        if wanted == self.table and not self.is_owed:
             return
-        self.table = wanted
+        self.know(wanted)
         if wanted:
             self._disk.write(self._path, records.dump({"bundles": sorted(wanted)}))
         else:
             self._disk.remove([self._path])
+        self.is_owed = False
+
+    def know(self, bundles: Iterable[str]) -> None:
+        """Let exactly these be revoked, in memory only."""
+        self.table, self.is_owed = frozenset(bundles), True

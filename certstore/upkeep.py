@@ -80,6 +80,11 @@ class Kept(Shown):
         """The bundles that are known to be revoked by their authority."""
         return self._shelf.revoked.table
 
+    @property
+    def owes_revoked(self) -> bool:
+        """Whether `revoked` is known in memory only, so that it is to be noted again."""
+        return self._shelf.revoked.is_owed
+
     def note_revoked(self, bundles: Iterable[str]) -> Generation | None:
         """Know that exactly these bundles are revoked; gives the new generation if that moved rows.
 
@@ -95,7 +100,7 @@ class Kept(Shown):
                 self._shelf.revoked.have(bundles)
             except StoreError as error:
                 barred = error
-                self._shelf.revoked.table = frozenset(bundles)
+                self._shelf.revoked.know(bundles)
             if self.active is None:
                 return None
             generation = succession.compute(succession.view.slots, Cause.REVOCATION)

@@ -203,7 +203,8 @@ class RevocationKeeper:
         judged = {id_: one.judgement for id_, one in self._records.items() if one.judgement is not None}
         revoked = {id_ for id_, judgement in judged.items() if judgement.is_revoked}
         revoked |= (known & self._watch.wanted) - judged.keys()
-        if revoked != known:
+        is_owed = self._store.owes_revoked and not self._store.is_read_only
+        if revoked != known or is_owed:
             generation = await in_thread(partial(self._store.note_revoked, revoked))
             if generation is not None:
                 _log.warning("rows_moved", generation=generation.number, cause=str(generation.cause))

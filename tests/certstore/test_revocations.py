@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from certstore import layout
+from certstore.atomic import Disk
+from certstore.errors import StoreError
 from certstore.generation import BundleFacts, Cause, compute
 from certstore.slots import Slot, Source
 from certstore.store import Store
@@ -150,6 +152,25 @@ def test_alone_it_stays(store, pki):
     propose(store, issued)
     assert store.note_revoked([issued.bundle().id]) is None
     assert served(store) == issued.bundle().id
+
+
+def test_what_the_disk_did_not_take_is_written_when_it_is_noted_again(tmp_path, clock, pki):
+    with Store.open(tmp_path / "written", clock=clock) as store:
+        above, below = two(store, pki)
+        assert not store.owes_revoked
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Disk, "write", _full)
+            assert store.note_revoked([above]) is not None
+        assert served(store) == below
+        assert store.owes_revoked
+        store.note_revoked([above])
+        assert not store.owes_revoked
+    with Store.open(tmp_path / "written", clock=clock) as again:
+        assert again.revoked == {above}
+
+
+def _full(*_all: object) -> None:
+    raise StoreError("the disk is full")
 
 
 def test_where_the_disk_takes_no_writes_the_row_moves_in_memory(tmp_path, clock, store, pki):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from certstore import Source, Way, issuer_among
+from certstore import Content, Source, Way, issuer_among
 from tests.errands import answer, redirect
 from tests.responding import AT, DAY, HOUR, Responder, with_responder
 from tests.watching import MINUTE, Scene, leaf_of, scene_at
 from tlsproxy import policy_revocation
 from tlsproxy.policy_tls import TLSPolicy
-from tlsproxy.revocationasking import Asker
+from tlsproxy.revocationasking import Asker, _issuer_in
 from tlsproxy.revocationbooks import Record
 from tlsproxy.workers.examiner import ExaminerProcess
 
@@ -224,3 +225,15 @@ async def test_strangers_certificates_are_tried_off_the_event_loop(scene, pki, m
     assert await scene.turn() == ["good"]
     assert where
     assert threading.main_thread().name not in where
+
+
+def test_an_examiner_that_lies_about_an_issuer_gives_none(examiner, pki):
+    """A certificate of a version that there isn't, which cryptography refuses by an error of its own."""
+    content = examiner.read("issuer.cer", pki.root.public_bytes(Encoding.DER))
+    (told,) = content.certificates
+    version = bytes.fromhex("a003020102")
+    wrong = pki.root.public_bytes(Encoding.DER).replace(version, version[:-1] + b"\x04", 1)
+    pem = b"-----BEGIN CERTIFICATE-----\n" + b64encode(wrong) + b"\n-----END CERTIFICATE-----\n"
+    leaf = pki.leaf(issuer="root").certificate
+    assert _issuer_in(content, leaf) == pki.root
+    assert _issuer_in(Content((replace(told, pem=pem),)), leaf) is None
