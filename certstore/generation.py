@@ -16,8 +16,9 @@ Theory. Four promises pull at each other here:
   still know it, so a stranger's face would be no better.
 - *A pair stands together.* Where a slot has an EC and an RSA bundle, its row has both, and the client's hello
   decides. Of an EC bundle that is over (expired, revoked) and an RSA one that isn't, only the second is
-  served, because every client can use it; an RSA bundle that is over stays beside an EC one that isn't, for
-  clients that could use nothing else.
+  served, because every client can use it. An RSA bundle that has expired stays beside an EC one that hasn't,
+  for clients that could use nothing else; one that was revoked doesn't stay beside an EC one that is good:
+  somebody may have its key, and shows it to exactly these clients.
 - *Never dark.* While any slot has a bundle that could be loaded there is a default row. A slot whose bundle
   could not be loaded counts with its last confirmed one, or not at all; the others go on.
 
@@ -253,11 +254,20 @@ def _contender(slot: Slot, facts: Mapping[str, BundleFacts], now: datetime | Non
     """Give what stands for a slot: what it wants, else what was confirmed last; a half alone, too."""
     for pair in ((slot.bundle, slot.beside), (slot.last_confirmed, slot.confirmed_beside)):
         here = [id_ for id_ in pair if id_ is not None and id_ in facts]
-        if len(here) > 1 and facts[here[0]].is_over(now) and facts[here[1]].may_rescue(now):
-            del here[0]
+        if len(here) > 1:
+            here = _fit_to_serve(here, facts[here[0]], facts[here[1]], now)
         if here:
             return _Contender(slot, here[0], facts[here[0]], here[1] if len(here) > 1 else None)
     return None
+
+
+def _fit_to_serve(
+    pair: list[str], first: BundleFacts, second: BundleFacts, now: datetime | None
+) -> list[str]:
+    """Leave out the half of a pair that must not be served while the other one is good."""
+    if first.is_over(now):
+        return pair[1:] if second.may_rescue(now) else pair
+    return pair[:1] if second.revoked and (now is None or first.is_valid(now)) else pair
 
 
 def _covering(pattern: str, holders: Mapping[str, Sequence[_Contender]]) -> Iterable[_Contender]:

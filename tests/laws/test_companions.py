@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from certstore.slots import Slot, Source, in_order
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 IDS = [letter * 64 for letter in "abcdef"]
+PAIR = Slot(Source.CUSTOMER, ("a.test",), IDS[0], IDS[0], "law", False, "000001-00000000", NOW, beside=IDS[1])
 NAMES = [("a.test",), ("a.test", "b.test"), ("*.test",), ("10.0.0.1",)]
 
 ids = st.sampled_from(IDS)
@@ -84,12 +86,33 @@ def test_somebody_is_served_while_any_half_can_be_loaded(every, known, plausible
 
 
 def test_a_revoked_ec_bundle_leaves_its_clients_to_the_rsa_one_whatever_the_clock_says():
-    slot = Slot(
-        Source.CUSTOMER, ("a.test",), IDS[0], IDS[0], "law", False, "000001-00000000", NOW, beside=IDS[1]
-    )
     facts = facts_of({IDS[0]: 5, IDS[1]: 5}, ("a.test",))
     for plausible in (True, False):
         revoked = facts | {IDS[0]: replace(facts[IDS[0]], revoked=True)}
-        assert compute([slot], revoked, NOW, plausible).default == IDS[1]
-        revoked = facts | {IDS[1]: replace(facts[IDS[1]], revoked=True)}
-        assert compute([slot], revoked, NOW, plausible)[1:] == (IDS[0], IDS[1])
+        assert compute([PAIR], revoked, NOW, plausible).default == IDS[1]
+
+
+@pytest.mark.parametrize("plausible", [True, False])
+def test_a_revoked_rsa_bundle_is_not_served_beside_a_good_ec_one(plausible):
+    facts = facts_of({IDS[0]: 5, IDS[1]: 5}, ("a.test",))
+    facts[IDS[1]] = replace(facts[IDS[1]], revoked=True)
+    served = compute([PAIR], facts, NOW, plausible)
+    assert bundles_served(served) == {IDS[0]}
+
+
+@pytest.mark.parametrize("ec", ["expired", "revoked", "not valid yet"])
+def test_a_revoked_rsa_bundle_goes_on_where_nothing_else_is_good(ec):
+    facts = facts_of({IDS[0]: -1 if ec == "expired" else 5, IDS[1]: 5}, ("a.test",))
+    facts[IDS[1]] = replace(facts[IDS[1]], revoked=True)
+    if ec == "revoked":
+        facts[IDS[0]] = replace(facts[IDS[0]], revoked=True)
+    if ec == "not valid yet":
+        facts[IDS[0]] = replace(facts[IDS[0]], not_before=NOW + timedelta(days=1))
+    assert compute([PAIR], facts, NOW, True)[1:] == (IDS[0], IDS[1])
+
+
+def test_a_pair_of_which_both_are_revoked_yields_to_another_source():
+    other = Slot(Source.ACME, ("a.test",), IDS[2], IDS[2], "law", False, "000001-00000000", NOW)
+    facts = facts_of(dict.fromkeys(IDS[:3], 5), ("a.test",))
+    facts |= {id_: replace(facts[id_], revoked=True) for id_ in IDS[:2]}
+    assert bundles_served(compute([PAIR, other], facts, NOW, True)) == {IDS[2]}
