@@ -68,7 +68,7 @@ _TABLE: Final[dict[str, Entry]] = {
     "acme_binding_needed": Entry(
         _E,
         "the authority {host} takes only accounts that it knows already",
-        "get a key id and a MAC key from the authority, and give them with --eab",
+        "get a key id and a MAC key from the authority, and give them with --eab-kid and --eab-key-file",
     ),
     "acme_binding_refused": Entry(
         _E,

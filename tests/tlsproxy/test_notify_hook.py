@@ -17,6 +17,7 @@ import trio
 
 from tlsproxy import policy_notices
 from tlsproxy.notify import hook
+from tlsproxy.notify.helper import is_program
 
 LIMIT_S = 60.0
 
@@ -105,6 +106,13 @@ async def test_one_that_closes_its_output_is_waited_for_all_the_same() -> None:
     with trio.fail_after(LIMIT_S), all_closed():
         ended = await hook.run(["/bin/sh", "-c", "exec >&- 2>&- <&-; kill -TERM $$"], b"{}\n", 50.0)
     assert ended.why == f"it ended by signal {int(signal.SIGTERM)}"
+
+
+def test_a_folder_is_no_program_though_one_may_enter_it(tmp_path: Path) -> None:
+    """Nobody was told at the start, but when the hook was to run."""
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    found = [is_program(str(one)) for one in (tmp_path, tmp_path / "plain", tmp_path / "absent", "/bin/sh")]
+    assert found == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

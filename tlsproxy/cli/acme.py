@@ -84,7 +84,8 @@ acme.add_command(preflight)
     show_default=True,
     help="How a name is proved: at port 80, for which the proxy has a listener of the kind http; at port 443"
     " within the handshake; or, as wildcards need it, by a record at a name server that takes updates from"
-    " here (dns-01), or that somebody sets once (dns-persist-01: the first try says which).",
+    " here or by the device's own command (dns-01), or that somebody sets once (dns-persist-01: the first try"
+    " says which).",
 )
 @name_server_options
 @PROXY
@@ -166,7 +167,9 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     The authority looks for the proof of each name at this device. A certificate that somebody has imported
     keeps its place; this one stands ready below it.
 
-    Ends with 0 when the certificate is there, with 1 when the first try failed (it is tried again).
+    Ends with 0 when the certificate is there, with 1 when the first try failed (it is tried again: tlsproxy
+    acme status), or when nothing was kept since only a person can mend it. What was wanted before goes on
+    then; else this takes its place.
     """
     if not names and not addresses:
         raise click.UsageError("say what is to be certified: --name or --ip")

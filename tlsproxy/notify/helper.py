@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import trio
@@ -47,7 +48,7 @@ from tlsproxy.privilege.account import Account
 from tlsproxy.privilege.facts import Confined
 from tlsproxy.threads import in_thread, in_thread_at_last
 
-__all__ = ["Helper", "HelperState", "Notifier"]
+__all__ = ["Helper", "HelperState", "Notifier", "is_program"]
 
 _log = logger("notify")
 NO_ACME = AcmeConfig()
@@ -278,7 +279,7 @@ class Notifier:
     def _look_at_command(self) -> None:
         """Tell today of a hook that could not be started in a year, when it matters."""
         for command in (self._config.command, self._acme.dns_hook):
-            if command and not os.access(command[0], os.X_OK):
+            if command and not is_program(command[0]):
                 hint = "there is no program that can be run there"
                 _log.warning("hook_missing", command=command[0], hint=hint)
 
@@ -380,6 +381,11 @@ class Notifier:
         self.on_report(report)
         if report.result in {"given_up", "dropped"}:
             self.on_finding(found("notice_lost", kind=report.kind, to=to, why=report.why))
+
+
+def is_program(path: str) -> bool:
+    """Say whether there is a file that we may run; a folder has the same permission for another thing."""
+    return Path(path).is_file() and os.access(path, os.X_OK)
 
 
 def _letter(event: Event, stream: str) -> Letter:
