@@ -13,7 +13,7 @@ from certstore.entries import Entry, Severity
 
 __all__ = ["COMPANIONS"]
 
-_E, _W = Severity.ERROR, Severity.WARNING
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 _TABLE: Final[dict[str, Entry]] = {
     "beside_names_differ": Entry(
@@ -46,6 +46,11 @@ _TABLE: Final[dict[str, Entry]] = {
         _W,
         "the {kind} certificate for these names is served no more, since this one came by itself",
         "to keep the other kind, import with --beside; tlsproxy certs rollback brings both back",
+    ),
+    "beside_stays": Entry(
+        _N,
+        "the {kind} certificate that stands beside this one stays",
+        "to have this one alone, remove both (tlsproxy certs remove) and import it again",
     ),
 }
 

@@ -7,7 +7,9 @@ a client is judged, and what a slot is.
 Theory. A certificate that comes alone takes the place of whatever its source has for these names, the other
 kind included: else clients that prefer the other kind would go on being served what was there before, for
 years perhaps, while the one who imported sees "live". That is told (`beside_gone`), and a step back brings
-both again.
+both again. One that is half of what is there already brings nothing new, so that nothing changes, and whoever
+imports the same files every night doesn't part the pair each time; that the other stays is told
+(`beside_stays`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from certstore.findings import Finding, found
 from certstore.pairing import Part, pair_up
 from certstore.snapshot import Entry
 
-__all__ = ["Couple", "beside", "couple", "halves", "left_out", "of_a_pair"]
+__all__ = ["Couple", "beside", "couple", "halves", "left_out", "of_a_pair", "staying"]
 
 _KINDS: Final = ("EC", "RSA")  # the first is served to whoever can use it
 
@@ -74,6 +76,11 @@ def left_out(before: Sequence[tuple[str, str]], comes: Sequence[str], kinds: Seq
     if len(before) < len(_KINDS):
         return []
     return [found("beside_gone", kind=kind) for id_, kind in before if id_ not in comes and kind not in kinds]
+
+
+def staying(here: Sequence[tuple[str, str]], comes: Sequence[str]) -> list[Finding]:
+    """Tell what stays beside one that came by itself, and is here already."""
+    return [found("beside_stays", kind=kind) for id_, kind in here if id_ not in comes]
 
 
 def of_a_pair(findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -136,6 +136,7 @@ class Proposing:
                 raise Refusal(found("which_key_lost"))
             comes = companions.beside(bundle, here) if is_beside else companions.couple([bundle])
             if slot is not None and self._is_live(slot, comes, bundle):
+                case.tell(*companions.staying(here, comes.ids))
                 return _Examined(comes, (bundle,), slot, is_live=True)
             self._see_to_the_seal(case, comes, terms)
             terms.look(bundle)
@@ -222,6 +223,7 @@ class Proposing:
             and all(map(self.shelf.is_whole, slot.bundles))
             and (
                 slot.bundles == comes.ids
+                or (alone is not None and alone.id in slot.bundles)
                 or (slot.sealed and alone is not None and self._is_part(slot, alone))
             )
         )

@@ -166,8 +166,9 @@ def test_one_that_comes_alone_takes_the_place_of_both_and_says_so(store, pki, ec
     assert shown(store) == alone(renewed)
     store.roll_back(store.slots()[0].key, via="test")
     assert shown(store) == pair_of(ec, rsa)
-    assert put(store, rsa).codes == ("beside_gone",)
-    assert shown(store) == alone(rsa)
+    renewed = pki.leaf(NAMES, key="rsa")
+    assert put(store, renewed).codes == ("beside_gone",)
+    assert shown(store) == alone(renewed)
 
 
 def test_what_is_live_already_changes_nothing(store, ec, rsa):
@@ -177,6 +178,18 @@ def test_what_is_live_already_changes_nothing(store, ec, rsa):
         assert receipt.codes[-1] == "already_live"
         assert (receipt.bundle, receipt.beside) == (ec.bundle().id, rsa.bundle().id)
     assert active_of(store).number == number
+
+
+def test_the_same_two_imported_one_after_the_other_again_change_nothing(store, ec, rsa):
+    put(store, ec)
+    put(store, rsa, beside=True)
+    number = active_of(store).number
+    assert put(store, ec).codes == ("beside_stays", "already_live")
+    assert put(store, rsa, beside=True).codes == ("already_live",)
+    assert put(store, rsa).codes == ("beside_stays", "already_live")
+    assert (active_of(store).number, shown(store)) == (number, pair_of(ec, rsa))
+    _, told = store.rehearse(candidate_of(ec), source=CUSTOMER, examiner=InProcess(OpenGate()))
+    assert [one.code for one in told] == ["beside_stays", "already_live"]
 
 
 def test_a_pair_on_probation_goes_back_and_is_confirmed_as_one(store, pki, ec, rsa, boot):
@@ -345,10 +358,11 @@ def test_a_backup_has_both_and_leaves_out_only_what_is_banned(store, tmp_path, c
         assert shown(other) == alone(ec)
 
 
-def test_what_is_only_true_of_one_that_stands_alone_is_not_told_of_a_pair(store, ec, rsa):
+def test_what_is_only_true_of_one_that_stands_alone_is_not_told_of_a_pair(store, pki, ec, rsa):
     gate = OpenGate(found("clients_without_key", count=1, all=2, key="RSA"))
     assert put(store, both(ec, rsa), gate=gate).codes == ()
-    assert put(store, rsa, gate=gate).codes == ("clients_without_key", "beside_gone")
+    renewed = pki.leaf(NAMES, key="rsa")
+    assert put(store, renewed, gate=gate).codes == ("clients_without_key", "beside_gone")
 
 
 def test_a_rehearsal_tells_of_both_and_keeps_nothing(store, ec, rsa):
