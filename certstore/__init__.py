@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from certstore.chain import build_chain, is_authority, issuer_among
     from certstore.checks import check, check_shown
     from certstore.circumstances import Circumstances
-    from certstore.contents import Content
+    from certstore.contents import Content, issuer_in
     from certstore.decode import LARGEST_FILE, LONGEST_PASSPHRASE, Candidate, locked
     from certstore.examination import Examination, Examiner, InProcess, KnownKey
     from certstore.gates import Gate, NullGate, NullPublisher, Publisher
@@ -206,6 +206,7 @@ __all__ = [
     "is_to_be_stapled",
     "is_trust_name",
     "issuer_among",
+    "issuer_in",
     "issuer_urls",
     "judge_answer",
     "judge_unit",
@@ -250,6 +251,7 @@ _LATER = {
     "build_chain": "certstore.chain",
     "is_authority": "certstore.chain",
     "issuer_among": "certstore.chain",
+    "issuer_in": "certstore.contents",
     "check": "certstore.checks",
     "check_shown": "certstore.checks",
     "Circumstances": "certstore.circumstances",

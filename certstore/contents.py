@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore import extensions
 from certstore.bundle import PrivateKey, PublicKey, key_to_pem, key_words, spki_of
-from certstore.chain import is_authority
+from certstore.chain import is_authority, issuer_among
 from certstore.decode import decode
 from certstore.findings import Finding, found
 from certstore.snapshot import Entry
 
-__all__ = ["Certificate", "Content", "Contents", "Key", "read_content"]
+__all__ = ["Certificate", "Content", "Contents", "Key", "issuer_in", "read_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,18 @@ class Contents:
         """Drop what no entry holds any more."""
         digests = {entry.digest for entry in entries}
         self._known = {digest: content for digest, content in self._known.items() if digest in digests}
+
+
+def issuer_in(content: Content, certificate: x509.Certificate) -> x509.Certificate | None:
+    """Give the authority that signed `certificate`, where that was read; a signature check for each.
+
+    An examiner that somebody has taken over may say anything: what is no certificate counts as none.
+    """
+    try:
+        given = [x509.load_pem_x509_certificate(one.pem) for one in content.certificates]
+    except (ValueError, x509.InvalidVersion):
+        return None
+    return issuer_among(certificate, given)
 
 
 def read_content(name: str, data: bytes) -> Content:

@@ -11,7 +11,6 @@ where the leaf says; it counts where its key proves to have signed the leaf.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from certstore import Content, Finding, Judgement, Way, issuer_among, largest_answer, question_for
+from certstore import Content, Finding, Judgement, Way, issuer_in, largest_answer, question_for
 from tlsproxy import policy_fetching
 from tlsproxy import policy_revocation as policy
 from tlsproxy.fetching import FetchError, Limits, Network, Post, fetch
@@ -99,15 +98,8 @@ class Asker:
                 why = f"the certificate of its issuer isn't here, nor at {url}: {error.why}"
                 continue
             content = await in_thread(partial(self.weigher.read, "its answer", data))
-            issuer = await in_thread(partial(_issuer_in, content, one.leaf))  # a signature check for each
+            issuer = await in_thread(partial(issuer_in, content, one.leaf))  # a signature check for each
             if issuer is not None:
                 self._issuers = {**dict(list(self._issuers.items())[-policy.WATCHED :]), one.id: issuer}
                 return issuer
         raise FetchError(why)
-
-
-def _issuer_in(content: Content, leaf: x509.Certificate) -> x509.Certificate | None:
-    with suppress(ValueError, x509.InvalidVersion):  # an examiner that was taken over may say anything
-        given = [x509.load_pem_x509_certificate(made.pem) for made in content.certificates]
-        return issuer_among(leaf, given)
-    return None

@@ -99,6 +99,23 @@ def test_a_taken_port_is_one_error_line_and_one_hint_line(tmp_path: Path) -> Non
     assert hint.startswith("tlsproxy: hint: ")
 
 
+@pytest.mark.parametrize("user", ["99999999999", "", "proxy:", "no/body"])
+def test_a_user_that_no_system_has_is_refused_at_once(tmp_path: Path, user: str) -> None:
+    done = run_to_its_end(
+        "--listen",
+        "127.0.0.1:1",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--store",
+        tmp_path / "s",
+        "--user",
+        user,
+    )
+    assert done.returncode == ExitCode.MISUSE
+    assert "is no name or number of an account" in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_wrong_file_names_its_first_mistake_and_the_command_that_names_all(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("bogus = 1\n")

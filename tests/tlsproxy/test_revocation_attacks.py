@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from certstore import Content, Source, Way, issuer_among
+from certstore import Content, Source, Way, issuer_in
 from tests.errands import answer, redirect
 from tests.responding import AT, DAY, HOUR, Responder, with_responder
 from tests.watching import MINUTE, Scene, leaf_of, scene_at
 from tlsproxy import policy_revocation
 from tlsproxy.policy_tls import TLSPolicy
-from tlsproxy.revocationasking import Asker, _issuer_in
+from tlsproxy.revocationasking import Asker
 from tlsproxy.revocationbooks import Record
 from tlsproxy.workers.examiner import ExaminerProcess
 
@@ -217,11 +217,11 @@ async def test_strangers_certificates_are_tried_off_the_event_loop(scene, pki, m
     scene.library.pages["/ca"] = answer(pki.root.public_bytes(Encoding.DER))
     where: list[str] = []
 
-    def found(leaf: x509.Certificate, given: list[x509.Certificate]) -> x509.Certificate | None:
+    def found(content: Content, leaf: x509.Certificate) -> x509.Certificate | None:
         where.append(threading.current_thread().name)
-        return issuer_among(leaf, given)
+        return issuer_in(content, leaf)
 
-    monkeypatch.setattr("tlsproxy.revocationasking.issuer_among", found)
+    monkeypatch.setattr("tlsproxy.revocationasking.issuer_in", found)
     assert await scene.turn() == ["good"]
     assert where
     assert threading.main_thread().name not in where
@@ -235,5 +235,5 @@ def test_an_examiner_that_lies_about_an_issuer_gives_none(examiner, pki):
     wrong = pki.root.public_bytes(Encoding.DER).replace(version, version[:-1] + b"\x04", 1)
     pem = b"-----BEGIN CERTIFICATE-----\n" + b64encode(wrong) + b"\n-----END CERTIFICATE-----\n"
     leaf = pki.leaf(issuer="root").certificate
-    assert _issuer_in(content, leaf) == pki.root
-    assert _issuer_in(Content((replace(told, pem=pem),)), leaf) is None
+    assert issuer_in(content, leaf) == pki.root
+    assert issuer_in(Content((replace(told, pem=pem),)), leaf) is None

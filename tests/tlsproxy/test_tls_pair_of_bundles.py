@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from certstore import Bundle, Cause, Generation, Row, Source
 from tests.tlsproxy.tls_pair import Client, client_context
 from tests.tlsproxy.tls_wire import Wire, sockets
+from tlsproxy import policy
 from tlsproxy.policy_tls import TLSPolicy
 from tlsproxy.tls.contexts import Contexts
 from tlsproxy.tls.handshake import accept_tls
@@ -30,6 +32,11 @@ def engine(request):
 @pytest.fixture(scope="module")
 def pair(pki) -> tuple[Bundle, Bundle]:
     return pki.leaf(("device.test",)).bundle(), pki.leaf(("device.test",), key="rsa").bundle()
+
+
+@pytest.fixture(scope="module")
+def bundles_of_others(pki) -> tuple[Bundle, ...]:
+    return tuple(pki.leaf((f"other-{number}.test",)).bundle() for number in range(4))
 
 
 def generation(number: int, bundle: str, beside: str | None) -> Generation:
@@ -132,3 +139,33 @@ def test_each_keeps_its_context_when_the_other_is_renewed(engine, pair, pki):
     assert after.keys() == {renewed.id, pair[1].id}
     assert after[pair[1].id] is before[pair[1].id]
     assert all(entry.is_made for entry in after.values())
+
+
+def test_of_a_bounded_number_both_halves_of_the_default_are_kept(pair, bundles_of_others, monkeypatch):
+    monkeypatch.setattr(policy, "CONTEXTS_KEPT", 3)
+    contexts = Contexts(TLSPolicy(), "bundled")
+    known = {bundle.id: bundle for bundle in (*pair, *bundles_of_others)}
+    others = tuple(Row(one.names[0], one.id, Source.CUSTOMER) for one in bundles_of_others)
+    made = generation(1, pair[0].id, pair[1].id)
+    contexts.commit(contexts.prepare(replace(made, rows=(*made.rows, *others)), known.__getitem__))
+    table = contexts.table
+    assert table.default is not None
+    halves = table.default, table.beside(table.default)
+    for entry in (*filter(None, halves), *table.entries(), *table.entries()):
+        entry.accept()
+        assert all(half is not None and half.is_made for half in halves if entry not in halves)
+        assert sum(one.is_made for one in table.entries()) <= 3
+
+
+def test_what_is_prepared_and_never_served_stands_in_for_nobody(pair, bundles_of_others):
+    contexts = Contexts(TLSPolicy(), "bundled")
+    served, coming = bundles_of_others[:2]
+    known = {bundle.id: bundle for bundle in (*pair, *bundles_of_others)}
+    row = Row("device.test", pair[0].id, Source.CUSTOMER)
+    before = replace(generation(1, served.id, None), rows=(row,))
+    contexts.commit(contexts.prepare(before, known.__getitem__))
+    entry = contexts.table.choose("device.test", None)
+    assert entry is not None
+    contexts.prepare(replace(generation(2, coming.id, None), rows=(row,)), known.__getitem__)
+    assert entry.fallback is not None
+    assert entry.fallback.wanted == served.id

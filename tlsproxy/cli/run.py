@@ -120,8 +120,7 @@ def run(  # noqa: PLR0913  one an option
     if workers is not None:
         wanted = replace(wanted, workers=workers)
     if user is not None:
-        name, _, group = user.partition(":")
-        wanted = replace(wanted, user=name, group=group)
+        wanted = _as_user(wanted, user)
     if log is not None:
         wanted = replace(wanted, log=replace(wanted.log, format=log))
 
@@ -133,6 +132,18 @@ def run(  # noqa: PLR0913  one an option
             checked.put(handed, content)
     finally:
         flush()  # what is told of the end stands behind it
+
+
+def _as_user(wanted: Config, user: str) -> Config:
+    from tlsproxy.config.reading import parse_account
+
+    name, colon, group = user.partition(":")
+    try:
+        return replace(wanted, user=parse_account(name), group=parse_account(group) if colon else "")
+    except ValueError as error:
+        raise UsageError(
+            f"--user {error}", "name a user of this system, or a user and a group: NAME:GROUP"
+        ) from None
 
 
 def _run(wanted: Config, *, is_program: bool, unsafe_as_root: bool) -> bool:

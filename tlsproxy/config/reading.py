@@ -175,7 +175,7 @@ def _document(top: Table, folder: Path) -> Draft:
     if draft.checks.revocation and draft.tls.engine == "auto":  # the other one can't staple
         draft.tls = replace(draft.tls, engine="bundled")
     draft.workers = top.leaf("workers", Workers, "auto")
-    draft.user, draft.group = (top.parsed(key, _account_name, "") for key in ("user", "group"))
+    draft.user, draft.group = (top.parsed(key, parse_account, "") for key in ("user", "group"))
     draft.control = _control(top.table("control"))
     draft.metrics = top.parsed("metrics_listen", parse_metrics_listen, None)
     top.finish()
@@ -333,7 +333,8 @@ def _serial(text: str) -> str:
     return text
 
 
-def _account_name(text: str) -> str:
+def parse_account(text: str) -> str:
+    """Read the name or number of a user or group."""
     if not text or not text.isprintable() or any(c in text for c in ":/ ") or _is_beyond(text):
         raise ValueError(f"{text!r} is no name or number of an account")
     return text

@@ -159,9 +159,9 @@ class _Connection:
                 self._body_by = trio.current_time() + policy.CONTROL_BODY_S + policy.CONTROL_LINGER_S
 
     async def _send_bytes(self, data: bytes) -> None:
-        if self._ended:
-            return
         async with self._sending:
+            if self._ended:
+                return
             try:
                 with trio.fail_after(policy.CONTROL_SEND_S):
                     await self._stream.send_all(data)

@@ -220,20 +220,21 @@ class Contexts:
         for entry in self._to_prove((default, beside), entries, served):
             entry.prove()
         for entry in entries.values():
-            entry.fallback = default if default is not entry else None
             entry.try_again()
-        for entry in entries.values():
-            self._see_to_the_pair(entry, table)
         return table
 
     @staticmethod
-    def _see_to_the_pair(entry: LazyContext, table: Table[LazyContext]) -> None:
-        """Have the RSA half of a pair serve for the EC one where that can't be made; then the default."""
-        beside = table.beside(entry)
-        if beside is not None and beside is not entry:
-            entry.fallback = beside
-            if entry is table.default:  # whoever stands in for another stands in for nobody before it
-                beside.fallback = None
+    def _name_stand_ins(table: Table[LazyContext]) -> None:
+        """Say who serves for what can't be made: the RSA half for the EC one of its pair, or the default."""
+        entries = set(table.entries())
+        for entry in entries:
+            entry.fallback = table.default if table.default is not entry else None
+        for entry in entries:
+            beside = table.beside(entry)
+            if beside is not None and beside is not entry:
+                entry.fallback = beside
+                if entry is table.default:  # whoever stands in for another stands in for nobody before it
+                    beside.fallback = None
 
     def _to_prove(
         self,
@@ -279,6 +280,7 @@ class Contexts:
 
     def commit(self, table: Table[LazyContext]) -> None:
         """Serve `table` from the next hello on. Cannot fail."""
+        self._name_stand_ins(table)
         self.table = table
         served = {*table.entries(), *(table.asks.entries() if table.asks is not None else ())}
         with self._keeping:  # those of former generations go with their table
@@ -307,13 +309,15 @@ class Contexts:
         return failed
 
     def keep(self, context: LazyContext) -> None:
-        """Keep one that was just made, let go of those made longest ago; the default row's always stays."""
+        """Keep one that was just made, let go of those made longest ago; the default row's always stay."""
+        default = self.table.default
+        stay = {default, self.table.beside(default) if default is not None else None}
         with self._keeping:
             self._kept[context] = None
             self._kept.move_to_end(context)
             while len(self._kept) > limits.CONTEXTS_KEPT:
-                oldest, _ = self._kept.popitem(last=False)
-                if oldest is self.table.default:
-                    self._kept[oldest] = None
-                else:
-                    oldest.drop()
+                oldest = next((one for one in self._kept if one not in stay), None)
+                if oldest is None:
+                    break
+                del self._kept[oldest]
+                oldest.drop()
