@@ -189,9 +189,10 @@ class Proposing:
 
     def _is_successor(self, bundle: Bundle, slot: Slot | None) -> bool:
         """Say whether it was asked for here as the successor of one of a pair: then the other one stays."""
+        if slot is None or slot.beside is None:
+            return False
         asked = self.requests.asked_for(bundle.spki)
-        is_pair = slot is not None and slot.beside is not None
-        return is_pair and slot is not None and asked is not None and asked.renews in slot.bundles
+        return asked is not None and asked.renews in slot.bundles
 
     def _kinds(self, slot: Slot | None) -> list[tuple[str, str]]:
         """Give what a slot has that can be read, and may be served, with the kind of its key."""
