@@ -53,6 +53,8 @@ async def test_both_are_listed_shown_exported_and_taken_back(place: Place, tmp_p
     beside = one["beside"]
     assert (beside["key_type"], beside["state"], beside["served_to"]) == ("RSA", "served", ["device.test"])
     listed = (await place.command("list")).out
+    assert "served, EC   " in listed
+    assert "served, RSA  " in listed
     assert ec.bundle().fingerprint[:16] in listed
     assert rsa.bundle().fingerprint[:16] in listed
     shown = (await place.command("show", "device.test")).out

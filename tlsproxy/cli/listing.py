@@ -64,7 +64,7 @@ def list_(store: Path | None, config: Path | None, as_json: bool) -> None:  # no
                     str(one["source"]),
                     ", ".join(slot.names),
                     str(one["not_after"] or "?")[:10],
-                    str(one["state"]),
+                    str(one["state"]) if "beside" not in entry else f"{one['state']}, {one['key_type']}",
                     _short(str(one["fingerprint"] or "")),
                 )
                 for entry, slot in zip(entries, slots, strict=True)
