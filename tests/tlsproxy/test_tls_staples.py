@@ -129,3 +129,22 @@ def test_where_nothing_is_ever_stapled_no_handshake_is_asked_about_it(bundle):
     assert isinstance(made, BundledContext)
     assert made._context._ocsp_callback is None
     assert stapled(context) == []
+
+
+def test_of_a_pair_each_shows_its_own(pki, bundle, answer):
+    other = pki.leaf(key="rsa").bundle()
+    others = Responder(pki).answer(other.leaf)
+    staples = Staples(Clock())
+    contexts = Contexts(TLSPolicy(), "bundled", staples=staples)
+    rows = (Row(bundle.names[0], bundle.id, Source.CUSTOMER, other.id),)
+    generation = Generation(1, rows, bundle.id, (), Cause.PROPOSAL, None, AT, default_beside=other.id)
+    known = {bundle.id: bundle, other.id: other}
+    contexts.commit(contexts.prepare(generation, known.__getitem__))
+    first = contexts.table.default
+    assert first is not None
+    second = contexts.table.beside(first)
+    assert second is not None
+    staples.take([(other.id, others, 60.0)])
+    assert (stapled(first.ready()), stapled(second.ready())) == ([], [others])
+    staples.take([(bundle.id, answer, 60.0), (other.id, others, 60.0)])
+    assert (stapled(first.ready()), stapled(second.ready())) == ([answer], [others])
