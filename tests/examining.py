@@ -55,7 +55,7 @@ def outcome(
     try:
         with examiner.examine(candidate, known or Keys()) as examination:
             bundle, findings = examination.bundle, examination.findings
-            judged = examination.judge(Circumstances(NOW, plausible))
+            judged = examination.judge(Circumstances(datetime.now(UTC), plausible))
             return Outcome(bundle, (*findings, *judged), refused=False)
     except Refusal as refusal:
         return Outcome(bundle, (*findings, *refusal.findings), refused=True)
