@@ -119,7 +119,8 @@ def test_nothing_is_dropped_once_the_demo_has_ended(tmp_path):
 
 def test_where_the_port_is_taken_the_way_out_keeps_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "here", lambda: "tlsproxy")
-    monkeypatch.setattr(command.log, "configure", lambda *_, **__: None)  # it is everybody's in this process
+    # the log is everybody's in this process
+    monkeypatch.setattr("tlsproxy.demo.command.log.configure", lambda *_, **__: None)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ListenError) as caught:
         command.show(f"127.0.0.1:{taken.getsockname()[1]}", tmp_path / "my demo")
     assert f"tlsproxy demo --listen localhost:9443 --dir '{tmp_path / 'my demo'}'; or" in caught.value.hint
