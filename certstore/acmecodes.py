@@ -136,6 +136,12 @@ _TABLE: Final[dict[str, Entry]] = {
         "no certificate came from the ACME authority in {failures} tries in a row: {why}",
         "it is tried again by itself; see: tlsproxy acme status",
     ),
+    "acme_half_lacking": Entry(
+        _W,
+        "of the EC and RSA certificates that are wanted of the ACME authority the {kind} one hasn't come in"
+        " {failures} tries in a row, while the other has: {why}",
+        "it is tried again by itself; where the authority never gives it, enable without --beside",
+    ),
     "acme_names_left": Entry(
         _W,
         "{names} isn't wanted of the ACME authority any more: what it gave is served until {until}, and not"

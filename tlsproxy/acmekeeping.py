@@ -25,21 +25,20 @@ from certstore import (
     NotFound,
     Reason,
     Receipt,
-    Refusal,
     Slot,
-    State,
     Store,
     StoreError,
     found,
 )
 from tlsproxy import policy_acme as policy
 from tlsproxy.acmeaccounts import AcmeRefusedError, find_accounts, refused, refusing
-from tlsproxy.acmeanswering import RunHook, answering_for
+from tlsproxy.acmeanswering import RunHook
 from tlsproxy.acmebooks import Books, Known
 from tlsproxy.acmeconfigured import Configured
+from tlsproxy.acmeobtaining import Attempt
 from tlsproxy.acmetelling import Herald
 from tlsproxy.acmetidying import Tidying
-from tlsproxy.acmetimes import Times, is_shadowed
+from tlsproxy.acmetimes import Come, Times, is_shadowed
 from tlsproxy.acmewishes import Terms, shown, why_held, wishes_of
 from tlsproxy.control.peers import Peer
 from tlsproxy.errors import ThreadError
@@ -48,9 +47,9 @@ from tlsproxy.observe.log import logger
 from tlsproxy.threads import in_thread
 
 if TYPE_CHECKING:
-    from certstore.issuers.acme.enrolment import Enrolment
+    from certstore.issuers.acme.enrolment import Enrolment, Renewal
     from certstore.issuers.acme.errors import AcmeError
-    from certstore.issuers.acme.wishes import Issued, Server, Wish
+    from certstore.issuers.acme.wishes import Issued, Server
 
 __all__ = ["AcmeKeeper", "AcmeRefusedError", "Changes", "Terms"]
 
@@ -62,8 +61,8 @@ _CODES: Final = {Reason.SUPERSEDED: 4, Reason.CESSATION: 5, Reason.KEY_COMPROMIS
 class Changes(Protocol):
     """What changes the store, and tells of it (controller.py)."""
 
-    async def propose_acme(self, candidate: Candidate) -> Receipt:
-        """Bring in what an authority has issued. Raises StoreError."""
+    async def propose_acme(self, candidate: Candidate, *, beside: bool) -> Receipt:
+        """Bring in what an authority has issued, perhaps beside the other kind of key. Raises StoreError."""
         ...
 
     async def retire_acme(self, slot: Slot) -> Receipt:
@@ -169,8 +168,9 @@ class AcmeKeeper:
             enrolment = known.enrolments.enrolment
             if enrolment is None or slot is None:
                 raise NotFound("certificate of an ACME authority", "")
-            server = enrolment.server_at(known.enrolments.renewal.authority)
+            renewal = known.enrolments.renewal
             for bundle in bundles:
+                server = enrolment.server_at(renewal.authority_of(bundle.id))
                 with refusing():
                     await known.issuer.revoke(server, bundle.leaf, reason=_CODES[reason])
                 self._note_act(by, "revoke_acme", sha256=bundle.fingerprint, reason=str(reason))
@@ -227,7 +227,11 @@ class AcmeKeeper:
             yield self.configured.trouble
         if known is not None and known.enrolments.renewal.failures and self._store.is_enrolled:
             renewal = known.enrolments.renewal
-            yield found("acme_renewal_failing", failures=renewal.failures, why=renewal.words)
+            facts = {"failures": renewal.failures, "why": renewal.words}
+            if renewal.lacking is not None:
+                yield found("acme_half_lacking", kind="RSA" if renewal.lacking.is_rsa else "EC", **facts)
+            else:
+                yield found("acme_renewal_failing", **facts)
         if self._store.is_enrolled:
             yield from self._tidying.findings()
 
@@ -271,9 +275,7 @@ class AcmeKeeper:
             return policy.TURN_S
         bundles = await in_thread(self.books.current)
         times = Times(known.enrolments, known.issuer, known.enrolments.enrolment, bundles)
-        if brought := [left for one in bundles if (left := known.issuer.left_of(one.leaf)) is not None]:
-            await self._note_taken(times, brought, bundles[0].id)  # somebody ended us between the two
-            self.herald.rest()
+        await self._take_up(times)
         await self._tidying.tidy(self.books, is_new=False)
         renewal, now = known.enrolments.renewal, self._clock()
         if renewal.next_at is not None and now < renewal.next_at <= now + policy.LONGEST_PAUSE:
@@ -301,73 +303,83 @@ class AcmeKeeper:
             self._audit.note(ITSELF, "enable_acme", "done", **facts)
             self.herald.asked(change)
 
-    async def _obtain(self, times: Times) -> None:
-        """Ask for a certificate, and bring it in; whatever comes of it is written down."""
-        from certstore.issuers.acme.errors import AcmeError
-        from certstore.issuers.acme.wishes import Progress, Step, candidate
+    async def _take_up(self, times: Times) -> None:
+        """Write down what has come, where somebody ended us between that and its word."""
+        left = [one for each in times.bundles if (one := times.issuer.left_of(each.leaf)) is not None]
+        if not left:
+            return
+        renewal, now = times.enrolments.renewal, self._clock()
+        come = Come(tuple(left), times.ids)
+        if renewal.ids == times.ids:  # all but that it was taken
+            await self._taken(times, left)
+            self.herald.issued(left, renewal.authority)
+        elif len(left) < len(times.kinds(now)):
+            await self._note(times, times.after_part(now, come))
+            await self._taken(times, left)
+        else:
+            await self._note_taken(times, come)
+        self.herald.rest()
 
-        server, wishes = times.whose_turn(self._clock()), wishes_of(times.enrolment, times.bundles)
+    async def _obtain(self, times: Times) -> None:
+        """Ask for what is wanted, and bring it in; whatever comes of it is written down."""
+        now = self._clock()
+        server, kinds = times.whose_turn(now), times.kinds(now)
         try:
-            await times.issuer.forget(times.enrolment.servers, wishes)
-            await self.configured.register(
-                times.issuer, times.enrolment, server, times.enrolments.renewal.code
-            )
-            await self.books.introduce(times.enrolment, server)
-            issued = [await self._issued(times, server, wish) for wish in wishes]
-            self.herald.step(Progress(Step.TAKING, issued[0].names), times.enrolment, server)
-            receipt = await self._changes.propose_acme(candidate(issued))
-        except AcmeError as error:
-            await self._fail(times, server, error)
-        except Refusal as refusal:
-            await self._fail(times, server, AcmeError(refusal.findings[0]))
+            outcome = await self._attempt(times, server).run(kinds)
         except (StoreError, ThreadError) as error:
             await self._put_off(times, server, error)
             raise
-        else:
-            if receipt.state is State.REFUSED:  # the next would be like it
-                why = next(finding.words for finding in receipt.findings if finding.is_error)
-                await self._fail(times, server, AcmeError.lasting("acme_certificate_refused", why=why))
-                await self._taken(times, issued)
-            else:
-                assert receipt.bundle is not None, "what wasn't refused is in the store"
-                await self._note_taken(times, issued, receipt.bundle)
+        if outcome.error is not None:
+            await self._fail(times, server, outcome.error, outcome.come)
+            await self._taken(times, outcome.refused)
+        elif outcome.come is not None:
+            await self._note_taken(times, outcome.come)
 
-    async def _issued(self, times: Times, server: Server, wish: Wish) -> Issued:
-        """Give one of the certificates; of two the one that came before the other failed lies here still."""
-        enrolment = times.enrolment
-        kind = wish.key_type if enrolment.beside is not None else None
-        tell = partial(self.herald.step, enrolment=enrolment, server=server, key_type=kind)
-        answerers = {enrolment.challenge: answering_for(enrolment, self._answering, self.run_hook)}
-        return await times.issuer.issue(server, wish, answerers, tell)
+    def _attempt(self, times: Times, server: Server) -> Attempt:
+        async def propose(candidate: Candidate, is_beside: bool) -> Receipt:  # noqa: FBT001
+            return await self._changes.propose_acme(candidate, beside=is_beside)
 
-    async def _note_taken(self, times: Times, issued: Sequence[Issued], bundle: str) -> None:
-        """Write down that a certificate has come; first that none is wanted now: no kill asks twice."""
+        return Attempt(
+            times, server, self.books, self.configured, self.herald, propose, self._answering, self.run_hook
+        )
+
+    async def _note_taken(self, times: Times, come: Come) -> None:
+        """Write down that all has come; first that none is wanted now: no kill asks twice."""
         self._told = ""
         self.on_try("issued")
         with suppress(StoreError, ThreadError):  # what is left has time
             await self._tidying.tidy(self.books, is_new=True)
-        renewal = times.after_success(self._clock(), issued, bundle)
+        renewal = times.after_success(self._clock(), come)
+        await self._note(times, renewal)
+        await self._taken(times, come.issued)
+        self.herald.issued(come.issued, renewal.authority)
+
+    @staticmethod
+    async def _note(times: Times, renewal: Renewal) -> None:
         await in_thread(lambda: times.enrolments.note(renewal))
-        await self._taken(times, issued)
-        self.herald.issued(issued, renewal.authority)
 
     @staticmethod
     async def _taken(times: Times, issued: Sequence[Issued]) -> None:
         for one in issued:
             await times.issuer.taken(one)
 
-    async def _fail(self, times: Times, server: Server, error: AcmeError) -> None:
+    async def _fail(self, times: Times, server: Server, error: AcmeError, come: Come | None = None) -> None:
+        """Write down that not all has come; come: of two the one that has."""
         self.on_try("failed")
-        renewal = times.after_failure(self._clock(), server, error)
+        renewal = times.after_failure(self._clock(), server, error, come)
+        if come is not None:
+            self.herald.issued_one(come.issued[0], server.directory)
         self.herald.failed(error, renewal)
         if self._told != error.code:  # once for each thing that is wrong, until it goes well
             self._told = error.code
             self._tell(error.finding)
-        await in_thread(lambda: times.enrolments.note(renewal))
+        await self._note(times, renewal)
+        if come is not None:
+            await self._taken(times, come.issued)
 
     async def _put_off(self, times: Times, server: Server, error: StoreError | ThreadError) -> None:
         """Wait as after any failure, at least in memory: a full disk must not place an order each minute."""
         renewal = times.after_failure(self._clock(), server, error)
         self.herald.put_off(error, error.code, renewal)
         with suppress(StoreError, ThreadError):
-            await in_thread(lambda: times.enrolments.note(renewal))
+            await self._note(times, renewal)

@@ -8,7 +8,8 @@ findings have it: printable and bounded. Refuses to know who follows.
     step         what is waited for: `step`, `names`, `challenge`, `authority`, `until` at the longest,
                  `why` it takes another try, or ""; and `key_type` of the one that it is about, where an EC
                  and an RSA certificate are to come
-    issued       it has come: `names`, `authority`, `not_after`
+    issued       it has come: `names`, `authority`, `not_after`; with `key_type` where of an EC and an RSA one
+                 only that one has: `failed` follows, about the other
     failed       it hasn't: `code`, `words`, `hint`, `failures` in a row, `next_at`
     paused       somebody asked for something else in the midst; it goes on by itself
     disabled     nothing is wanted any more
@@ -92,6 +93,13 @@ class Herald:
         facts = {"names": list(issued[0].names), "authority": authority, "not_after": until}
         _log.info("acme_issued", **facts)
         self._outcome = {"state": "issued", **facts}
+
+    def issued_one(self, one: Issued, authority: str) -> None:
+        """Tell that one of two has come; what becomes of the other follows."""
+        facts = {"names": list(one.names), "authority": authority, "key_type": str(one.key_type)}
+        facts |= {"not_after": one.leaf.not_valid_after_utc.isoformat()}
+        _log.info("acme_issued", **facts)
+        self.tell({"state": "issued", **facts})
 
     def failed(self, error: AcmeError, renewal: Renewal) -> None:
         """Note that it hasn't, and why."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from certstore.issuers.acme.issuing import Issuer
     from certstore.issuers.acme.wishes import Binding, Progress, Server, Wish
 
-__all__ = ["Terms", "shown", "why_held", "wishes_of"]
+__all__ = ["Terms", "is_rsa", "shown", "why_held", "wishes_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ def why_held(store: Store) -> str | None:
     return None
 
 
+def is_rsa(bundle: Bundle) -> bool:
+    """Say whether its key is RSA, and not EC."""
+    return KeyType.of(bundle.key.public_key()).is_rsa
+
+
 def wishes_of(enrolment: Enrolment, bundles: Sequence[Bundle] = ()) -> tuple[Wish, ...]:
     """Give what the client is to bring, each as the successor of one of `bundles` where there are any."""
     return tuple(
@@ -67,7 +72,7 @@ def wishes_of(enrolment: Enrolment, bundles: Sequence[Bundle] = ()) -> tuple[Wis
 
 def _predecessor(kind: KeyType, bundles: Sequence[Bundle], *, is_alone: bool) -> Bundle | None:
     """Give the one with a key of the same kind; what comes alone follows what is there in any case."""
-    alike = (one for one in bundles if KeyType.of(one.key.public_key()).is_rsa is kind.is_rsa)
+    alike = (one for one in bundles if is_rsa(one) is kind.is_rsa)
     return next(alike, bundles[0] if is_alone and bundles else None)
 
 
@@ -120,6 +125,7 @@ def shown(
         "held": held,
         "asking": renewal.is_asked or progress is not None,
         "step": str(progress.step) if progress is not None else None,
+        "lacking": renewal.lacking and str(renewal.lacking),
         "failures": renewal.failures,
         "last_failure": dict(last) if failed else None,
         "next_at": renewal.next_at.isoformat() if renewal.next_at is not None else None,

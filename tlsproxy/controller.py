@@ -220,12 +220,12 @@ class Controller:
         act = partial(renewed_now, wanted=wanted, now=self.clock())
         return await self.carry_out("renew_device_ca", act, by, authority_facts)
 
-    async def propose_acme(self, candidate: Candidate) -> Receipt:
+    async def propose_acme(self, candidate: Candidate, *, beside: bool) -> Receipt:
         """Bring in what an ACME authority has issued, as any other candidate. Raises StoreError."""
         examiner = self.forecasting_for(Source.ACME)
 
         def propose(store: Store) -> Receipt:
-            return store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
+            return store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner, beside=beside)
 
         return await self._change("propose", propose, ITSELF)
 

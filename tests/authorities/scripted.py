@@ -58,6 +58,10 @@ def unscripted(method: str, path: str) -> None:
     """Let the authority do what authorities do."""
 
 
+def unjudged(request: x509.CertificateSigningRequest) -> None:
+    """Let each request be granted whose names are proved."""
+
+
 class Refused(Exception):  # noqa: N818
     """A request that isn't as RFC 8555 has it: a mistake of the client's."""
 
@@ -86,6 +90,7 @@ class Scripted(httpx2.AsyncBaseTransport):
         self.asked: list[tuple[str, str]] = []
         self.issued: list[x509.Certificate] = []
         self.issuing: Callable[[x509.CertificateSigningRequest, Order], bytes] = self.issue
+        self.judging: Callable[[x509.CertificateSigningRequest], httpx2.Response | None] = unjudged
         self.stays_processing = False
         self.meta: dict[str, object] = {}
         self.has_renewal_info = True
@@ -252,6 +257,8 @@ class Scripted(httpx2.AsyncBaseTransport):
         if order.status != "ready":
             return says(403, "orderNotReady")
         request = x509.load_der_x509_csr(unb64(payload["csr"]))
+        if (refused := self.judging(request)) is not None:
+            return refused
         order.status = "processing"
         order.certificate = self.issuing(request, order)
         return answer(200, self._shown(number), **{"Retry-After": "2"})

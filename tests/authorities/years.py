@@ -23,13 +23,14 @@ from certstore.examination import InProcess
 from certstore.issuers.acme.challenges import Challenge
 from certstore.issuers.acme.enrolment import Enrolment
 from certstore.issuers.acme.issuing import Issuer, Surroundings
+from certstore.issuers.acme.renewalinfo import certificate_id
 from certstore.issuers.csr import KeyType
 from tests.authorities.answering import Recorder
 from tests.authorities.scripted import EPOCH, Scripted, answer, says
 from tests.authorities.store import at_once
 from tests.pki import Pki
 from tests.storing import OpenGate
-from tlsproxy import acmebooks, acmekeeping, acmetidying, acmetimes, policy_acme
+from tlsproxy import acmebooks, acmekeeping, acmeobtaining, acmetidying, acmetimes, policy_acme
 from tlsproxy.acmebooks import Books
 from tlsproxy.acmekeeping import AcmeKeeper, Terms
 from tlsproxy.control.peers import Peer
@@ -42,7 +43,7 @@ ROOT = Peer(1, 0, 0)
 
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch, seed: int = 1) -> None:
     """Let no thread work while the clock runs on, and chance be a seed's."""
-    for room in (acmebooks, acmekeeping, acmetidying, acmetimes):
+    for room in (acmebooks, acmekeeping, acmeobtaining, acmetidying, acmetimes):
         monkeypatch.setattr(room, "in_thread", at_once)
     for room in (acmebooks, acmetimes):
         monkeypatch.setattr(room, "_chance", random.Random(seed).random)
@@ -128,11 +129,11 @@ class Life:
                 over = min(outage.end, trio.current_time() + 6 * 3_600.0)
                 at = format_datetime(EPOCH + timedelta(seconds=over), usegmt=True)
                 return says(429, "rateLimited", **{"Retry-After": at})
-        return self._suggestion() if path.startswith("/ari/") else None
+        return self._suggestion(path) if path.startswith("/ari/") else None
 
-    def _suggestion(self) -> httpx2.Response:
+    def _suggestion(self, path: str) -> httpx2.Response:
         """Suggest a tenth of the life, as public authorities do (RFC 9773 section 4.2)."""
-        leaf = self.authority.issued[-1]
+        leaf = next(one for one in self.authority.issued if path.endswith(str(certificate_id(one))))
         begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         share = 0.5 if end - begin < timedelta(days=10) else 0.6
         window = {"start": begin + (end - begin) * share, "end": begin + (end - begin) * (share + 0.1)}
@@ -214,10 +215,12 @@ class _Changes:
     life: Life
     store: Store
 
-    async def propose_acme(self, candidate: Candidate) -> Receipt:
+    async def propose_acme(self, candidate: Candidate, *, beside: bool) -> Receipt:
         await trio.lowlevel.checkpoint()
         examiner = InProcess(OpenGate())
-        receipt = self.store.propose(candidate, source=Source.ACME, via="acme", examiner=examiner)
+        receipt = self.store.propose(
+            candidate, source=Source.ACME, via="acme", examiner=examiner, beside=beside
+        )
         if receipt.state is State.REFUSED:
             return receipt
         slot = next(slot for slot in self.store.slots() if slot.source is Source.ACME)

@@ -19,6 +19,7 @@ from certstore.atomic import Disk
 from certstore.issuers import csr
 from certstore.issuers.acme.enrolment import Enrolments
 from certstore.issuers.csr import KeyType
+from tests.authorities.scripted import says
 from tests.authorities.years import ROOT, Life, in_virtual_time
 from tests.crash.test_killed_acme import MOST, Killed, Stop, is_of, run
 from tests.pki import Pki
@@ -148,6 +149,93 @@ def test_a_cancellation_at_any_await_has_it_go_on(monkeypatch, tmp_path, pki, be
             stop.scope = None
             await act(life)
             check(life, words)
+
+        run(whole, stop)
+        if not was_cancelled and stop.seen < at:
+            assert at > 40
+            return
+    raise AssertionError("it never ran through")
+
+
+def refuse(life: Life, kind: KeyType | None) -> None:
+    """Have the authority issue nothing for keys of this kind."""
+    life.authority.judging = lambda request: (
+        says(400, "badCSR") if KeyType.of(request.public_key()) is kind else None
+    )
+
+
+async def the_other_comes(life: Life, kind: KeyType) -> None:
+    """One of both stands; the other is refused, and comes as soon as it isn't: each was issued once."""
+    (came,) = life.authority.issued
+    assert KeyType.of(came.public_key()) is not kind
+    with life.store() as store:
+        (slot,) = (slot for slot in store.slots() if slot.source is Source.ACME)
+        assert [store.bundle(id_).leaf for id_ in slot.bundles] == [came]
+    enrolments = Enrolments(life.root, Disk())
+    assert enrolments.load() == ()
+    assert (enrolments.renewal.lacking, enrolments.renewal.is_asked) == (kind, False)
+    refuse(life, None)
+    with life.store() as store:
+        with trio.move_on_after(2 * 86_400):
+            await life.keeper(store).run()
+    life.told.clear()
+    leaves = life.authority.issued
+    life.authority.issued = sorted(leaves, key=lambda leaf: KeyType.of(leaf.public_key()).is_rsa)
+    check(life, 1)
+
+
+@pytest.mark.usefixtures("keys_made")
+@pytest.mark.parametrize("kind", [KeyType.EC, KeyType.RSA2048])
+def test_a_kill_before_any_disk_step_costs_nothing_of_what_came_of_one(monkeypatch, tmp_path, pki, kind):
+    in_virtual_time(monkeypatch)
+    for at in range(1, MOST):
+        life, count, died = device(tmp_path / str(at), pki, KeyType.RSA2048), 0, False
+        refuse(life, kind)
+
+        def strike(step: str, path: Path, at=at) -> None:
+            nonlocal count
+            count += 1
+            if count >= at:
+                raise Killed
+
+        async def whole(life=life, strike=strike) -> None:
+            nonlocal died
+            life.disk = Disk(strike)
+            try:
+                await enrol(life)
+            except BaseException as error:
+                if not is_of(error, Killed):
+                    raise
+                died = True
+            life.disk = Disk()
+            life.answering.given.clear()
+            await enrol(life)
+            await the_other_comes(life, kind)
+
+        run(whole)
+        if not died:
+            assert at > 20
+            return
+    raise AssertionError("it never ran through")
+
+
+@pytest.mark.usefixtures("keys_made")
+@pytest.mark.parametrize("kind", [KeyType.EC, KeyType.RSA2048])
+def test_a_cancellation_at_any_await_costs_nothing_of_what_came_of_one(monkeypatch, tmp_path, pki, kind):
+    in_virtual_time(monkeypatch)
+    for at in range(1, MOST):
+        life, stop = device(tmp_path / str(at), pki, KeyType.RSA2048), Stop(at)
+        refuse(life, kind)
+        was_cancelled = False
+
+        async def whole(life=life, stop=stop, kind=kind) -> None:
+            nonlocal was_cancelled
+            with trio.CancelScope() as stop.scope:
+                await enrol(life)
+            was_cancelled = stop.scope.cancelled_caught
+            stop.scope = None
+            await enrol(life)
+            await the_other_comes(life, kind)
 
         run(whole, stop)
         if not was_cancelled and stop.seen < at:

@@ -13,9 +13,8 @@ import trio
 
 from certstore import Bundle, KeyType, Slot, Source, Store, layout
 from certstore.issuers.acme.renewalinfo import certificate_id
-from tests.authorities.scripted import Order, answer, says, unscripted
+from tests.authorities.scripted import Order, answer
 from tests.authorities.years import DAY_S, ROOT, Life, in_virtual_time
-from tests.pki import to_pem
 from tlsproxy.acmekeeping import AcmeKeeper, Terms
 
 HOUR_S = 3_600.0
@@ -76,31 +75,6 @@ async def test_both_come_in_one_change_and_each_follows_its_own_kind(autojump_cl
     assert orders_left(life) == 0
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["enrolment", "renewal"])
-async def test_where_the_second_fails_nothing_changes_and_the_first_is_not_ordered_again(
-    autojump_clock, life, is_first
-):
-    if not is_first:
-        await live(life, HOUR_S)
-    before, count = served(life) if not is_first else [], len(life.authority.issued)
-
-    def script(method: str, path: str) -> httpx2.Response | None:
-        has_one = len(life.authority.issued) == count + 1
-        return says(500, "serverInternal") if has_one and path == "/neworder" else None
-
-    life.authority.script = script
-    await live(life, (0 if is_first else 60) * DAY_S + 20 * HOUR_S)
-    assert served(life) == before
-    assert len(life.authority.issued) == count + 1
-    assert orders_left(life) == 2
-    life.authority.script = unscripted
-    await live(life, 2 * DAY_S)
-    assert [one.leaf for one in served(life)] == life.authority.issued[count:]
-    assert len(life.authority.issued) == count + 2
-    assert len([one for one in life.authority.orders if one.certificate]) == count + 2
-    assert orders_left(life) == 0
-
-
 @pytest.mark.parametrize("early", [0, 1], ids=["EC", "RSA"])
 async def test_both_are_renewed_when_the_authority_wants_the_first_of_them_renewed(
     autojump_clock, life, early
@@ -150,17 +124,6 @@ async def test_both_keys_are_kept_where_somebody_pins_them(autojump_clock, life)
     assert [one.leaf for one in served(life)] == life.authority.issued[2:]
 
 
-async def test_where_one_is_lost_both_are_asked_for(autojump_clock, life):
-    await live(life, HOUR_S)
-    lost = served(life)[1].spki
-    with life.store() as store:
-        store.ban(lost, via="test")
-    await live(life, 2 * HOUR_S)
-    assert kinds(served(life)) == ["EC", "RSA"]
-    assert len(life.authority.issued) == 4
-    assert lost not in {one.spki for one in served(life)}
-
-
 async def test_who_wants_both_after_one_has_both_and_one_after_both_has_one(autojump_clock, life):
     seen = []
     for beside in (None, KeyType.RSA3072, None):
@@ -179,20 +142,6 @@ async def test_who_wants_both_after_one_has_both_and_one_after_both_has_one(auto
     assert seen == [["EC"], ["EC", "RSA"], ["EC"]]
     former = [None, certificate_id(life.authority.issued[0]), None, certificate_id(life.authority.issued[1])]
     assert [order.payload.get("replaces") for order in life.authority.orders] == former
-    assert orders_left(life) == 0
-
-
-async def test_two_for_different_names_are_both_refused(autojump_clock, life, pki):
-    def issue(request: Any, order: Order) -> bytes:
-        more = [] if len(life.authority.issued) % 2 == 0 else ["www.device.test"]
-        leaf = life.authority.leaf(request.public_key(), [*order.names, *more])
-        return to_pem(leaf, pki.intermediate)
-
-    life.authority.issuing = issue
-    await live(life, 6 * HOUR_S)
-    assert served(life) == []
-    assert life.told == ["acme_certificate_refused"]
-    assert len(life.authority.issued) == 2
     assert orders_left(life) == 0
 
 

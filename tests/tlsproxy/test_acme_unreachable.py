@@ -147,7 +147,7 @@ async def test_a_fallback_that_is_not_there_hinders_nobody_and_is_told_later(aut
             if path == "/other/dir":
                 served: httpx2.Response = life.authority._serve("GET", "/dir", b"")
                 return served
-            return life._suggestion() if path.startswith("/ari/") else None
+            return life._suggestion(path) if path.startswith("/ari/") else None
 
         life.authority.script = fallback_alone
         with trio.move_on_after(89 * DAY_S):

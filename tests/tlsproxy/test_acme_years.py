@@ -48,7 +48,8 @@ async def test_two_years_with_an_ec_and_an_rsa_certificate_pass_and_neither_is_o
     assert most_within(life.orders, 3 * 3_600) <= 300
     assert most_within(life.unproved, 3_600) <= 5
     kinds = [KeyType.of(leaf.public_key()) for leaf in life.authority.issued[: 2 * len(life.taken)]]
-    assert kinds == [KeyType.EC, KeyType.RSA2048] * len(life.taken)
+    for place in range(0, len(kinds), 2):
+        assert set(kinds[place : place + 2]) == {KeyType.EC, KeyType.RSA2048}
 
 
 async def test_a_device_that_was_off_for_a_year_renews_within_minutes(

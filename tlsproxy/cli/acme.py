@@ -167,9 +167,9 @@ def enable(  # noqa: PLR0913, PLR0917  one an option
     The authority looks for the proof of each name at this device. A certificate that somebody has imported
     keeps its place; this one stands ready below it.
 
-    Ends with 0 when the certificate is there, with 1 when the first try failed (it is tried again: tlsproxy
-    acme status), or when nothing was kept since only a person can mend it. What was wanted before goes on
-    then; else this takes its place.
+    Ends with 0 when the certificate is there (with --beside: both), with 1 when the first try failed (it is
+    tried again: tlsproxy acme status), or when nothing was kept since only a person can mend it. What was
+    wanted before goes on then; else this takes its place.
     """
     if not names and not addresses:
         raise click.UsageError("say what is to be certified: --name or --ip")
@@ -309,7 +309,8 @@ def _followed(place: Whereabouts, ask: Callable[[Client], object], *, wait: bool
 
     shown = asked_and_followed(place, ask, wait=wait, is_quiet=as_json)
     _tell(shown, as_json=as_json)
-    return ExitCode.FAILED if wait and shown["asking"] else ExitCode.DONE
+    is_missing = shown["asking"] or shown["lacking"] is not None
+    return ExitCode.FAILED if wait and is_missing else ExitCode.DONE
 
 
 def _tell(shown: dict[str, object], *, as_json: bool) -> None:
@@ -355,8 +356,9 @@ def _doing(shown: dict[str, object]) -> list[str]:
     failure = shown["last_failure"]
     if not isinstance(failure, dict):
         return []
+    kind = f"{shown['lacking']}: " if shown["lacking"] is not None else ""
     return [
-        f"failed       {failure['words']} [{failure['code']}]",
+        f"failed       {kind}{failure['words']} [{failure['code']}]",
         f"             hint: {failure['hint']}",
         f"             {shown['failures']} in a row; tried again from {_day(shown['next_at'])} on",
     ]

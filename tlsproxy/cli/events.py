@@ -112,7 +112,8 @@ def _acme(facts: Mapping[str, object]) -> str:
         case "failed":
             return f"failed: {facts['words']} [{facts['code']}]"
         case "issued":
-            return f"issued by {facts['authority']}, valid until {str(facts['not_after'])[:10]}"
+            which = f"{facts['key_type']} " if facts.get("key_type") is not None else ""
+            return f"{which}issued by {facts['authority']}, valid until {str(facts['not_after'])[:10]}"
         case state:
             return str(state)
 

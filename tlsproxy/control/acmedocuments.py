@@ -174,7 +174,8 @@ class AcmeDocument(msgspec.Struct):
     held: Annotated[str | None, msgspec.Meta(description="Why nothing can be asked for now.")]
     asking: Annotated[bool, msgspec.Meta(description="One is wanted at once, and hasn't come yet.")]
     step: str | None
-    failures: Annotated[Count, msgspec.Meta(description="In a row, since the last certificate.")]
+    lacking: Annotated[KeyType | None, msgspec.Meta(description="Of two the one that alone is wanted now.")]
+    failures: Annotated[Count, msgspec.Meta(description="In a row, since all came that is wanted.")]
     last_failure: FailureDocument | None
     next_at: datetime | None
     renew_at: datetime | None

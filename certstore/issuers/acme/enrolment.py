@@ -182,12 +182,13 @@ class Enrolment:
 class Renewal:
     """How it goes. bundle: the certificate that the times are for, by its id; None before the first.
 
-    Of two that stand beside each other it is the EC one, and the times are for both. renew_at: a point chosen
-    once, so that a reboot doesn't choose anew. ask_at: when to ask the authority again what it suggests (RFC
-    9773). failures: in a row; recent: when the last few were; code, words, hint: of the last one; next_at: no
-    try before. authority: the directory of whom the last certificate came from; barred: until when
-    authorities have said that they won't listen, by directory. is_asked: somebody wants one at once, whatever
-    is due, until it has come.
+    Of two it is the EC one, and `beside` the other; the times are for both. lacking: of two the one that is
+    wanted still, or wanted anew, while the other has come; the times are for that one alone then. renew_at: a
+    point chosen once, so that a reboot doesn't choose anew. ask_at: when to ask the authority again what it
+    suggests (RFC 9773). failures: in a row; recent: when the last few were; code, words, hint: of the last
+    one; next_at: no try before. authority: the directory of whom the last certificate came from;
+    beside_authority: the same for `beside`; barred: until when authorities have said that they won't listen,
+    by directory. is_asked: somebody wants one at once, whatever is due, until it has come.
     """
 
     bundle: str | None = None
@@ -202,11 +203,25 @@ class Renewal:
     authority: str = ""
     barred: Mapping[str, datetime] = field(default_factory=dict)
     is_asked: bool = False
+    beside: str | None = None
+    lacking: KeyType | None = None
+    beside_authority: str = ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All that there were, when this was written."""
+        return tuple(one for one in (self.bundle, self.beside) if one is not None)
+
+    def authority_of(self, bundle: str) -> str:
+        """Give the directory of whom this one came from; "" where nobody knows."""
+        return (bundle == self.beside and self.beside_authority) or self.authority
 
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
         return {
             "bundle": self.bundle,
+            "beside": self.beside,
+            "lacking": self.lacking and str(self.lacking),
             **{name: at and records.moment_text(at) for name, at in self._times().items()},
             "failures": self.failures,
             "code": self.code,
@@ -214,6 +229,7 @@ class Renewal:
             "hint": self.hint,
             "recent": [records.moment_text(at) for at in self.recent],
             "authority": self.authority,
+            "beside_authority": self.beside_authority,
             "barred": {one: records.moment_text(at) for one, at in self.barred.items()},
             "is_asked": self.is_asked,
         }
@@ -225,9 +241,12 @@ class Renewal:
     def from_json(cls, data: Mapping[str, object]) -> Renewal:
         """Read what `to_json` made, in this version or the first; ValueError for anything else."""
         data = {"recent": [], "authority": "", "barred": {}, "is_asked": False, **data}
+        data = {"beside": None, "lacking": None, "beside_authority": "", **data}
         barred = records.item(data, "barred")
         return cls(
             bundle=records.optional(records.bundle_id, data, "bundle"),
+            beside=records.optional(records.bundle_id, data, "beside"),
+            lacking=records.optional(_key_type, data, "lacking"),
             renew_at=records.optional(records.moment, data, "renew_at"),
             ask_at=records.optional(records.moment, data, "ask_at"),
             failures=records.number(data, "failures"),
@@ -237,6 +256,7 @@ class Renewal:
             hint=records.text(data, "hint"),
             recent=tuple(map(records.parse_moment, records.texts(data, "recent"))),
             authority=records.text(data, "authority"),
+            beside_authority=records.text(data, "beside_authority"),
             barred={directory: records.moment(barred, directory) for directory in barred},
             is_asked=records.flag(data, "is_asked"),
         )

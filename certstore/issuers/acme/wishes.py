@@ -18,6 +18,7 @@ from cryptography import x509
 
 from certstore.bundle import PrivateKey, key_to_pem
 from certstore.decode import Candidate
+from certstore.extensions import alternative_names
 from certstore.issuers.acme.challenges import Answering, Challenge
 from certstore.issuers.csr import KeyType
 
@@ -147,6 +148,16 @@ class Issued:
     replaced: bool = False
     """Whether the authority took `replaces`."""
 
+    @property
+    def key_type(self) -> KeyType:
+        """The kind of its key."""
+        return KeyType.of(self.leaf.public_key())
+
+    @property
+    def leaf_names(self) -> frozenset[str]:
+        """All names that stand in it: perhaps more than were asked for."""
+        return frozenset(alternative_names(self.leaf)[0])
+
     def candidate(self) -> Candidate:
         """Give what the store takes as any other candidate (source acme)."""
         return Candidate((("acme-chain.pem", self.chain_pem), ("acme-key.pem", key_to_pem(self.key))))
@@ -158,6 +169,6 @@ def candidate(issued: Sequence[Issued]) -> Candidate:
         return issued[0].candidate()
     files = list[tuple[str, bytes]]()
     for one in issued:
-        kind = KeyType.of(one.leaf.public_key())
-        files += [(f"acme-{kind}-chain.pem", one.chain_pem), (f"acme-{kind}-key.pem", key_to_pem(one.key))]
+        kind, key = one.key_type, key_to_pem(one.key)
+        files += [(f"acme-{kind}-chain.pem", one.chain_pem), (f"acme-{kind}-key.pem", key)]
     return Candidate(tuple(files))
