@@ -312,7 +312,8 @@ class AcmeKeeper:
         come = Come(tuple(left), times.ids)
         if renewal.ids == times.ids:  # all but that it was taken
             await self._taken(times, left)
-            self.herald.issued(left, renewal.authority)
+            if renewal.lacking is None:
+                self.herald.issued(left, renewal.authority)
         elif len(left) < len(times.kinds(now)):
             await self._note(times, times.after_part(now, come))
             await self._taken(times, left)

@@ -78,7 +78,7 @@ class Times:
         """Give the key of each certificate that is to be ordered now: of two perhaps one."""
         renewal, every = self.enrolments.renewal, self.enrolment.key_types
         is_due = renewal.is_asked or (renewal.renew_at is not None and renewal.renew_at <= now)
-        if renewal.lacking is None or is_due or renewal.ids != self.ids:
+        if renewal.lacking is None or is_due:
             return every
         return tuple(kind for kind in every if kind.is_rsa is renewal.lacking.is_rsa)
 

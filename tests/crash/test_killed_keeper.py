@@ -164,8 +164,8 @@ def refuse(life: Life, kind: KeyType | None) -> None:
     )
 
 
-async def the_other_comes(life: Life, kind: KeyType) -> None:
-    """One of both stands; the other is refused, and comes as soon as it isn't: each was issued once."""
+async def stands_alone(life: Life, kind: KeyType) -> None:
+    """One of both stands, and was issued once; only the other is wanted still."""
     (came,) = life.authority.issued
     assert KeyType.of(came.public_key()) is not kind
     with life.store() as store:
@@ -174,10 +174,18 @@ async def the_other_comes(life: Life, kind: KeyType) -> None:
     enrolments = Enrolments(life.root, Disk())
     assert enrolments.load() == ()
     assert (enrolments.renewal.lacking, enrolments.renewal.is_asked) == (kind, False)
+
+
+async def the_other_comes(life: Life) -> None:
+    """Have the other, which isn't refused any more."""
     refuse(life, None)
     with life.store() as store:
         with trio.move_on_after(2 * 86_400):
             await life.keeper(store).run()
+
+
+def came_once(life: Life) -> None:
+    """Each was issued once, and is served."""
     life.told.clear()
     leaves = life.authority.issued
     life.authority.issued = sorted(leaves, key=lambda leaf: KeyType.of(leaf.public_key()).is_rsa)
@@ -210,7 +218,45 @@ def test_a_kill_before_any_disk_step_costs_nothing_of_what_came_of_one(monkeypat
             life.disk = Disk()
             life.answering.given.clear()
             await enrol(life)
-            await the_other_comes(life, kind)
+            await stands_alone(life, kind)
+            await the_other_comes(life)
+            came_once(life)
+
+        run(whole)
+        if not died:
+            assert at > 20
+            return
+    raise AssertionError("it never ran through")
+
+
+@pytest.mark.usefixtures("keys_made")
+@pytest.mark.parametrize("kind", [KeyType.EC, KeyType.RSA2048])
+def test_a_kill_before_any_disk_step_costs_nothing_when_the_other_comes(monkeypatch, tmp_path, pki, kind):
+    in_virtual_time(monkeypatch)
+    for at in range(1, MOST):
+        life, count, died = device(tmp_path / str(at), pki, KeyType.RSA2048), 0, False
+        refuse(life, kind)
+
+        def strike(step: str, path: Path, at=at) -> None:
+            nonlocal count
+            count += 1
+            if count >= at:
+                raise Killed
+
+        async def whole(life=life, strike=strike) -> None:
+            nonlocal died
+            await enrol(life)
+            life.disk = Disk(strike)
+            try:
+                await the_other_comes(life)
+            except BaseException as error:
+                if not is_of(error, Killed):
+                    raise
+                died = True
+            life.disk = Disk()
+            life.answering.given.clear()
+            await the_other_comes(life)
+            came_once(life)
 
         run(whole)
         if not died:
@@ -235,7 +281,9 @@ def test_a_cancellation_at_any_await_costs_nothing_of_what_came_of_one(monkeypat
             was_cancelled = stop.scope.cancelled_caught
             stop.scope = None
             await enrol(life)
-            await the_other_comes(life, kind)
+            await stands_alone(life, kind)
+            await the_other_comes(life)
+            came_once(life)
 
         run(whole, stop)
         if not was_cancelled and stop.seen < at:

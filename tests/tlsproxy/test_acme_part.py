@@ -26,6 +26,8 @@ from tests.authorities.scripted import Order, answer, says, unjudged
 from tests.authorities.years import DAY_S, ROOT, Life, in_virtual_time, most_within
 from tests.pki import to_pem
 from tests.tlsproxy.test_acme_both import HOUR_S, kinds, live, of_acme, orders_left, served, want
+from tlsproxy.cli.acme import _tell
+from tlsproxy.control.acmedocuments import AcmeDocument
 
 EC, RSA = KeyType.EC, KeyType.RSA2048
 NAME = {EC: "EC", RSA: "RSA"}
@@ -265,7 +267,7 @@ async def test_the_fallback_gives_what_the_first_authority_does_not_and_each_is_
     assert f"/dir {rsa}" not in asked
 
 
-async def test_what_lacks_is_told_and_how_it_stands(autojump_clock, life):
+async def test_what_lacks_is_told_and_how_it_stands(autojump_clock, life, capsys):
     events = list[Mapping[str, object]]()
     never(life, RSA)
     with life.store() as store:
@@ -281,9 +283,15 @@ async def test_what_lacks_is_told_and_how_it_stands(autojump_clock, life):
     assert shown is not None
     assert (shown["lacking"], shown["asking"], shown["beside_sha256"]) == ("rsa2048", False, None)
     assert shown["sha256"] is not None
+    AcmeDocument(**{**shown, "last_failure": None})  # it has what the API's description has
+    capsys.readouterr()
+    _tell(shown, as_json=False)
+    told = capsys.readouterr().out
+    assert "certificate  valid until " in told
+    assert "failed       rsa2048: the authority acme.test refuses the key or the request" in told
     assert [one["state"] for one in events if one["state"] != "step"] == ["asked", "issued", "failed"]
-    told = next(one for one in events if one["state"] == "issued")
-    assert told["key_type"] == "ec"
+    came = next(one for one in events if one["state"] == "issued")
+    assert came["key_type"] == "ec"
     with life.store() as store:
         keeper = life.keeper(store)
         await keeper.renew(ROOT)
