@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Outcome", "Propose"]
 
-# Failures that the other kind of key may be spared; any other (the way, the account, a proof, a limit) isn't.
+# Failures that the other kind of key may be spared. Any other isn't (the way, the account, a limit, a proof,
+# as which an order that failed counts too): authorities bear only so many of them in an hour.
 _OF_ONE: Final = frozenset(
     {
         "acme_answer_strange",
         "acme_certificate_foreign",
         "acme_key_refused",
-        "acme_order_failed",
         "acme_order_stuck",
         "acme_refused",
         "acme_server_failed",

@@ -106,6 +106,8 @@ class Times:
             return now
         renewal = await self._scheduled(now)
         if renewal.lacking is not None:
+            if renewal.renew_at is not None and renewal.renew_at <= now:
+                await self._note(renewal.whole())
             return now
         assert renewal.renew_at is not None, "a certificate has its point"
         if renewal.renew_at <= now or renewal.ask_at is None:

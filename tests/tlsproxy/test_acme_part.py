@@ -267,6 +267,32 @@ async def test_the_fallback_gives_what_the_first_authority_does_not_and_each_is_
     assert f"/dir {rsa}" not in asked
 
 
+async def test_what_no_authority_gives_drives_the_other_one_to_no_other_authority(autojump_clock, life):
+    other, now_asked, orders = "https://acme.test/other/dir", [""], list[tuple[str, KeyType]]()
+
+    def script(method: str, path: str) -> httpx2.Response | None:
+        if path in {"/dir", "/other/dir"}:
+            now_asked[0] = path
+            directory: httpx2.Response = life.authority._serve("GET", "/dir", b"")
+            return directory
+        suggested: httpx2.Response | None = life._suggestion(path) if path.startswith("/ari/") else None
+        return suggested
+
+    def judge(request: x509.CertificateSigningRequest) -> httpx2.Response | None:
+        orders.append((now_asked[0], of(request)))
+        return says(500, "serverInternal") if of(request) is RSA else None
+
+    life.authority.script, life.authority.judging = script, judge
+    with life.store() as store:
+        keeper = life.keeper(store)
+        await want(life, keeper, fallback=Fallback(other))
+        with trio.move_on_after(130 * DAY_S):
+            await keeper.run()
+    assert {at for at, kind in orders if kind is RSA} == {"/dir", "/other/dir"}
+    assert [at for at, kind in orders if kind is EC] == ["/dir"] * 3
+    assert renewal(life).authority == life.authority.server.directory
+
+
 async def test_what_lacks_is_told_and_how_it_stands(autojump_clock, life, capsys):
     events = list[Mapping[str, object]]()
     never(life, RSA)

@@ -216,6 +216,10 @@ class Renewal:
         """Give the directory of whom this one came from; "" where nobody knows."""
         return (bundle == self.beside and self.beside_authority) or self.authority
 
+    def whole(self) -> Renewal:
+        """Give how it goes when both of two are wanted again: what the lacking one failed by says no more."""
+        return self if self.lacking is None else replace(self, lacking=None, failures=0)
+
     def to_json(self) -> dict[str, object]:
         """Turn this into what `from_json` reads."""
         return {
@@ -314,8 +318,8 @@ class Enrolments:
         self.enrolment = enrolment
 
     def ask(self) -> None:
-        """Want the next one now, whatever is due, and whatever has failed."""
-        self.note(replace(self.renewal, is_asked=True, next_at=None))
+        """Want the next one now, of two both, whatever is due, and whatever has failed."""
+        self.note(replace(self.renewal.whole(), is_asked=True, next_at=None))
 
     def withdraw(self, *, is_declined: bool) -> None:
         """Want nothing any more; is_declined: since a person has said so."""
