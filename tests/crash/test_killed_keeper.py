@@ -34,11 +34,15 @@ def device(root: Path, pki: Pki, beside: KeyType | None = None) -> Life:
     return life
 
 
+@pytest.fixture(scope="module")
+def rsa_keys() -> list[csr.RequestKey]:
+    return [csr.new_key(KeyType.RSA2048) for _ in range(8)]
+
+
 @pytest.fixture
-def keys_made(monkeypatch) -> None:
+def keys_made(monkeypatch, rsa_keys) -> None:
     """Have RSA keys that were made, and prove their primes, once: hundreds of lives begin here."""
-    make = csr.new_key
-    made = cycle([make(KeyType.RSA2048) for _ in range(8)])
+    make, made = csr.new_key, cycle(rsa_keys)
     monkeypatch.setattr(csr, "new_key", lambda kind: next(made) if kind.is_rsa else make(kind))
     monkeypatch.setattr("certstore.loading.load_der_private_key", cache(load_der_private_key))
 
