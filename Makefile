@@ -40,6 +40,8 @@ demo: $(STAMP)  ## a sample device behind the proxy on https://localhost:8443
 	@$(BIN)/tlsproxy demo
 
 test: $(STAMP)  ## every test that this machine can run
+	@# thousands of processes import these: where Python may write no bytecode, each would compile them anew
+	$(BIN)/python -m compileall -q certstore tlsproxy tests
 	$(BIN)/python -m pytest
 
 test-deps:  ## install the Debian packages that the tests use (as root)
